@@ -1,0 +1,106 @@
+"""One finding about a spec, a model, data or a run, with the place it points at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from freezeplan.diagnostics.registry import entry
+
+
+class Severity(StrEnum):
+    """How much a diagnostic weighs: errors stop the compilation, the others do not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Name a run of characters on one line of a text file.
+
+    ``line`` and ``column`` count from 1, ``column`` and ``length`` in characters (code points).
+    ``text`` is the whole source line without its line break, so that rendering reads no file.
+    """
+
+    file: str
+    line: int
+    column: int
+    length: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """Hold one finding; create it with :func:`diagnostic`, which knows the code's severity.
+
+    ``where`` is a key path such as ``rule[1].match`` for specs that have no file.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    span: Span | None = None
+    where: str | None = None
+    help: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_error(self) -> bool:
+        """Tell whether this finding stops the compilation."""
+        return self.severity is Severity.ERROR
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the JSON form; the printed text is rendered from the same fields."""
+        return asdict(self)
+
+
+def diagnostic(
+    code: str,
+    message: str,
+    *,
+    span: Span | None = None,
+    where: str | None = None,
+    help: str | None = None,  # noqa: A002 - the field's usual name in compilers
+    notes: Iterable[str] = (),
+) -> Diagnostic:
+    """Create a diagnostic with the severity that the registry gives its code.
+
+    Raises ``KeyError`` for a code that the registry does not hold.
+
+    >>> diagnostic("FP201", "pattern matches no parameter").severity.value
+    'error'
+    """
+    severity = Severity(entry(code).severity)
+    return Diagnostic(code, severity, message, span, where, help, tuple(notes))
+
+
+class DiagnosticError(Exception):
+    """Carry one or more diagnostics, at least one of them an error, out of a call that cannot go on."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(_one_line(item) for item in self.diagnostics))
+
+
+def _one_line(item: Diagnostic) -> str:
+    place = f"{item.span}: " if item.span else f"{item.where}: " if item.where else ""
+    advice = f" (help: {item.help})" if item.help else ""
+    return f"{place}{item.severity}[{item.code}]: {item.message}{advice}"
+
+
+def in_file_order(items: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Sort diagnostics by file, line and column; those without a place come last."""
+    return tuple(sorted(items, key=_place))
+
+
+def _place(item: Diagnostic) -> tuple[bool, str, int, int, str]:
+    if item.span is None:
+        return (True, item.where or "", 0, 0, item.code)
+    return (False, item.span.file, item.span.line, item.span.column, item.code)
