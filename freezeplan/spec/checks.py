@@ -1,0 +1,247 @@
+"""Checks that pydantic's field types cannot express: between keys, between entries, of names.
+
+They run on the merged data as it was written, whatever its types, so that one run reports these problems
+together with those of types and keys.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.spec.document import Document, printable, written
+from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.problems import label
+
+NO_DECAY = "no_decay"
+NOT_PROPERTIES = frozenset({"name", "match", "except", "expect", "optional", "override"})
+INT_LIMIT = 1 << 63
+NEARBY = 200
+
+
+def check_all(document: Document) -> Iterator[Diagnostic]:
+    """Yield every problem that the checks of this module find, table by table."""
+    yield from _model(document)
+    yield from _repeated_entries(document, ("optimizer", "no_decay"))
+    yield from _rules(document)
+    yield from _tasks(document)
+
+
+def check_values(document: Document) -> Iterator[Diagnostic]:
+    """Yield a problem for every value that no spec can hold: integers beyond 64 bits, broken Unicode."""
+    for path, value in _leaves(document.data, ()):
+        if isinstance(value, int) and not -INT_LIMIT <= value < INT_LIMIT:
+            yield document.problem_at_value(
+                "FP008", f"{label(path)} is beyond the 64 bits of a TOML integer", path
+            )
+        if isinstance(value, str) and _is_broken(value):
+            yield document.problem_at_value("FP104", f"{label(path)} holds half of a surrogate pair", path)
+
+
+def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    items = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
+    if items is None:
+        yield path, value
+        return
+    for key, item in items:
+        yield from _leaves(item, (*path, key))
+
+
+def _is_broken(text: str) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in text) if not text.isascii() else False
+
+
+def _model(document: Document) -> Iterator[Diagnostic]:
+    model = document.table("model")
+    config = model.get("config")
+    if config is not None and model.get("architecture") is not None:
+        message = "`architecture` and `config` both say what the model is built from"
+        yield document.problem_at_key("FP116", message, ("model", "config"), "keep one of the two")
+    if isinstance(config, dict) and not isinstance(config.get("model_type"), str):
+        advice = 'add the model type, for example `model_type = "bert"`'
+        yield document.problem_at_header("FP117", "`config` has no `model_type`", ("model", "config"), advice)
+    if model.get("class") is not None and document.data.get("task"):
+        message = (
+            "`class` has no effect in a spec with tasks: its model is the backbone plus one head per task"
+        )
+        yield document.problem_at_key("FP119", message, ("model", "class"), "remove `class`, or the tasks")
+    for path, value in _leaves(config, ("model", "config")) if isinstance(config, dict) else ():
+        if isinstance(value, (datetime.date, datetime.time)):
+            yield document.problem_at_value(
+                "FP103",
+                f"{label(path)} is a date, which a model config cannot hold",
+                path,
+                "put it in quotes",
+            )
+
+
+def _rules(document: Document) -> Iterator[Diagnostic]:
+    rules = list(document.entries("rule"))
+    names = [_label(document, path, rule) for path, rule in rules]
+    first = {name: index for index, name in reversed(list(enumerate(names)))}
+    for index, (path, rule) in enumerate(rules):
+        yield from _rule_rates(document, path, rule)
+        yield from _rule_effect(document, path, rule)
+        yield from _rule_name(document, path, rule)
+        yield from _overrides(document, path, index, names, first)
+        for key in ("match", "except", "override"):
+            yield from _repeated_entries(document, (*path, key))
+        yield from _cancelled_matches(document, path)
+        if rule.get("expect") == {}:
+            message = "`expect` states neither `tensors` nor `parameters`"
+            yield document.problem_at_header(
+                "FP102", message, (*path, "expect"), "write `expect = { tensors = 4 }`"
+            )
+    yield from _repeated_names(document, "rule")
+
+
+def _rule_rates(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
+    if rule.get("lr") is not None and rule.get("lr_mult") is not None:
+        later = max("lr", "lr_mult", key=list(rule).index)
+        message = "`lr` and `lr_mult` both set the learning rate"
+        yield document.problem_at_key(
+            "FP106", message, (*path, later), "keep one: `lr` is absolute, `lr_mult` a factor"
+        )
+
+
+def _rule_effect(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
+    keys = {key for key, value in rule.items() if value is not None}
+    # With an unknown key the rule meant to set something; that key is the problem to report.
+    if keys <= NOT_PROPERTIES and "match" in keys:
+        message = "this rule sets no property: it decides nothing"
+        advice = "add `state`, `lr`, `lr_mult`, `weight_decay` or an optimizer option, or remove the rule"
+        yield document.problem_at_header("FP107", message, path, advice)
+    if rule.get("eval_mode") is not None and rule.get("state") == "trainable":
+        message = "`eval_mode` is about frozen modules; this rule makes its parameters trainable"
+        yield document.problem_at_key("FP118", message, (*path, "eval_mode"), "remove `eval_mode`")
+
+
+def _rule_name(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
+    name = rule.get("name")
+    if name == NO_DECAY:
+        message = "a rule cannot be called `no_decay`: `override` means the weight-decay mask by it"
+        yield document.problem_at_value("FP108", message, (*path, "name"), "choose another name")
+    elif isinstance(name, str) and (not name.strip() or not name.isprintable()):
+        message = f"{written(name)} is not a name that can be shown"
+        yield document.problem_at_value(
+            "FP108", message, (*path, "name"), "use printable characters, or leave `name` out"
+        )
+
+
+def _overrides(
+    document: Document, path: KeyPath, index: int, names: list[str], first: dict[str, int]
+) -> Iterator[Diagnostic]:
+    for place, entry in document.strings((*path, "override")):
+        if entry == NO_DECAY or first.get(entry, index) < index:
+            continue
+        if entry == names[index]:
+            advice = _earlier(names[max(0, index - NEARBY) : index])
+            yield document.problem_at_value("FP112", "a rule cannot override itself", place, advice)
+        elif entry in first:
+            message = f"rule `{printable(entry)}` comes after this one: `override` names earlier rules"
+            yield document.problem_at_value("FP112", message, place, "move this rule below it")
+        else:
+            message = f"there is no rule `{printable(entry)}` before this one"
+            yield document.problem_at_value(
+                "FP111", message, place, _guess(entry, names[max(0, index - NEARBY) : index])
+            )
+
+
+def _label(document: Document, path: KeyPath, rule: dict[str, Any]) -> str:
+    name = rule.get("name")
+    return (
+        name if isinstance(name, str) else ", ".join(text for _, text in document.strings((*path, "match")))
+    )
+
+
+def _guess(entry: str, names: list[str]) -> str:
+    close = get_close_matches(entry, [*names, NO_DECAY], n=1)
+    return f"did you mean `{close[0]}`?" if close else _earlier(names)
+
+
+def _earlier(names: list[str]) -> str:
+    listed = ", ".join(f"`{printable(name)}`" for name in names[-8:])
+    return f"earlier rules: {listed}" if listed else "no rule stands before this one"
+
+
+def _cancelled_matches(document: Document, path: KeyPath) -> Iterator[Diagnostic]:
+    matched = {pattern for _, pattern in document.strings((*path, "match"))}
+    for place, pattern in document.strings((*path, "except")):
+        if pattern in matched:
+            message = f"`except` takes away the whole of `{printable(pattern)}`, which `match` names"
+            yield document.problem_at_value(
+                "FP124", message, place, "remove the pattern from both, or narrow one"
+            )
+
+
+def _repeated_entries(document: Document, path: KeyPath) -> Iterator[Diagnostic]:
+    seen: set[str] = set()
+    for place, entry in document.strings(path):
+        if not entry.strip():
+            yield document.problem_at_value("FP114", f"{label(place)} is empty", place, "remove the entry")
+        elif entry in seen:
+            message = f"`{printable(entry)}` stands twice in {label(path)}"
+            yield document.problem_at_value("FP114", message, place, "remove one of the two")
+        seen.add(entry)
+
+
+def _repeated_names(document: Document, key: str) -> Iterator[Diagnostic]:
+    first: dict[str, KeyPath] = {}
+    for path, entry in document.entries(key):
+        name = entry.get("name")
+        if not isinstance(name, str):
+            continue
+        if name in first:
+            message = f"two {key}s are called `{printable(name)}`"
+            notes = [f"the first is at {document.line_of((*first[name], 'name'))}"]
+            yield document.problem_at_value(
+                "FP109", message, (*path, "name"), "rename one of them", notes=notes
+            )
+        first.setdefault(name, path)
+
+
+def _tasks(document: Document) -> Iterator[Diagnostic]:
+    for path, task in document.entries("task"):
+        yield from _labels(document, (*path, "labels"), task.get("labels"))
+        if isinstance(task.get("data"), dict):
+            yield from _data(document, (*path, "data"), task["data"])
+    yield from _repeated_names(document, "task")
+
+
+def _labels(document: Document, path: KeyPath, labels: Any) -> Iterator[Diagnostic]:
+    if not isinstance(labels, list):
+        return
+    if len(labels) < 2:
+        message = f"a task needs at least two labels, not {len(labels)}: with one there is nothing to learn"
+        yield document.problem_at_value("FP113", message, path, "list every class, or leave `labels` out")
+    seen: set[str] = set()
+    for place, name in document.strings(path):
+        if name in seen:
+            yield document.problem_at_value(
+                "FP113", f"label `{printable(name)}` stands twice", place, "remove one of the two"
+            )
+        elif not name.strip():
+            yield document.problem_at_value(
+                "FP113", f"{label(place)} is empty", place, "give the class a name"
+            )
+        seen.add(name)
+
+
+def _data(document: Document, path: KeyPath, data: dict[str, Any]) -> Iterator[Diagnostic]:
+    if data.get("subset") is not None and data.get("hub") is None:
+        message = "`subset` names a part of a hub dataset, but `hub` is not given"
+        yield document.problem_at_key("FP115", message, (*path, "subset"), "add `hub`, or remove `subset`")
+    splits = [data.get(key) for key in ("train", "validation", "test")]
+    if all(split is None for split in splits):
+        message = "`data` names no rows: `train`, `validation` and `test` are all absent"
+        yield document.problem_at_header("FP115", message, path, 'add `train = "…"`')
+    text, target = data.get("text", "text"), data.get("label", "label")
+    if text == target and isinstance(text, str):
+        key = "label" if "label" in data else "text"
+        message = f"`text` and `label` are both column `{printable(text)}`"
+        yield document.problem_at_value("FP115", message, (*path, key), "name two different columns")

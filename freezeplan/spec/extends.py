@@ -1,0 +1,123 @@
+"""Follow ``extends``: read the chain of specs that one builds on, and merge it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span, diagnostic
+from freezeplan.spec.merging import merge
+from freezeplan.spec.parsing import parse
+from freezeplan.spec.sources import SourceText, Unreadable, read_file, shown
+from freezeplan.spec.tree import Node
+
+MAX_CHAIN = 8
+PRESET = "preset:"
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the specs that travel with the package, sorted.
+
+    >>> "linear_probe" in preset_names()
+    True
+    """
+    names = (item.name for item in (files("freezeplan") / "presets").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+def merge_bases(root: Node, path: Path | None) -> Node:
+    """Return a spec's tree merged over the specs it extends, ``extends`` itself taken out.
+
+    ``path`` is the file the tree was read from; None starts relative paths at the working folder.
+
+    Raises ``DiagnosticError`` at the ``extends`` value: FP120 (no such base, or unreadable), FP121
+    (unknown preset), FP122 (a spec that extends itself), FP123 (more than 8 bases in a row); or with what is
+    wrong in the base's own text.
+    """
+    chain = [_identity(path) if path else "a mapping"]
+    return _merge_bases(root, path.parent if path else Path(), chain)
+
+
+def _merge_bases(root: Node, folder: Path, chain: Sequence[str]) -> Node:
+    own = Node({key: node for key, node in root.value.items() if key != "extends"}, root.place)
+    extends = root.value.get("extends")
+    if extends is None or not isinstance(extends.value, str):
+        # A value of another type stays, for the validation to report.
+        return root
+    target = extends.value
+    is_preset = target.startswith(PRESET)
+    path = None if is_preset else folder / target
+    identity = target if path is None else _identity(path)
+    _refuse_endless(extends, identity, target, chain)
+    source = _preset(extends) if path is None else _file(extends, path)
+    base = _parsed(source, extends)
+    base_folder = folder if path is None else path.parent
+    return merge(_merge_bases(base, base_folder, [*chain, identity]), own)
+
+
+def _refuse_endless(extends: Node, identity: str, target: str, chain: Sequence[str]) -> None:
+    if identity in chain:
+        ring = " extends ".join(f"`{_short(item)}`" for item in [*chain[chain.index(identity) :], identity])
+        raise _error(
+            extends, "FP122", f"`{shown(target)}` leads back to itself: {ring}", "take one `extends` out"
+        )
+    if len(chain) > MAX_CHAIN:
+        raise _error(
+            extends, "FP123", f"more than {MAX_CHAIN} specs extend one another", "write fewer, larger steps"
+        )
+
+
+def _file(extends: Node, path: Path) -> SourceText:
+    try:
+        return read_file(path)
+    except Unreadable as problem:
+        notes = [f"the path starts from the folder `{shown(path.parent)}`"] if problem.code == "FP001" else []
+        raise _error(extends, "FP120", problem.message, problem.help, notes) from None
+
+
+def _preset(extends: Node) -> SourceText:
+    name = extends.value.removeprefix(PRESET)
+    names = preset_names()
+    if name not in names:
+        close = get_close_matches(name, names, n=1)
+        guess = f"did you mean `{PRESET}{close[0]}`? " if close else ""
+        listed = ", ".join(f"`{item}`" for item in names)
+        raise _error(extends, "FP121", f"there is no preset `{shown(name)}`", f"{guess}presets: {listed}")
+    text = (files("freezeplan") / "presets" / f"{name}.toml").read_text("utf-8")
+    return SourceText(extends.value, text, None)
+
+
+def _parsed(source: SourceText, extends: Node) -> Node:
+    try:
+        return parse(source)
+    except DiagnosticError as error:
+        note = f"`{source.name}` is extended by {extends.place.value or 'the spec given'}"
+        raise DiagnosticError(_with_note(item, note) for item in error.diagnostics) from None
+
+
+def _with_note(item: Diagnostic, note: str) -> Diagnostic:
+    return diagnostic(
+        item.code, item.message, span=item.span, where=item.where, help=item.help, notes=[*item.notes, note]
+    )
+
+
+def _error(
+    extends: Node, code: str, message: str, advice: str | None, notes: Sequence[str] = ()
+) -> DiagnosticError:
+    span: Span | None = extends.place.value
+    where = None if span else "extends"
+    return DiagnosticError([diagnostic(code, message, span=span, where=where, help=advice, notes=notes)])
+
+
+def _identity(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
+
+
+def _short(identity: str) -> str:
+    return identity if identity.startswith(PRESET) else shown(Path(identity).name)

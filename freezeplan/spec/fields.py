@@ -1,0 +1,87 @@
+"""What may be written at a key path: the keys of its table, in the spelling of a spec."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.tables import Spec, Table
+
+# What other tools and torch call the same thing; too far apart for a spelling match.
+SYNONYMS = {
+    "exclude": "except",
+    "freeze": "state",
+    "frozen": "state",
+    "learning_rate": "lr",
+    "lr_scale": "lr_mult",
+    "modules": "match",
+    "parameters": "match",
+    "params": "match",
+    "parms": "match",
+    "pattern": "match",
+    "requires_grad": "state",
+    "select": "match",
+    "trainable": "state",
+    "wd": "weight_decay",
+}
+
+
+def fields_of(table: type[Table]) -> dict[str, FieldInfo]:
+    """Return a table's fields under the keys a spec writes (``class``, not ``class_``)."""
+    return {field.alias or name: field for name, field in table.model_fields.items()}
+
+
+def table_at(path: KeyPath) -> type[Table] | None:
+    """Return the table that stands at a key path, or None where none does.
+
+    >>> table_at(("rule", 0, "expect")).__name__
+    'Expect'
+    """
+    table: type[Table] | None = Spec
+    for part in path:
+        if table is not None and isinstance(part, str):
+            field = fields_of(table).get(part)
+            table = _table_in(field.annotation) if field else None
+    return table
+
+
+def suggestion(name: str, parent: KeyPath) -> str | None:
+    """Say which key was meant by one that the table at ``parent`` does not have."""
+    table = table_at(parent)
+    if table is None:
+        return None
+    known = sorted(fields_of(table))
+    wanted = SYNONYMS.get(name, name)
+    close = get_close_matches(wanted, known, n=1)
+    homes = _homes(wanted)
+    hints = [f"did you mean `{close[0]}`?"] if close else []
+    if homes and wanted not in known:
+        hints.append(f"`{wanted}` is a key of {' and of '.join(homes)}")
+    return "; ".join(hints) or f"known keys: {', '.join(f'`{key}`' for key in known)}"
+
+
+def title(parent: KeyPath) -> str:
+    """Name the table at a key path the way its header is written."""
+    names = [part for part in parent if isinstance(part, str)]
+    if not names:
+        return "the spec"
+    last_is_entry = isinstance(parent[-1], int)
+    return f"`[[{'.'.join(names)}]]`" if last_is_entry else f"`[{'.'.join(names)}]`"
+
+
+def _homes(name: str) -> list[str]:
+    found = []
+    for key in fields_of(Spec):
+        table = table_at((key,))
+        if table is not None and name in fields_of(table):
+            found.append(f"`[[{key}]]`" if key in ("rule", "task") else f"`[{key}]`")
+    return found
+
+
+def _table_in(annotation: Any) -> type[Table] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return annotation
+    return next(filter(None, map(_table_in, get_args(annotation))), None)

@@ -1,0 +1,50 @@
+"""Merge a spec over the one it extends."""
+
+from __future__ import annotations
+
+from freezeplan.spec.tree import Node
+
+NAMED_ARRAYS = frozenset({"rule", "task", "phase"})
+
+
+def merge(base: Node, own: Node) -> Node:
+    """Return ``own`` laid over ``base``, each value keeping the place it was written at.
+
+    Tables merge key by key. Entries of ``rule``, ``task`` and ``phase`` are appended, the base's first; an
+    entry whose ``name`` the base has takes that entry's place, whole. All other values replace.
+    """
+    return _merge(base, own, is_root=True)
+
+
+def _merge(base: Node, own: Node, *, is_root: bool) -> Node:
+    if not (isinstance(base.value, dict) and isinstance(own.value, dict)):
+        return own
+    merged = dict(base.value)
+    for key, node in own.value.items():
+        if key not in merged:
+            merged[key] = node
+        elif is_root and key in NAMED_ARRAYS:
+            merged[key] = _append(merged[key], node)
+        else:
+            merged[key] = _merge(merged[key], node, is_root=False)
+    return Node(merged, own.place)
+
+
+def _append(base: Node, own: Node) -> Node:
+    if not (isinstance(base.value, list) and isinstance(own.value, list)):
+        return own
+    entries = list(base.value)
+    positions = {_name(entry): index for index, entry in reversed(list(enumerate(entries)))}
+    for entry in own.value:
+        # Popped, so that a name written twice in one file stays twice and is reported.
+        index = positions.pop(_name(entry), None) if _name(entry) is not None else None
+        if index is None:
+            entries.append(entry)
+        else:
+            entries[index] = entry
+    return Node(entries, own.place)
+
+
+def _name(entry: Node) -> str | None:
+    name = entry.value.get("name") if isinstance(entry.value, dict) else None
+    return name.value if name is not None and isinstance(name.value, str) else None

@@ -1,0 +1,139 @@
+"""Turn pydantic's errors into diagnostics: a code, the place in the file, plain words, advice."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.spec.document import Document, printable, written
+from freezeplan.spec.fields import fields_of, suggestion, table_at, title
+from freezeplan.spec.locations import KeyPath
+
+CODE = re.compile(r"FP\d{3}")
+CHOICE = re.compile(r"'([^']*)'")
+WANTED = {
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "invalid_key": "a string",
+    "list_type": "an array",
+    "model_type": "a table",
+    "string_type": "a string",
+}
+BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def as_diagnostic(document: Document, error: dict[str, Any]) -> Diagnostic:
+    """Return the diagnostic of one entry of ``ValidationError.errors()``.
+
+    It points at the key for an unknown key, at the table's header for a missing one, else at the value.
+    """
+    kind = error["type"]
+    path = document.known(error["loc"])
+    if kind == "extra_forbidden":
+        return _unknown_key(document, path)
+    if kind == "missing":
+        return _missing_key(document, path, str(error["loc"][-1]))
+    code, message, advice = _value_problem(path, error)
+    if kind in ("list_type", "model_type") and document.locations.value(path) is None:
+        return document.problem_at_header(code, message, path, advice)
+    return document.problem_at_value(code, message, path, advice)
+
+
+def _unknown_key(document: Document, path: KeyPath) -> Diagnostic:
+    parent, name = path[:-1], str(path[-1])
+    message = f"unknown key `{printable(name)}` in {title(parent)}"
+    return document.problem_at_key("FP101", message, path, suggestion(name, parent))
+
+
+def _missing_key(document: Document, path: KeyPath, name: str) -> Diagnostic:
+    message = f"{title(path)} has no `{name}`"
+    return document.problem_at_header("FP102", message, path, f"add {EXAMPLES.get(name, f'`{name}`')}")
+
+
+EXAMPLES = {"match": '`match = "PATTERN"`', "name": '`name = "…"`'}
+
+
+def _value_problem(path: KeyPath, error: dict[str, Any]) -> tuple[str, str, str | None]:
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    name = label(path)
+    if CODE.fullmatch(kind):
+        return kind, context["message"], context.get("help")
+    if kind == "literal_error":
+        return _unknown_choice(name, given, CHOICE.findall(context["expected"]))
+    if kind in WANTED:
+        wanted = _wanted(path, kind)
+        return "FP103", f"{name} must be {wanted}, not {written(given)}", _type_advice(path, kind, given)
+    if kind in BOUNDS:
+        bound, words = BOUNDS[kind]
+        return "FP104", f"{name} must be {words} {context[bound]:g}, not {written(given)}", None
+    if kind == "finite_number":
+        return "FP104", f"{name} must be a finite number, not {written(given)}", None
+    if kind == "too_short":
+        return "FP104", f"{name} must not be empty", "write at least one entry"
+    return "FP104", f"{name} has a value that is not allowed: {error['msg'].lower()}", None
+
+
+def label(path: KeyPath) -> str:
+    """Name a value in a message: its key, or which entry of its key it is."""
+    if not path:
+        return "the spec"
+    if isinstance(path[-1], int):
+        return f"entry {path[-1] + 1} of {label(path[:-1])}"
+    return f"`{printable(str(path[-1]))}`"
+
+
+def _unknown_choice(name: str, given: Any, choices: list[str]) -> tuple[str, str, str]:
+    listed = ", ".join(f'"{choice}"' for choice in choices)
+    close = get_close_matches(given, choices, n=1) if isinstance(given, str) else []
+    guess = f'did you mean "{close[0]}"? ' if close else ""
+    return "FP105", f"{name} cannot be {written(given)}", f"{guess}choices: {listed}"
+
+
+def _wanted(path: KeyPath, kind: str) -> str:
+    if kind == "list_type" and _takes_one_string(path):
+        return "a string or an array of strings"
+    if kind == "list_type" and path in (("rule",), ("task",)):
+        return "an array of tables"
+    return WANTED[kind]
+
+
+def _takes_one_string(path: KeyPath) -> bool:
+    table = table_at(path[:-1])
+    field = fields_of(table).get(str(path[-1])) if table and path else None
+    return field is not None and "as_list" in repr(field)
+
+
+def _type_advice(path: KeyPath, kind: str, given: Any) -> str | None:
+    name = path[-1] if path else ""
+    if kind == "list_type" and isinstance(given, dict):
+        return f"write `[[{name}]]`, with two brackets"
+    if kind == "list_type" and isinstance(given, str):
+        return f'write it as an array: `{name} = ["{printable(given)[:40]}"]`'
+    if kind == "model_type" and isinstance(given, list) and len(path) == 1:
+        return f"write `[{name}]`, with one bracket"
+    if kind in ("int_type", "float_type", "bool_type") and isinstance(given, str):
+        return _without_quotes(kind, given)
+    if kind == "int_type" and isinstance(given, float) and given.is_integer():
+        return f"write {given:.0f}" if abs(given) < 1e15 else None
+    if kind == "string_type" and isinstance(given, (int, float)):
+        return f'put it in quotes: "{written(given)}"'
+    return None
+
+
+def _without_quotes(kind: str, given: str) -> str | None:
+    if kind == "bool_type":
+        return f"write {given.lower()} without quotes" if given.lower() in ("true", "false") else None
+    try:
+        float(given)
+    except ValueError:
+        return None
+    return f"write {given.strip()} without quotes"

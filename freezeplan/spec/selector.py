@@ -1,0 +1,209 @@
+"""The selector grammar: from a pattern's text to segments that know where they stand in it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from freezeplan.spec.braces import Choice, Piece, expand
+from freezeplan.spec.selector_error import SelectorError
+
+ROLES = ("backbone", "heads", "embeddings", "layers", "pooler", "final_norm", "norm", "bias")
+
+_ROLE = re.compile(r"@(?P<name>[A-Za-z_]*)(?:\[(?P<slice>[^\]]*)\])?")
+_BOUND = re.compile(r"(?P<number>-?\d{1,9}|\d{1,3}(?P<percent>%))?")
+_CHARACTER_CLASS = re.compile(r"\[(\d+)-(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One end of a slice: an index, or a share of the stack in percent."""
+
+    number: int
+    percent: bool = False
+
+    def resolve(self, length: int) -> int:
+        """Return the position in a stack of ``length`` layers; shares round down.
+
+        >>> Bound(50, percent=True).resolve(5), Bound(-2).resolve(12)
+        (2, 10)
+        """
+        if self.percent:
+            return length * self.number // 100
+        return self.number + length if self.number < 0 else self.number
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Select layers of a stack: one index, or from ``start`` up to but not including ``stop``."""
+
+    start: Bound | None
+    stop: Bound | None
+    single: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One dot-separated part of a pattern: a glob (``text``), or a role (``role``, maybe ``cut``).
+
+    ``start`` and ``end`` delimit in the pattern's text what a caret points at; ``choices`` are the
+    brace alternatives that this form of the segment took.
+    """
+
+    text: str
+    start: int
+    end: int
+    role: str | None = None
+    cut: Slice | None = None
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def deep(self) -> bool:
+        """Whether this is ``**``: any number of segments."""
+        return self.text == "**"
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A parsed pattern.
+
+    ``kind`` is ``path`` (``branches``: the brace-free alternatives, each a sequence of segments),
+    ``class`` or ``regex`` (``value``: what follows the prefix).
+    """
+
+    text: str
+    kind: str
+    branches: tuple[tuple[Segment, ...], ...] = ()
+    value: str = ""
+
+
+def parse_selector(text: str) -> Selector:
+    """Parse one pattern.
+
+    Returns the selector; raises :class:`SelectorError` with the place and a suggestion.
+
+    >>> [[s.text for s in b] for b in parse_selector("layer.{0..1}.*").branches]
+    [['layer', '0', '*'], ['layer', '1', '*']]
+    """
+    for kind in ("class", "re"):
+        if text.startswith(kind + ":"):
+            return _prefixed(text, kind)
+    _refuse_odd_text(text)
+    return Selector(text, "path", tuple(_segments(text, pieces) for pieces in expand(text)))
+
+
+def _prefixed(text: str, kind: str) -> Selector:
+    value = text.partition(":")[2]
+    if not value:
+        raise SelectorError("FP140", f"`{text}` names nothing", 0, len(text), f"write `{kind}:` and a name")
+    return Selector(text, "regex" if kind == "re" else kind, value=value)
+
+
+def _refuse_odd_text(text: str) -> None:
+    if not text:
+        raise SelectorError("FP140", "the pattern is empty", 0, 1, 'write "**" for every parameter')
+    if match := re.search(r"[\s?/\\]", text):
+        advice = {"?": "`*` stands for one segment or part of one", "/": "separate segments by dots"}
+        help_ = advice.get(match.group(), "write a dotted path such as `encoder.layer.0`")
+        raise SelectorError(
+            "FP140", f"`{match.group()}` has no meaning in a pattern", match.start(), 1, help_
+        )
+
+
+def _segments(text: str, pieces: tuple[Piece, ...]) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    parts: list[Piece] = []
+    for piece in pieces:
+        head, *rest = _split_dots(piece)
+        parts.append(head)
+        for part in rest:
+            segments.append(_segment(text, parts))
+            parts = [part]
+    segments.append(_segment(text, parts))
+    return tuple(segments)
+
+
+def _split_dots(piece: Piece) -> list[Piece]:
+    """Split at dots, but not inside the brackets of a role's slice."""
+    found, start = [], 0
+    for match in re.finditer(r"\.(?![^\[]*\])", piece.text):
+        found.append(piece.part(start, match.start()))
+        start = match.end()
+    return [*found, piece.part(start, len(piece.text))]
+
+
+def _segment(text: str, parts: list[Piece]) -> Segment:
+    whole = "".join(part.text for part in parts)
+    chosen = [part for part in parts if part.choice]
+    start = chosen[-1].start if chosen else parts[0].start
+    end = chosen[-1].end if chosen else parts[-1].end
+    if not whole:
+        raise SelectorError("FP140", "an empty segment", min(start, len(text) - 1), 1, "remove the extra dot")
+    if whole.startswith("@"):
+        return _role(whole, start, end)
+    _check_glob(whole, start, end)
+    return Segment(whole, start, end, choices=tuple(part.choice for part in chosen if part.choice))
+
+
+def _check_glob(whole: str, start: int, end: int) -> None:
+    if "[" in whole or "]" in whole:
+        match = _CHARACTER_CLASS.search(whole)
+        advice = (
+            f"write `{{{match[1]}..{match[2]}}}` for the numbers"
+            if match
+            else "write `{a,b}` for alternatives"
+        )
+        raise SelectorError("FP141", "`[…]` is not a character class", start, end - start, advice)
+    if "**" in whole and whole != "**":
+        raise SelectorError(
+            "FP140", "`**` must be a segment of its own", start, end - start, "write `**.` before a name"
+        )
+    if "@" in whole:
+        raise SelectorError("FP140", "`@` begins a role", start, end - start, "put a dot before the role")
+
+
+def _role(whole: str, start: int, end: int) -> Segment:
+    match = _ROLE.fullmatch(whole)
+    name = match["name"] if match else whole[1:].partition("[")[0]
+    if name not in ROLES:
+        close = difflib.get_close_matches(name, ROLES, 1)
+        known = "the roles are " + ", ".join(f"`@{role}`" for role in ROLES)
+        raise SelectorError(
+            "FP143",
+            f"no role `@{name}`",
+            start,
+            end - start,
+            f"did you mean `@{close[0]}`?" if close else known,
+        )
+    if match is None:
+        raise SelectorError(
+            "FP144", "this role's slice is not closed", start, end - start, "write `@layers[:3]`"
+        )
+    cut = _slice(match["slice"], name, start, end) if match["slice"] is not None else None
+    return Segment(whole, start, end, name, cut)
+
+
+def _slice(body: str, role: str, start: int, end: int) -> Slice:
+    if role != "layers":
+        raise SelectorError(
+            "FP144", f"`@{role}` takes no slice", start, end - start, "only `@layers` has an order"
+        )
+    bounds = [_bound(part.strip()) for part in body.split(":")]
+    if any(bound is False for bound in bounds) or len(bounds) > 2 or not body.strip():
+        advice = "write `[:3]`, `[-2:]`, `[4]` or `[:50%]`"
+        raise SelectorError("FP144", f"`[{body}]` is not a slice of layers", start, end - start, advice)
+    if len(bounds) == 1:
+        return Slice(bounds[0] or None, None, single=True)
+    return Slice(bounds[0] or None, bounds[1] or None)
+
+
+def _bound(text: str) -> Bound | None | bool:
+    match = _BOUND.fullmatch(text)
+    if match is None:
+        return False
+    if not text:
+        return None
+    percent = match["percent"] is not None
+    number = int(text.rstrip("%"))
+    return False if percent and number > 100 else Bound(number, percent)

@@ -1,0 +1,104 @@
+"""Checks of single values that pydantic's own constraints do not express.
+
+Each raises ``PydanticCustomError`` whose type is the diagnostic's code and whose context may hold
+``help``; ``spec/problems.py`` turns them into diagnostics.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+# Attributes of torch.nn.ModuleDict, which holds the heads: it refuses modules of these names.
+TAKEN_NAMES = frozenset(
+    [
+        "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children",
+        "clear", "compile", "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float",
+        "forward", "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half", "ipu",
+        "items", "keys", "load_state_dict", "modules", "mtia", "named_buffers", "named_children",
+        "named_modules", "named_parameters", "parameters", "pop", "register_backward_hook",
+        "register_buffer", "register_forward_hook", "register_forward_pre_hook",
+        "register_full_backward_hook", "register_full_backward_pre_hook",
+        "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module",
+        "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
+        "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to",
+        "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad",
+    ]
+)
+
+
+def as_list(value: Any) -> Any:
+    """Let one string stand for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def check_version(value: Any) -> Any:
+    """Accept version 1 of the language, written as an integer."""
+    if type(value) is not int:
+        raise _wrong("FP103", "version must be a whole number", "version = 1")
+    if value != 1:
+        message = "this spec asks for another version of the language than 1"
+        raise _wrong("FP125", message, "this release reads version 1")
+    return value
+
+
+def check_warmup(value: Any) -> int | float:
+    """Accept an integer number of steps or a fraction below 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        advice = "a number of steps (100) or a fraction of all steps (0.06)"
+        raise _wrong("FP103", "warmup must be a number", advice)
+    if isinstance(value, float) and not 0 <= value < 1:
+        raise _wrong(
+            "FP104",
+            f"warmup = {value} is not a fraction from 0 up to 1",
+            "write an integer for a number of steps",
+        )
+    if value < 0:
+        raise _wrong("FP104", "warmup cannot be negative", "write 0 for no warm-up")
+    return value
+
+
+def check_lr_mult(value: Any) -> Any:
+    """Refuse a rate of zero: it is not the same as frozen."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0:
+        raise _wrong(
+            "FP110",
+            "a learning rate of 0 is not frozen: dropout, BatchNorm and optimizer state still run",
+            'write state = "frozen"',
+        )
+    return value
+
+
+def check_betas(value: Any) -> Any:
+    """Accept two coefficients below 1."""
+    numbers = isinstance(value, (list, tuple)) and all(
+        isinstance(beta, (int, float)) and not isinstance(beta, bool) for beta in value
+    )
+    if not numbers or len(value) != 2 or not all(0 <= beta < 1 for beta in value):
+        raise _wrong("FP104", "betas must be two numbers from 0 up to 1", "betas = [0.9, 0.999]")
+    return list(value)
+
+
+def check_task_name(value: Any) -> Any:
+    """Accept names that can be a segment of a parameter's path."""
+    if isinstance(value, str) and not TASK_NAME.fullmatch(value):
+        raise _wrong(
+            "FP108",
+            f"task name {value!r} cannot be part of a parameter's path",
+            "use letters, digits and underscores, a letter first",
+        )
+    if isinstance(value, str) and value in TAKEN_NAMES:
+        raise _wrong(
+            "FP108",
+            f"a head cannot be called {value!r}: the container of heads has an attribute of that name",
+            f"a longer name such as {value + '_task'!r}",
+        )
+    return value
+
+
+def _wrong(code: str, message: str, advice: str) -> PydanticCustomError:
+    return PydanticCustomError(code, "{message}", {"message": message, "help": advice})
