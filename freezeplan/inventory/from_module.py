@@ -1,0 +1,88 @@
+"""Makes the inventory of any live ``torch.nn.Module``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.inventory.hints import hints_of
+from freezeplan.inventory.names import canonical_modules, canonical_parameters, class_names, own_buffers
+from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
+from freezeplan.inventory.roles import with_structure
+
+Loaded = Callable[[str], bool | None]
+
+
+def inventory_of(
+    model: Any,
+    label: str = "",
+    *,
+    origin: str = "a model in memory",
+    loaded: Loaded | None = None,
+    notes: Iterable[str] = (),
+) -> Inventory:
+    """List every parameter name, module, tie, stack and role of a live model.
+
+    ``model`` is any ``torch.nn.Module``; prefixes of wrappers (DDP, FSDP, torch.compile, activation
+    checkpointing, PEFT) are taken off the names. ``label`` says in words which model this is (default: its
+    class). ``loaded`` tells for a parameter's name whether a checkpoint provides it (default: not known).
+
+    Returns an :class:`Inventory` whose ``params`` are in registration order, tied tensors once per name.
+    Raises ``DiagnosticError`` for a model without parameters (FP166) or with uninitialised ones (FP167).
+
+    >>> import torch
+    >>> [info.name for info in inventory_of(torch.nn.Linear(2, 3)).params]
+    ['weight', 'bias']
+    """
+    params = _params(model, loaded or (lambda name: None))
+    modules = tuple(
+        ModuleInfo(path, class_names(module), own_buffers(outermost))
+        for path, module, outermost in canonical_modules(model)
+    )
+    label = label or modules[0].classes[0]
+    if not params:
+        raise DiagnosticError([_empty(label)])
+    bare = Inventory(label, params, modules, origin=origin, notes=tuple(notes))
+    return with_structure(bare, hints_of(model))
+
+
+def _params(model: Any, loaded: Loaded) -> tuple[ParamInfo, ...]:
+    first: dict[int, str] = {}
+    found, lazy = [], []
+    for name, module, tensor in canonical_parameters(model):
+        if type(tensor).__name__ == "UninitializedParameter":
+            lazy.append(name)
+            continue
+        alias_of = first.get(id(tensor))
+        first.setdefault(id(tensor), name)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        found.append(ParamInfo(name, tuple(tensor.shape), dtype, module, alias_of, loaded=loaded(name)))
+    if lazy:
+        raise DiagnosticError([_uninitialised(lazy)])
+    return _shared_loaded(found)
+
+
+def _shared_loaded(found: list[ParamInfo]) -> tuple[ParamInfo, ...]:
+    """Take a tied tensor for loaded under all its names when a checkpoint provides it under one."""
+    provided = {info.alias_of or info.name for info in found if info.loaded}
+    return tuple(
+        replace(info, loaded=True) if (info.alias_of or info.name) in provided else info for info in found
+    )
+
+
+def _empty(label: str) -> Diagnostic:
+    return diagnostic(
+        "FP166", f"`{label}` has no parameters", help="there is nothing to freeze or train in it"
+    )
+
+
+def _uninitialised(names: list[str]) -> Diagnostic:
+    count = len(names)
+    return diagnostic(
+        "FP167",
+        f"{count} parameter{'s have' if count > 1 else ' has'} no shape yet, `{names[0]}` first",
+        help="run one batch through the model so that its lazy modules take their shapes, then try again",
+        notes=[f"`{name}` is uninitialised" for name in names[1:10]],
+    )

@@ -1,0 +1,93 @@
+"""Reads names, shapes and number formats from safetensors files, without reading a tensor."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from freezeplan.inventory.finding import SOURCE, fault, first_line
+from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
+from freezeplan.inventory.roles import with_structure
+from freezeplan.inventory.structure import Hints, ancestors, last, parent
+from freezeplan.spec.locations import NOWHERE, Locations
+
+DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
+    "BOOL": "bool",
+}  # fmt: skip
+STATISTICS = (
+    "running_mean",
+    "running_var",
+    "num_batches_tracked",
+    "position_ids",
+    "token_type_ids",
+    "inv_freq",
+)
+INDEX = "model.safetensors.index.json"
+
+
+def header_inventory(path: Path, label: str, locations: Locations = NOWHERE) -> Inventory:
+    """Make an inventory of the names in one .safetensors file.
+
+    Only names, shapes and number formats are known, so classes are absent, ties are invisible and roles are
+    found by names: ``weak`` is true and a note says so. Parameters come in the order of their names, numbers
+    counted as numbers. Raises FP160 for a file that is not safetensors, FP166 for one without parameters.
+    """
+    tensors = read_header(path, label, locations)
+    names = sorted((name for name in tensors if last(name) not in STATISTICS), key=_natural)
+    if not names:
+        raise fault(locations, SOURCE, "FP166", f"`{label}` holds no parameters")
+    params = tuple(ParamInfo(name, *tensors[name], parent(name), loaded=True) for name in names)
+    note = "only the names in a file are known: ties and classes are not, and roles are found by names"
+    bare = Inventory(label, params, _modules(names, tensors), origin="file header", weak=True, notes=(note,))
+    return with_structure(bare, Hints())
+
+
+def _modules(names: list[str], tensors: dict[str, tuple[tuple[int, ...], str]]) -> tuple[ModuleInfo, ...]:
+    buffers: dict[str, list[str]] = {}
+    for name in tensors:
+        if last(name) in STATISTICS:
+            buffers.setdefault(parent(name), []).append(last(name))
+    paths = dict.fromkeys(path for name in names for path in reversed(ancestors(parent(name))))
+    return tuple(ModuleInfo(path, (), tuple(buffers.get(path, ()))) for path in paths)
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in name.split(".")]
+
+
+def read_header(
+    path: Path, label: str, locations: Locations = NOWHERE
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and the number format of each tensor in a .safetensors file; raises FP160."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="np") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return {
+                name: (tuple(item.get_shape()), _dtype(item.get_dtype())) for name, item in slices.items()
+            }
+    except Exception as error:
+        message = f"`{label}` is not a readable .safetensors file: {first_line(error)}"
+        raise fault(
+            locations, SOURCE, "FP160", message, help="name a .safetensors file or the model's folder"
+        ) from None
+
+
+def _dtype(name: str) -> str:
+    return DTYPES.get(name, name.lower())
+
+
+def checkpoint_names(folder: Path) -> frozenset[str] | None:
+    """Return the names of the tensors in a folder's safetensors checkpoint, None when that cannot be told."""
+    try:
+        if (folder / INDEX).is_file():
+            return frozenset(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"])
+        if (folder / "model.safetensors").is_file():
+            return frozenset(read_header(folder / "model.safetensors", "model.safetensors"))
+    except Exception:  # noqa: BLE001 - whatever is wrong with the file, loading it reports
+        return None
+    return None

@@ -1,0 +1,100 @@
+"""What the compiler knows of a model: plain records, no tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+ITEM_BYTES = {
+    "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "int8": 1, "uint8": 1, "bool": 1,
+}
+
+
+@dataclass(frozen=True)
+class ParamInfo:
+    """Describe one *name* of one parameter tensor.
+
+    A tied tensor has one record per name: the first in registration order is canonical
+    (``alias_of`` is None), the others name it in ``alias_of``.
+
+    ``module`` is the path of the owning module (``""`` for the root). ``roles`` holds any of
+    ``backbone heads embeddings layers pooler final_norm norm bias``. ``stack`` is the path of the
+    layer stack the parameter belongs to and ``layer`` its index there, both None outside stacks.
+    ``loaded`` tells whether a checkpoint provides the values (None: not known).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    module: str
+    alias_of: str | None = None
+    roles: frozenset[str] = frozenset()
+    stack: str | None = None
+    layer: int | None = None
+    loaded: bool | None = None
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor in its number format."""
+        return self.numel * ITEM_BYTES.get(self.dtype, 4)
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """Describe one module: its path (``""`` for the root) and its class, then that class's bases.
+
+    ``buffers`` holds the names of the module's own persistent and other buffers (last segment only).
+    """
+
+    path: str
+    classes: tuple[str, ...] = ()
+    buffers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Describe one stack of layers: the path of each layer in order, and why it is taken for one."""
+
+    path: str
+    layers: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+    main: bool = True
+
+    @property
+    def length(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Hold everything the resolver may know of a model.
+
+    ``params`` holds every name in registration order, aliases included. ``modules`` holds every
+    module in registration order (parents first). ``base`` is the path of the base model inside the
+    root (``""`` when the root is the base model itself). ``role_nodes`` maps ``backbone``, ``heads``,
+    ``embeddings``, ``pooler``, ``final_norm``, ``norm``, ``bias`` to the paths (modules or parameters)
+    that the role names. ``label`` says in words which model this is, ``origin`` how it was found
+    (for example ``architecture defaults``). ``weak`` is true when only names were known.
+    """
+
+    label: str
+    params: tuple[ParamInfo, ...]
+    modules: tuple[ModuleInfo, ...]
+    base: str = ""
+    stacks: tuple[Stack, ...] = ()
+    role_nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    origin: str = ""
+    weak: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tensors(self) -> tuple[ParamInfo, ...]:
+        """The canonical record of each tensor, in registration order."""
+        return tuple(info for info in self.params if info.alias_of is None)

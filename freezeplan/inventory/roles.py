@@ -1,0 +1,212 @@
+"""Finds what the roles of a selector name, from the structure of the module tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from freezeplan.inventory.records import Inventory, ParamInfo, Stack
+from freezeplan.inventory.stacks import find_stacks
+from freezeplan.inventory.structure import (
+    Hints,
+    Tree,
+    ancestors,
+    cover,
+    is_under,
+    last,
+    parent,
+    smallest,
+    under_any,
+)
+
+TORCH_NORMS = ("LayerNorm", "RMSNorm", "GroupNorm", "_NormBase")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Hold the tree together with the parts found so far, each as module or parameter paths."""
+
+    tree: Tree
+    hints: Hints
+    base: str
+    stacks: tuple[Stack, ...]
+    heads: tuple[str, ...] = ()
+    pooler: tuple[str, ...] = ()
+    final_norm: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The paths of all layers of the main stacks."""
+        return tuple(layer for stack in self.stacks if stack.main for layer in stack.layers)
+
+
+def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
+    """Return the inventory with its base, stacks, role nodes, and each parameter's roles and layer."""
+    tree = Tree(inventory.params, inventory.modules)
+    parts = _find_parts(tree, hints)
+    nodes = {
+        "backbone": _backbone(parts),
+        "heads": parts.heads,
+        "embeddings": _embeddings(parts),
+        "pooler": parts.pooler,
+        "final_norm": parts.final_norm,
+        "norm": tuple(info.path for info in tree.modules if is_norm(tree, info.path)),
+        "bias": tuple(info.name for info in tree.params if is_bias(info)),
+    }
+    sets, places = {role: frozenset(paths) for role, paths in nodes.items()}, _places(parts.stacks)
+    params = tuple(_with_roles(info, sets, places) for info in tree.params)
+    return replace(inventory, params=params, base=parts.base, stacks=parts.stacks, role_nodes=nodes)
+
+
+def _find_parts(tree: Tree, hints: Hints) -> Parts:
+    stacks = find_stacks(tree, hints)
+    base = hints.base if hints.base is not None else _base(tree, hints, stacks)
+    parts = Parts(tree, hints, base, stacks)
+    parts = replace(parts, heads=_heads(parts))
+    parts = replace(parts, pooler=_pooler(parts))
+    return replace(parts, final_norm=_final_norm(parts))
+
+
+def _base(tree: Tree, hints: Hints, stacks: tuple[Stack, ...]) -> str:
+    """Where only names are known, take the child that holds all stacks and an embedding for the base."""
+    if any(info.classes for info in tree.modules):
+        return ""
+    for child in tree.children[""]:
+        embedded = any(is_embedding(tree, path) and is_under(path, child) for path in tree.by_path)
+        if embedded and stacks and all(is_under(stack.path, child) for stack in stacks if stack.main):
+            return child
+    return ""
+
+
+def _backbone(parts: Parts) -> tuple[str, ...]:
+    if parts.base:
+        return (parts.base,)
+    if not parts.heads:
+        return ("",)
+    return cover(parts.tree, [p.name for p in parts.tree.params if not under_any(p.name, parts.heads)])
+
+
+def _heads(parts: Parts) -> tuple[str, ...]:
+    """Return what is outside the base; never a subtree that holds a stack or the input embedding."""
+    tree, hints = parts.tree, parts.hints
+    if hints.heads is not None:
+        return hints.heads
+    if not parts.base and not hints.head_only:
+        return ()
+    own = [info.name for info in tree.own.get("", ()) if parts.base]
+    return tuple(own) + tuple(_beside_base(parts, ""))
+
+
+def _beside_base(parts: Parts, path: str) -> Iterable[str]:
+    for child in parts.tree.children[path]:
+        if not parts.tree.below(child) or (parts.base and is_under(child, parts.base)):
+            continue
+        if parts.base and is_under(parts.base, child):
+            yield from _beside_base(parts, child)
+        elif not _holds_trunk(parts, child):
+            yield child
+
+
+def _holds_trunk(parts: Parts, path: str) -> bool:
+    stacks = [stack.path for stack in parts.stacks if stack.main]
+    return any(is_under(inner, path) for inner in (*stacks, *parts.hints.input_embeddings))
+
+
+def _pooler(parts: Parts) -> tuple[str, ...]:
+    named = [path for path in parts.tree.by_path if "pooler" in last(path).lower() and parts.tree.below(path)]
+    return smallest(
+        path for path in named if not under_any(path, parts.layers) and not _holds_trunk(parts, path)
+    )
+
+
+def _final_norm(parts: Parts) -> tuple[str, ...]:
+    found = [path for stack in parts.stacks if stack.main for path in _norms_beside(parts, stack)]
+    return smallest(path for path in found if not under_any(path, (*parts.heads, *parts.pooler)))
+
+
+def _norms_beside(parts: Parts, stack: Stack) -> Iterable[str]:
+    for before, _, after in _levels(parts, stack):
+        yield from (path for path in after if _is_norm_only(parts.tree, path))
+        # A few models (OPT) register their last norm before the stack; it says so in its name.
+        yield from (path for path in before if "final" in last(path) and _is_norm_only(parts.tree, path))
+
+
+def _is_norm_only(tree: Tree, path: str) -> bool:
+    return is_norm(tree, path) and all(len(info.shape) <= 1 for info in tree.below(path))
+
+
+def _levels(parts: Parts, stack: Stack) -> Iterable[tuple[list[str], str, list[str]]]:
+    """Yield, from the stack up to its tower's root, the siblings before and after the way to the stack."""
+    others = [other.path for other in parts.stacks if other.main and other.path != stack.path]
+    for inside in ancestors(stack.path):
+        up = parent(inside)
+        if not inside or not is_under(up, parts.base) or any(is_under(other, inside) for other in others):
+            return
+        siblings = parts.tree.children[up]
+        place = siblings.index(inside)
+        alone = not any(is_under(other, up) for other in others)
+        if alone:
+            yield list(siblings[:place]), inside, list(siblings[place + 1 :])
+
+
+def _embeddings(parts: Parts) -> tuple[str, ...]:
+    tree = parts.tree
+    roots = [*parts.hints.input_embeddings]
+    roots += [path for path in tree.by_path if is_embedding(tree, path)]
+    roots += [path for stack in parts.stacks if stack.main for path in _before(parts, stack)]
+    out = (*parts.layers, *parts.heads, *parts.pooler, *parts.final_norm)
+    kept = smallest(root for root in roots if not under_any(root, out) and not _holds_stack(parts, root))
+    return cover(tree, [info.name for info in tree.params if under_any(info.name, kept)])
+
+
+def _holds_stack(parts: Parts, path: str) -> bool:
+    return any(is_under(stack.path, path) for stack in parts.stacks if stack.main)
+
+
+def _before(parts: Parts, stack: Stack) -> Iterable[str]:
+    """Yield what is registered before a stack, and the tokens and positions that modules around it hold."""
+    for before, inside, _ in _levels(parts, stack):
+        yield from before
+        own = parts.tree.own.get(parent(inside), ())
+        yield from (info.name for info in own if len(info.shape) >= 2)
+
+
+def is_embedding(tree: Tree, path: str) -> bool:
+    """Tell whether a module looks up or computes embeddings: by class, or by name where no class is known."""
+    if not path or not tree.below(path):
+        return False
+    names = tree.classes(path) or (last(path),)
+    return any("embed" in name.lower() for name in names) or (
+        not tree.classes(path) and last(path) in ("wte", "wpe")
+    )
+
+
+def is_norm(tree: Tree, path: str) -> bool:
+    """Tell whether a module is a normalisation: by class, holding only vectors of its own."""
+    own = tree.own.get(path, ())
+    if not own or any(len(info.shape) > 1 for info in own):
+        return False
+    names = tree.classes(path) or (last(path),)
+    return any(name in TORCH_NORMS or "norm" in name.lower() for name in names) or (
+        not tree.classes(path) and last(path).startswith("ln_")
+    )
+
+
+def is_bias(info: ParamInfo) -> bool:
+    """Tell whether a parameter is a bias: a vector whose own name ends with ``bias``."""
+    return last(info.name).endswith("bias") and len(info.shape) <= 1
+
+
+def _with_roles(
+    info: ParamInfo, nodes: dict[str, frozenset[str]], places: dict[str, tuple[Stack, int]]
+) -> ParamInfo:
+    above = ancestors(info.name)
+    roles = {role for role, paths in nodes.items() if not paths.isdisjoint(above)}
+    stack, layer = next((places[path] for path in above if path in places), (None, None))
+    if stack is not None and stack.main:
+        roles.add("layers")
+    return replace(info, roles=frozenset(roles), stack=stack.path if stack else None, layer=layer)
+
+
+def _places(stacks: tuple[Stack, ...]) -> dict[str, tuple[Stack, int]]:
+    return {path: (stack, index) for stack in stacks for index, path in enumerate(stack.layers)}
