@@ -1,0 +1,248 @@
+"""Advice: what a plan says that its author may not have meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.inventory.records import Inventory, ParamInfo
+from freezeplan.plan.binding import BoundRule, report
+from freezeplan.plan.records import Assignment
+from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.tables import Spec
+
+HIGH_ADAPTIVE_RATE = 1e-3
+"""Above it a pre-trained network under an adaptive optimizer usually loses what it knew.
+
+Devlin et al., BERT, 2019 (https://arxiv.org/abs/1810.04805), fine-tune at 2e-5 to 5e-5; Houlsby et al., 2019
+(https://arxiv.org/abs/1902.00751), sweep full fine-tuning up to 1e-3 and see it fail at the high end.
+"""
+
+ADAPTIVE = {"adam", "adamw", "adamax", "nadam", "radam", "adafactor", "rmsprop", "muon"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the checks look at: the spec, the tensors with their assignments, and the rules."""
+
+    spec: Spec
+    inventory: Inventory
+    rules: Sequence[BoundRule]
+    pairs: Sequence[tuple[ParamInfo, Assignment]]
+
+    @cached_property
+    def kinds(self) -> list[Assignment]:
+        """The distinct assignments: far fewer than tensors."""
+        return list({id(what): what for _, what in self.pairs}.values())
+
+    def decided_by(self, rule: BoundRule, key: str) -> list[Assignment]:
+        """Return the distinct assignments in which a rule decides a property."""
+        return [what for what in self.kinds if (key, rule.name) in what.decided]
+
+    def where(self, role: str, *, trainable: bool | None = None) -> list[tuple[ParamInfo, Assignment]]:
+        """Return the pairs of a role, of one state if asked."""
+        return [
+            (info, what)
+            for info, what in self.pairs
+            if role in info.roles and (trainable is None or what.trainable is trainable)
+        ]
+
+    def place(self, what: Assignment, key: str = "state") -> KeyPath:
+        """Return the key path of the rule that decided a property."""
+        name = dict(what.decided).get(key)
+        return next(((*rule.path, key) for rule in self.rules if rule.name == name), ("rule",))
+
+
+def advice(subject: Subject) -> list[Diagnostic]:
+    """Return the warnings for one phase, in the order of the checks."""
+    return [found for check in CHECKS for found in check(subject)]
+
+
+def everything_frozen(subject: Subject) -> Iterator[Diagnostic]:
+    """Nothing trains: the run can only evaluate."""
+    if not any(what.trainable for _, what in subject.pairs):
+        yield report(
+            subject.spec,
+            "FP404",
+            "every parameter is frozen: nothing will be learned, this is evaluation only",
+            subject.place(subject.pairs[0][1]) if subject.pairs else ("rule",),
+            advice="fine for evaluation and feature extraction; to learn, make a head trainable",
+        )
+
+
+def drifting_heads(subject: Subject) -> Iterator[Diagnostic]:
+    """A frozen head on a backbone that moves: its inputs change under it."""
+    if not subject.where("backbone", trainable=True):
+        return
+    for head, members in _by_head(subject).items():
+        if all(not what.trainable for _, what in members):
+            message = f"head `{head}` is frozen while the backbone beneath it trains: its accuracy can drift"
+            yield report(
+                subject.spec,
+                "FP405",
+                message,
+                subject.place(members[0][1]),
+                advice="freeze the backbone too, or watch this task's metric",
+            )
+
+
+def _by_head(subject: Subject) -> dict[str, list[tuple[ParamInfo, Assignment]]]:
+    heads: dict[str, list[tuple[ParamInfo, Assignment]]] = {}
+    for info, what in subject.where("heads"):
+        if "backbone" not in info.roles:
+            parts = info.name.split(".")
+            heads.setdefault(".".join(parts[: 2 if parts[0] == "heads" else 1]), []).append((info, what))
+    return heads
+
+
+def random_and_frozen(subject: Subject) -> Iterator[Diagnostic]:
+    """Frozen weights that no checkpoint provides stay random for ever."""
+    found = [(info, what) for info, what in subject.pairs if info.loaded is False and not what.trainable]
+    if found:
+        names = _some([info.name for info, _ in found])
+        message = f"{len(found)} frozen tensors have no values from a checkpoint: they stay random ({names})"
+        yield report(
+            subject.spec,
+            "FP406",
+            message,
+            subject.place(found[0][1]),
+            advice="start from the folder of a finished run, or make them trainable",
+        )
+
+
+def frozen_above_trainable(subject: Subject) -> Iterator[Diagnostic]:
+    """A frozen layer above a trainable one still passes gradients: it saves no backward work."""
+    for stack in subject.inventory.stacks:
+        layers: dict[int, list[Assignment]] = {}
+        for info, what in subject.pairs:
+            if info.stack == stack.path and info.layer is not None:
+                layers.setdefault(info.layer, []).append(what)
+        lowest = min(
+            (i for i, whats in layers.items() if any(what.trainable for what in whats)), default=None
+        )
+        above = [
+            i
+            for i, whats in layers.items()
+            if lowest is not None and i > lowest and not any(w.trainable for w in whats)
+        ]
+        if above:
+            message = (
+                f"layers {_indices(above)} of `{stack.path}` are frozen above the trainable layer {lowest}"
+            )
+            yield report(
+                subject.spec,
+                "FP407",
+                message,
+                subject.place(layers[above[0]][0]),
+                advice="gradients still pass through them: freezing from the bottom up saves work",
+            )
+
+
+def _indices(numbers: list[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def falling_rates(subject: Subject) -> Iterator[Diagnostic]:
+    """Learning rates usually grow from the embeddings over the layers to the heads."""
+    ladder = [
+        (name, _rates(subject.where(name, trainable=True))) for name in ("embeddings", "layers", "heads")
+    ]
+    steps = [(name, rates) for name, rates in ladder if rates]
+    for (low, below), (high, above) in zip(steps, steps[1:], strict=False):
+        if max(rate for rate, _ in below) > max(rate for rate, _ in above):
+            fastest = max(below, key=lambda pair: pair[0])
+            yield report(
+                subject.spec,
+                "FP408",
+                f"the {low} learn faster ({fastest[0]:g}) than the {high} ({max(rate for rate, _ in above):g})",
+                subject.place(fastest[1], "lr"),
+                advice="the usual order is embeddings < layers < heads",
+            )
+
+
+def _rates(pairs: Sequence[tuple[ParamInfo, Assignment]]) -> list[tuple[float, Assignment]]:
+    return [(what.lr, what) for _, what in pairs]
+
+
+def high_rates(subject: Subject) -> Iterator[Diagnostic]:
+    """A pre-trained tensor under a rate far above what fine-tuning uses forgets what it knew."""
+    if subject.spec.optimizer.name.lower() not in ADAPTIVE:
+        return
+    pretrained = [pair for pair in subject.pairs if pair[0].loaded and "backbone" in pair[0].roles]
+    high = [(info, what) for info, what in pretrained if what.trainable and what.lr > HIGH_ADAPTIVE_RATE]
+    if high:
+        top = max(high, key=lambda pair: pair[1].lr)
+        message = (
+            f"{len(high)} pre-trained tensors train at up to {top[1].lr:g}, far above what fine-tuning uses"
+        )
+        yield report(
+            subject.spec,
+            "FP409",
+            message,
+            subject.place(top[1], "lr"),
+            advice=f"pre-trained weights rarely bear more than {HIGH_ADAPTIVE_RATE:g}; 1e-5 to 1e-4 is usual",
+        )
+
+
+def idle_rates(subject: Subject) -> Iterator[Diagnostic]:
+    """A rate, or another number of the optimizer's, on what never trains has no effect."""
+    for rule in subject.rules:
+        numbers = [key for key in rule.settings if key not in ("state", "eval_mode")]
+        for key in numbers:
+            decided = subject.decided_by(rule, key)
+            if decided and not any(what.trainable for what in decided):
+                written = rule.settings[key].key
+                message = f"`{written}` of rule `{rule.name}` is set on parameters that never train"
+                yield report(
+                    subject.spec,
+                    "FP410",
+                    message,
+                    (*rule.path, written),
+                    advice="remove it, or make them trainable",
+                )
+
+
+def idle_eval_modes(subject: Subject) -> Iterator[Diagnostic]:
+    """``eval_mode`` speaks of frozen parameters only."""
+    for rule in subject.rules:
+        if "eval_mode" not in rule.settings:
+            continue
+        decided = subject.decided_by(rule, "eval_mode")
+        if decided and all(what.trainable for what in decided):
+            message = f"`eval_mode` of rule `{rule.name}` is set on trainable parameters, whose modules train anyway"
+            yield report(subject.spec, "FP412", message, (*rule.path, "eval_mode"), advice="remove it")
+
+
+def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
+    """Task heads pool the last hidden states themselves: the backbone's own pooler gets no gradient."""
+    pooler = subject.where("pooler", trainable=True)
+    if subject.spec.task and pooler:
+        message = f"{len(pooler)} tensors of `@pooler` are trainable, but the task heads do not read the pooler"
+        yield report(
+            subject.spec,
+            "FP415",
+            message,
+            subject.place(pooler[0][1]),
+            advice='add a rule below: match = "@pooler", state = "frozen"',
+        )
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    return ", ".join(f"`{name}`" for name in names[:most]) + (
+        f" and {len(names) - most} more" if len(names) > most else ""
+    )
+
+
+CHECKS: tuple[Callable[[Subject], Iterator[Diagnostic]], ...] = (
+    everything_frozen,
+    drifting_heads,
+    random_and_frozen,
+    frozen_above_trainable,
+    falling_rates,
+    high_rates,
+    idle_rates,
+    idle_eval_modes,
+    unused_pooler,
+)

@@ -1,0 +1,76 @@
+"""From deciding rules to numbers: state, learning rate, weight decay and options of each name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from freezeplan.plan.binding import OPTION_NAMES, BoundRule
+from freezeplan.plan.cascade import NOBODY, Cascade
+from freezeplan.plan.optimizers import OptimizerFacts
+from freezeplan.plan.records import Assignment, Options
+from freezeplan.spec.tables import Spec
+
+UNNAMED = "(no rule)"
+
+
+def assign(
+    spec: Spec, facts: OptimizerFacts, rules: Sequence[BoundRule], decided: Cascade, masked: bytes
+) -> list[Assignment]:
+    """Return one assignment per name, in tree order.
+
+    The learning rate of a parameter is decided here and nowhere else: the rule's absolute rate, or
+    base rate x ``lr_mult``, or the base rate.
+    """
+    keys = tuple(decided.winners)
+    base = base_options(spec, facts)
+    known: dict[tuple[tuple[int, ...], int], Assignment] = {}
+    found = []
+    for signature in zip(decided.signatures(), masked, strict=True):
+        if signature not in known:
+            winners = {
+                key: rules[index] for key, index in zip(keys, signature[0], strict=True) if index != NOBODY
+            }
+            known[signature] = _assignment(spec, facts, base, winners, bool(signature[1]))
+        found.append(known[signature])
+    return found
+
+
+def base_options(spec: Spec, facts: OptimizerFacts) -> dict[str, Any]:
+    """Return the options of ``[optimizer]`` over the optimizer's own defaults, by name."""
+    written = {key: getattr(spec.optimizer, key) for key in OPTION_NAMES}
+    given = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in written.items()
+        if value is not None
+    }
+    return {key: given.get(key, default) for key, default in facts.options.items() if key in OPTION_NAMES}
+
+
+def base_weight_decay(spec: Spec, facts: OptimizerFacts) -> float:
+    """Return the weight decay that no rule changed; 0 for optimizers that have none."""
+    return spec.optimizer.weight_decay if facts.has_weight_decay else 0.0
+
+
+def _assignment(
+    spec: Spec, facts: OptimizerFacts, base: dict[str, Any], winners: dict[str, BoundRule], masked: bool
+) -> Assignment:
+    values = {key: rule.settings[key].value for key, rule in winners.items()}
+    state = values.get("state", "frozen")
+    pierced = "weight_decay" in winners and winners["weight_decay"].overrides("no_decay")
+    masked = masked and not pierced
+    decay = 0.0 if masked else values.get("weight_decay", base_weight_decay(spec, facts))
+    return Assignment(
+        state=state,
+        lr=values.get("lr", spec.optimizer.lr) if state == "trainable" else 0.0,
+        weight_decay=decay,
+        options=_options(base, values),
+        decided=tuple((key, rule.name) for key, rule in winners.items()),
+        masked=masked,
+        rule=max(winners.values(), key=lambda rule: rule.index).name if winners else UNNAMED,
+        eval_mode=values.get("eval_mode", True),
+    )
+
+
+def _options(base: dict[str, Any], values: dict[str, Any]) -> Options:
+    return tuple((key, values.get(key, default)) for key, default in sorted(base.items()))

@@ -1,0 +1,211 @@
+"""Rules bound to a model: which names each selects, and which properties it sets to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic, diagnostic
+from freezeplan.plan import masks
+from freezeplan.plan.misses import Miss
+from freezeplan.plan.select import select
+from freezeplan.plan.tree import NameTree
+from freezeplan.spec.locations import KeyPath, dotted
+from freezeplan.spec.selector import parse_selector
+from freezeplan.spec.selector_error import SelectorError
+from freezeplan.spec.tables import OptimizerOptions, Rule, Spec
+
+OPTION_NAMES = tuple(OptimizerOptions.model_fields)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One property that a rule sets; ``key`` is the key that is written for it."""
+
+    value: Any
+    key: str
+
+
+@dataclass(frozen=True)
+class BoundRule:
+    """A rule with the set of names it selects (a mask over tree positions)."""
+
+    index: int
+    name: str
+    rule: Rule
+    path: KeyPath
+    mask: int
+    settings: dict[str, Setting] = field(default_factory=dict)
+
+    def overrides(self, name: str) -> bool:
+        """Whether the rule may overrule the rule (or mask) of that name."""
+        return name in (self.rule.override or ())
+
+
+def rule_names(rules: Sequence[Rule]) -> list[str]:
+    """Return one name per rule: its own, else its patterns; repeated ones get a number.
+
+    >>> rule_names([Rule(match="a"), Rule(match="a"), Rule(name="x", match="b")])
+    ['a', 'a #2', 'x']
+    """
+    names: list[str] = []
+    taken = {rule.name for rule in rules if rule.name}
+    for rule in rules:
+        wanted = rule.name or ", ".join(rule.match)
+        name, number = wanted, 2
+        while not rule.name and name in taken:
+            name, number = f"{wanted} #{number}", number + 1
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def times(base: float, factor: float) -> float:
+    """Multiply the way the numbers are written, so that 3e-5 x 10 is 3e-4 and not its neighbour.
+
+    >>> times(3e-5, 10.0)
+    0.0003
+    """
+    return float(Decimal(repr(base)) * Decimal(repr(factor)))
+
+
+def settings_of(rule: Rule, base_lr: float) -> dict[str, Setting]:
+    """Return the properties a rule sets; ``lr_mult`` and ``lr`` are one property, the rate."""
+    found: dict[str, Setting] = {}
+    if rule.state is not None:
+        found["state"] = Setting(rule.state, "state")
+    if rule.lr is not None or rule.lr_mult is not None:
+        rate = rule.lr if rule.lr is not None else times(base_lr, rule.lr_mult or 1.0)
+        found["lr"] = Setting(rate, "lr" if rule.lr is not None else "lr_mult")
+    for key in ("weight_decay", "eval_mode", *OPTION_NAMES):
+        value = getattr(rule, key)
+        if value is not None:
+            found[key] = Setting(tuple(value) if isinstance(value, list) else value, key)
+    return found
+
+
+def bind_rules(spec: Spec, tree: NameTree) -> tuple[list[BoundRule], list[Diagnostic]]:
+    """Match every rule of the base layer; returns the bound rules in order, and all that was wrong."""
+    problems: list[Diagnostic] = []
+    bound = []
+    for index, (rule, name) in enumerate(zip(spec.rule, rule_names(spec.rule), strict=True)):
+        path: KeyPath = ("rule", index)
+        mask, found = _rule_mask(spec, tree, rule, path)
+        problems += found
+        if not found:
+            problems += _expectations(spec, tree, rule, path, mask)
+        bound.append(BoundRule(index, name, rule, path, mask, settings_of(rule, spec.optimizer.lr)))
+    return bound, problems
+
+
+def _rule_mask(spec: Spec, tree: NameTree, rule: Rule, path: KeyPath) -> tuple[int, list[Diagnostic]]:
+    matched, problems = match_patterns(spec, tree, rule.match, (*path, "match"), rule.optional)
+    excluded = masks.EMPTY
+    for entry, text in enumerate(rule.except_ or ()):
+        place = (*path, "except", entry)
+        taken, found = match_patterns(spec, tree, [text], (*path, "except"), rule.optional, entry)
+        problems += found
+        if not found and matched and not taken & matched and not rule.optional:
+            problems.append(
+                report(spec, "FP209", f"`{text}` takes nothing away from the match", place, len(text))
+            )
+        excluded |= taken
+    left = matched & ~excluded
+    if matched and not left:
+        problems.append(
+            report(spec, "FP210", "`except` takes away all that `match` selects", (*path, "except"))
+        )
+    return left, problems
+
+
+def match_patterns(
+    spec: Spec, tree: NameTree, patterns: Sequence[str], path: KeyPath, optional: bool, first: int = 0
+) -> tuple[int, list[Diagnostic]]:
+    """Return the union of the patterns' names; every pattern must hit something unless ``optional``."""
+    union, problems = masks.EMPTY, []
+    for entry, text in enumerate(patterns, first):
+        place = (*path, entry)
+        try:
+            match = select(tree, parse_selector(text))
+        except SelectorError as error:
+            problems.append(_syntax(spec, error, place))
+            continue
+        union |= match.mask
+        problems += [
+            _missed(spec, text, miss, place) for miss in match.misses if not (optional and miss.excusable)
+        ]
+    return union, problems
+
+
+def selector_problems(spec: Spec) -> list[Diagnostic]:
+    """Check the syntax of every pattern of a spec, without a model."""
+    problems = []
+    for path, text in _all_patterns(spec):
+        try:
+            parse_selector(text)
+        except SelectorError as error:
+            problems.append(_syntax(spec, error, path))
+    return problems
+
+
+def _all_patterns(spec: Spec) -> Iterator[tuple[KeyPath, str]]:
+    for entry, text in enumerate(spec.optimizer.no_decay):
+        yield ("optimizer", "no_decay", entry), text
+    for index, rule in enumerate(spec.rule):
+        for key, texts in (("match", rule.match), ("except", rule.except_ or ())):
+            for entry, text in enumerate(texts):
+                yield ("rule", index, key, entry), text
+
+
+def _syntax(spec: Spec, error: SelectorError, path: KeyPath) -> Diagnostic:
+    span = spec.locations.within(path, error.start, error.length)
+    return diagnostic(error.code, error.message, span=span, where=dotted(path), help=error.advice)
+
+
+def _missed(spec: Spec, text: str, miss: Miss, path: KeyPath) -> Diagnostic:
+    span = spec.locations.within(path, miss.start, miss.end - miss.start)
+    message = (
+        miss.message.replace("pattern", f"pattern `{text}`", 1)
+        if miss.message.startswith("pattern")
+        else miss.message
+    )
+    return diagnostic(miss.code, message, span=span, where=dotted(path), help=miss.advice, notes=miss.notes)
+
+
+def report(
+    spec: Spec,
+    code: str,
+    message: str,
+    path: KeyPath,
+    length: int | None = None,
+    *,
+    advice: str | None = None,
+    notes: Sequence[str] = (),
+) -> Diagnostic:
+    """Make a diagnostic at a key path; with ``length`` it points inside the string that stands there."""
+    span = spec.locations.value(path) if length is None else spec.locations.within(path, 0, length)
+    return diagnostic(code, message, span=span, where=dotted(path), help=advice, notes=notes)
+
+
+def _expectations(spec: Spec, tree: NameTree, rule: Rule, path: KeyPath, mask: int) -> list[Diagnostic]:
+    if rule.expect is None:
+        return []
+    infos = tensors_in(tree, mask)
+    counts = {"tensors": len(infos), "parameters": sum(info.numel for info in infos)}
+    found = []
+    for what, count in counts.items():
+        wanted = getattr(rule.expect, what)
+        if wanted is not None and wanted != count:
+            message = f"the rule selects {count:,} {what}, not {wanted:,}"
+            advice = f"check the pattern, or write `{what} = {count}`"
+            found.append(report(spec, "FP211", message, (*path, "expect", what), advice=advice))
+    return found
+
+
+def tensors_in(tree: NameTree, mask: int) -> list[Any]:
+    """Return the records of the tensors in a set, each tied tensor once."""
+    params = tree.inventory.params
+    infos = [params[tree.order[position]] for position in masks.positions_of(mask, tree.size)]
+    return list({info.alias_of or info.name: info for info in infos}.values())

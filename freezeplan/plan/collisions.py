@@ -1,0 +1,98 @@
+"""Refine freely, collide loudly: which pairs of rules contradict each other, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.plan import masks
+from freezeplan.plan.binding import BoundRule, report, tensors_in
+from freezeplan.plan.tree import NameTree
+from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.tables import Spec
+
+
+@dataclass
+class Collision:
+    """Two rules that set properties to different values on sets of which neither refines the other."""
+
+    earlier: BoundRule
+    later: BoundRule
+    shared: int
+    superset: bool
+    keys: list[str] = field(default_factory=list)
+
+
+def collisions(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Diagnostic]:
+    """Report every pair of rules that collides, once for all properties it collides in."""
+    found: dict[tuple[int, int], Collision] = {}
+    used: set[tuple[int, str]] = set()
+    for key in dict.fromkeys(key for rule in rules for key in rule.settings):
+        for pair in _contradictions([rule for rule in rules if key in rule.settings], key):
+            if pair.later.overrides(pair.earlier.name):
+                used.add((pair.later.index, pair.earlier.name))
+                continue
+            found.setdefault((pair.earlier.index, pair.later.index), pair).keys.append(key)
+    idle = _idle_overrides(spec, rules, used)
+    return [_describe(spec, tree, pair) for pair in found.values()] + idle
+
+
+def _contradictions(rules: Sequence[BoundRule], key: str) -> Iterator[Collision]:
+    for position, later in enumerate(rules):
+        for earlier in rules[:position]:
+            if earlier.settings[key].value == later.settings[key].value:
+                continue
+            shared = earlier.mask & later.mask
+            if shared and shared != later.mask:
+                yield Collision(earlier, later, shared, superset=shared == earlier.mask)
+
+
+def _describe(spec: Spec, tree: NameTree, pair: Collision) -> Diagnostic:
+    earlier, later = pair.earlier, pair.later
+    values = "; ".join(
+        f"`{earlier.settings[key].key}`: {_value(earlier, key)} and {_value(later, key)}" for key in pair.keys
+    )
+    names = [info.name for info in tensors_in(tree, pair.shared)]
+    notes = [f"`{earlier.name}` is {_place(spec, earlier.path)}", f"both select {_some(names)}"]
+    if pair.superset:
+        message = f"rule `{later.name}` takes in all of the earlier rule `{earlier.name}` and contradicts it ({values})"
+        advice = f'move it above `{earlier.name}`, or write override = ["{earlier.name}"]'
+        return report(spec, "FP303", message, (*later.path, "match"), advice=advice, notes=notes)
+    message = f"rules `{earlier.name}` and `{later.name}` overlap and disagree ({values})"
+    advice = f'make one lie inside the other, take the overlap away with `except`, or write override = ["{earlier.name}"]'
+    return report(spec, "FP302", message, (*later.path, "match"), advice=advice, notes=notes)
+
+
+def _value(rule: BoundRule, key: str) -> str:
+    return str(getattr(rule.rule, rule.settings[key].key))
+
+
+def _place(spec: Spec, path: KeyPath) -> str:
+    span = spec.locations.key(path)
+    return f"at {span}" if span else f"rule {int(path[1]) + 1}"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _idle_overrides(spec: Spec, rules: Sequence[BoundRule], used: set[tuple[int, str]]) -> list[Diagnostic]:
+    found = []
+    for rule in rules:
+        for entry, name in enumerate(rule.rule.override or ()):
+            if name != "no_decay" and (rule.index, name) not in used:
+                message = f"there is nothing to override: `{rule.name}` and `{name}` do not collide"
+                place = (*rule.path, "override", entry)
+                found.append(report(spec, "FP306", message, place, len(name), advice="remove the entry"))
+    return found
+
+
+def covered(rules: Sequence[BoundRule]) -> int:
+    """Return the set of names whose state some rule sets."""
+    union = masks.EMPTY
+    for rule in rules:
+        if "state" in rule.settings:
+            union |= rule.mask
+    return union

@@ -1,0 +1,108 @@
+"""Every parameter accounted for, every rule of some use, every tied tensor of one mind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.plan import masks
+from freezeplan.plan.binding import BoundRule, report, tensors_in
+from freezeplan.plan.cascade import NOBODY, Cascade
+from freezeplan.plan.collisions import covered
+from freezeplan.plan.tree import NameTree, Node
+from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.tables import Spec
+
+
+def uncovered(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Diagnostic]:
+    """Report the parameters that get their state from no rule, as the fewest paths that name them all."""
+    left = masks.full_mask(tree.size) & ~covered(rules)
+    if not left:
+        return []
+    places = [_counted(node) for node in _whole_nodes(tree, left)]
+    count = len(tensors_in(tree, left))
+    message = f"{count:,} parameter tensors get their state from no rule"
+    advice = 'begin with a rule for all: match = "**", state = "frozen" (or "trainable")'
+    path: KeyPath = ("rule", 0) if spec.rule else ("rule",)
+    return [report(spec, "FP301", message, path, advice=advice, notes=places)]
+
+
+def _counted(node: Node) -> str:
+    count = node.high - node.low
+    return (
+        f"`{node.path}`"
+        if node.param is not None
+        else f"`{node.path or '(the whole model)'}` ({count} tensors)"
+    )
+
+
+def _whole_nodes(tree: NameTree, mask: int) -> Iterator[Node]:
+    """Yield the topmost nodes all of whose parameters are in the set."""
+    flags = mask.to_bytes(tree.size, "little")
+    stack = [tree.root]
+    while stack:
+        node = stack.pop()
+        count = flags.count(1, node.low, node.high)
+        if count and count == node.high - node.low:
+            yield node
+        elif count:
+            stack.extend(reversed(node.children.values()))
+
+
+def dead_rules(
+    spec: Spec, tree: NameTree, rules: Sequence[BoundRule], decided: Cascade, masked: bytes
+) -> list[Diagnostic]:
+    """Report rules that decide nothing (error), and single properties that decide nothing (warning)."""
+    useful = {
+        (key, index)
+        for key, winners in decided.winners.items()
+        for index in _effective(key, winners, rules, masked)
+    }
+    found: list[Diagnostic] = []
+    for rule in rules:
+        idle = [key for key in rule.settings if (key, rule.index) not in useful]
+        if not rule.mask or not idle:
+            continue
+        why = [_why_idle(spec, tree, rule, key, rules, decided) for key in idle]
+        if len(idle) == len(rule.settings):
+            message, advice = (
+                f"rule `{rule.name}` decides nothing",
+                "remove it, or move it below the rule that shadows it",
+            )
+            found.append(report(spec, "FP304", message, (*rule.path, "match"), advice=advice, notes=why))
+        else:
+            found += [_idle_property(spec, rule, key, reason) for key, reason in zip(idle, why, strict=True)]
+    return found
+
+
+def _idle_property(spec: Spec, rule: BoundRule, key: str, reason: str) -> Diagnostic:
+    written = rule.settings[key].key
+    message = f"`{written}` of rule `{rule.name}` decides nothing"
+    return report(spec, "FP307", message, (*rule.path, written), advice="remove the key", notes=[reason])
+
+
+def _effective(key: str, winners: list[int], rules: Sequence[BoundRule], masked: bytes) -> set[int]:
+    if key != "weight_decay":
+        return set(winners) - {NOBODY}
+    pairs = zip(winners, masked, strict=True)
+    return {
+        index
+        for index, hidden in set(pairs)
+        if index != NOBODY and (not hidden or rules[index].overrides("no_decay"))
+    }
+
+
+def _why_idle(
+    spec: Spec, tree: NameTree, rule: BoundRule, key: str, rules: Sequence[BoundRule], decided: Cascade
+) -> str:
+    winners = {decided.winners[key][position] for position in masks.positions_of(rule.mask, tree.size)}
+    others = [rules[index] for index in sorted(winners) if index != rule.index]
+    if not others:
+        return f'`{rule.settings[key].key}`: `no_decay` masks all of it; write override = ["no_decay"] to pierce the mask'
+    names = ", ".join(f"`{other.name}`{_at(spec, other)}" for other in others)
+    return f"`{rule.settings[key].key}`: decided by {names}"
+
+
+def _at(spec: Spec, rule: BoundRule) -> str:
+    span = spec.locations.key(rule.path)
+    return f" ({span})" if span else ""

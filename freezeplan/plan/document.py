@@ -1,0 +1,110 @@
+"""The plan as a document: the record that JSON, tables and reports are all made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from freezeplan.plan.records import Assignment, FrozenSet, Group, Options, Phase, Plan, PlannedParam
+
+
+def to_record(plan: Plan) -> dict[str, Any]:
+    """Return the plan as plain JSON types, keys in a fixed order.
+
+    The record is deterministic to the byte: no time, no absolute path, no order of a set.
+    """
+    return {
+        "format_version": plan.format_version,
+        "model": {"label": plan.model, "origin": plan.origin, "base": plan.base},
+        "optimizer": {
+            "name": plan.optimizer,
+            "lr": plan.base_lr,
+            "weight_decay": plan.base_weight_decay,
+            "options": _options(plan.optimizer_options),
+        },
+        "totals": totals(plan),
+        "groups": [_group(group) for group in plan.groups],
+        "frozen": [_frozen(row) for row in plan.frozen],
+        "phases": [_phase(plan, phase) for phase in plan.phases],
+        "diagnostics": [item.as_record() for item in plan.diagnostics],
+    }
+
+
+def to_json(plan: Plan) -> str:
+    """Return the plan's record as JSON text with a line break at its end."""
+    return json.dumps(to_record(plan), indent=2, ensure_ascii=False) + "\n"
+
+
+def plan_hash(plan: Plan) -> str:
+    """Return the sha256 of what the plan does, in hexadecimal; advice and labels do not count."""
+    record = to_record(plan)
+    essence = {key: record[key] for key in ("format_version", "optimizer", "groups", "frozen", "phases")}
+    return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
+
+
+def totals(plan: Plan) -> dict[str, int]:
+    """Return the numbers of the summary line, for the whole plan."""
+    return {
+        "tensors": len(plan.params),
+        "parameters": plan.numel,
+        "trainable_tensors": sum(len(group.members) for group in plan.groups),
+        "trainable_parameters": sum(group.numel for group in plan.groups),
+        "tied_names": sum(len(param.aliases) for param in plan.params),
+        "optimizer_state_bytes": max((phase.optimizer_state_bytes for phase in plan.phases), default=0),
+    }
+
+
+def _options(options: Options) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in options}
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "rule": group.rule,
+        "selected_by": group.selected_by,
+        "tensors": len(group.members),
+        "parameters": group.numel,
+        "lr": list(group.lr),
+        "weight_decay": list(group.weight_decay),
+        "options": [_options(options) for options in group.options],
+        "members": list(group.members),
+    }
+
+
+def _frozen(row: FrozenSet) -> dict[str, Any]:
+    return {
+        "rule": row.rule,
+        "selected_by": row.selected_by,
+        "tensors": len(row.members),
+        "parameters": row.numel,
+        "members": list(row.members),
+    }
+
+
+def _phase(plan: Plan, phase: Phase) -> dict[str, Any]:
+    pairs = zip(plan.params, phase.assignments, strict=True)
+    return {
+        "name": phase.name,
+        "trainable_parameters": phase.trainable_numel,
+        "optimizer_state_bytes": phase.optimizer_state_bytes,
+        "frozen_prefix": {"stack": phase.stack, "layers": phase.frozen_prefix, "of": phase.stack_length},
+        "eval_modules": list(phase.eval_modules),
+        "kept_in_train_mode": list(phase.kept_in_train_mode),
+        "parameters": [_parameter(param, what) for param, what in pairs],
+    }
+
+
+def _parameter(param: PlannedParam, what: Assignment) -> dict[str, Any]:
+    return {
+        "name": param.name,
+        "aliases": list(param.aliases),
+        "shape": list(param.shape),
+        "dtype": param.dtype,
+        "state": what.state,
+        "lr": what.lr,
+        "weight_decay": what.weight_decay,
+        "decided_by": dict(what.decided),
+        "no_decay": what.masked,
+    }

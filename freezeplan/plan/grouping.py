@@ -1,0 +1,80 @@
+"""The static partition: which tensors share every number in every phase."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from freezeplan.plan.records import Assignment, FrozenSet, Group, PlannedParam
+
+
+def partition(
+    params: Sequence[PlannedParam], phases: Sequence[Sequence[Assignment]], selected_by: dict[str, str]
+) -> tuple[tuple[Group, ...], tuple[FrozenSet, ...]]:
+    """Return the groups of all tensors that any phase trains, and the rest by the rule that froze it.
+
+    ``phases`` holds one assignment per parameter and phase. Groups come in the order of their first
+    tensor; so do the members of each.
+    """
+    trained: dict[tuple[object, ...], list[int]] = {}
+    frozen: dict[str, list[int]] = {}
+    for index in range(len(params)):
+        history = tuple(phase[index] for phase in phases)
+        if any(what.trainable for what in history):
+            trained.setdefault(_key(history), []).append(index)
+        else:
+            frozen.setdefault(history[-1].rule, []).append(index)
+    names = _unique_names([_wanted_name(phases, members) for members in trained.values()])
+    groups = [
+        _group(name, params, phases, members, selected_by)
+        for name, members in zip(names, trained.values(), strict=True)
+    ]
+    rows = [_frozen(rule, params, members, selected_by) for rule, members in frozen.items()]
+    return tuple(groups), tuple(rows)
+
+
+def _key(history: tuple[Assignment, ...]) -> tuple[object, ...]:
+    return tuple(
+        (what.rule, what.state, what.lr, what.weight_decay, what.options, what.masked) for what in history
+    )
+
+
+def _wanted_name(phases: Sequence[Sequence[Assignment]], members: list[int]) -> str:
+    last = phases[-1][members[0]]
+    return f"{last.rule}/no_decay" if last.masked else last.rule
+
+
+def _unique_names(wanted: list[str]) -> list[str]:
+    names: list[str] = []
+    for name in wanted:
+        unique, number = name, 2
+        while unique in names or (number > 2 and unique in wanted):
+            unique, number = f"{name} ({number})", number + 1
+        names.append(unique)
+    return names
+
+
+def _group(
+    name: str,
+    params: Sequence[PlannedParam],
+    phases: Sequence[Sequence[Assignment]],
+    members: list[int],
+    selected_by: dict[str, str],
+) -> Group:
+    first = [phase[members[0]] for phase in phases]
+    return Group(
+        name=name,
+        rule=first[-1].rule,
+        selected_by=selected_by.get(first[-1].rule, ""),
+        members=tuple(params[index].name for index in members),
+        numel=sum(params[index].numel for index in members),
+        lr=tuple(what.lr if what.trainable else None for what in first),
+        weight_decay=tuple(what.weight_decay for what in first),
+        options=tuple(what.options for what in first),
+    )
+
+
+def _frozen(
+    rule: str, params: Sequence[PlannedParam], members: list[int], selected_by: dict[str, str]
+) -> FrozenSet:
+    names = tuple(params[index].name for index in members)
+    return FrozenSet(rule, selected_by.get(rule, ""), names, sum(params[index].numel for index in members))

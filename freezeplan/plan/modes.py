@@ -1,0 +1,70 @@
+"""Which modules run in eval mode, and how long the frozen prefix is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from freezeplan.inventory.records import Stack
+from freezeplan.plan.records import Assignment
+from freezeplan.plan.tree import NameTree, Node
+
+
+def eval_modules(
+    tree: NameTree, assignments: Sequence[Assignment]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the modules in eval mode, and the frozen ones that ``eval_mode = false`` keeps training.
+
+    A module all of whose parameters are frozen is in eval mode; a module without parameters follows
+    its nearest ancestor that has some, but is in eval mode where it stands among frozen parameters
+    before the first trainable one (registration order stands for execution order). ``assignments``
+    are in tree order.
+    """
+    live = [0, *accumulate(int(what.trainable) for what in assignments)]
+    kept = [0, *accumulate(int(_opted_out(what)) for what in assignments)]
+    first = next((position for position, what in enumerate(assignments) if what.trainable), len(assignments))
+    paths = {module.path for module in tree.inventory.modules}
+    in_eval, in_train = [], []
+    for node in tree.nodes:
+        if node.path not in paths:
+            continue
+        owner = _owner(node)
+        before = node.low == node.high and _among_frozen(node, owner, first)
+        if kept[owner.high] > kept[owner.low]:
+            if live[owner.high] == live[owner.low]:
+                in_train.append(node.path)
+        elif live[owner.high] == live[owner.low] or before:
+            in_eval.append(node.path)
+    return tuple(in_eval), tuple(in_train)
+
+
+def _among_frozen(node: Node, owner: Node, first: int) -> bool:
+    """Whether frozen parameters surround a module without parameters.
+
+    A dropout that its trainable head or layer registers first stays live: it belongs to that layer.
+    """
+    return node.low < first or (node.low == first and owner.low < node.low)
+
+
+def _opted_out(what: Assignment) -> bool:
+    return not what.trainable and what.eval_mode is False
+
+
+def _owner(node: Node) -> Node:
+    """Return the node itself if it holds parameters, else its nearest ancestor that does."""
+    while node.low == node.high and node.parent is not None:
+        node = node.parent
+    return node
+
+
+def frozen_prefix(tree: NameTree, assignments: Sequence[Assignment]) -> tuple[Stack | None, int]:
+    """Return the model's stack and how many of its first layers are frozen with all before them.
+
+    Only a model with one main stack has a prefix; registration order stands for execution order.
+    """
+    stacks = [stack for stack in tree.inventory.stacks if stack.main]
+    if len(stacks) != 1:
+        return None, 0
+    first = next((position for position, what in enumerate(assignments) if what.trainable), len(assignments))
+    layers = [tree.by_path[path] for path in stacks[0].layers]
+    return stacks[0], sum(1 for node in layers if node.high <= first)

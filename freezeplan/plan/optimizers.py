@@ -1,0 +1,132 @@
+"""What each optimizer of torch.optim takes and keeps, from a generated table (no torch needed)."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from math import prod
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.plan.binding import OPTION_NAMES, BoundRule, report
+from freezeplan.plan.records import Assignment, Group, Options
+from freezeplan.spec.tables import Spec
+
+
+@dataclass(frozen=True)
+class OptimizerFacts:
+    """One row of the table that ``python -m freezeplan.apply.optimizer_table`` writes.
+
+    ``groups``: takes several parameter groups. ``demand``: what it asks of its parameters, in words
+    (empty: nothing). ``copies``: tensors of the parameter's own size kept per parameter; ``extra``
+    adds to it for an option that is on; ``scalars``: further bytes per tensor; ``factored``: keeps
+    one row and one column instead of the whole for two and more dimensions.
+    """
+
+    name: str
+    groups: bool
+    demand: str
+    options: dict[str, Any]
+    copies: int
+    scalars: int
+    extra: dict[str, int]
+    factored: bool
+
+    @property
+    def has_weight_decay(self) -> bool:
+        """Whether the optimizer knows weight decay."""
+        return "weight_decay" in self.options
+
+    def state_bytes(self, shape: tuple[int, ...], itemsize: int, options: Options) -> int:
+        """Return the bytes of optimizer state for one tensor, once it has taken a step."""
+        copies = self.copies + sum(self.extra.get(key, 0) for key, value in options if value)
+        numel = prod(shape)
+        if self.factored and len(shape) > 1:
+            numel = numel // shape[-1] + numel // shape[-2]
+        return copies * numel * itemsize + self.scalars
+
+
+@lru_cache(maxsize=1)
+def optimizer_table() -> dict[str, OptimizerFacts]:
+    """Return the facts of every optimizer, by lower-case name."""
+    text = (files("freezeplan.plan") / "optimizers.json").read_text("utf-8")
+    rows = json.loads(text)["optimizers"]
+    return {row["name"].lower(): OptimizerFacts(**_tuples(row)) for row in rows}
+
+
+def _tuples(row: dict[str, Any]) -> dict[str, Any]:
+    options = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in row["options"].items()
+    }
+    return {**row, "options": options}
+
+
+def find_optimizer(spec: Spec) -> tuple[OptimizerFacts | None, list[Diagnostic]]:
+    """Return the facts of the spec's optimizer, or a diagnostic that lists what there is."""
+    table = optimizer_table()
+    facts = table.get(spec.optimizer.name.lower())
+    if facts is None:
+        close = difflib.get_close_matches(spec.optimizer.name.lower(), list(table), 1)
+        known = ", ".join(f"`{name}`" for name in table)
+        advice = f"did you mean `{close[0]}`?" if close else f"torch.optim has {known}"
+        message = f"torch.optim has no optimizer `{spec.optimizer.name}`"
+        return None, [report(spec, "FP401", message, ("optimizer", "name"), advice=advice)]
+    return facts, []
+
+
+def option_problems(spec: Spec, facts: OptimizerFacts, rules: Sequence[BoundRule]) -> list[Diagnostic]:
+    """Report options (and weight decay) that the optimizer does not know."""
+    asked = [
+        (("optimizer",), key) for key in (*OPTION_NAMES, "weight_decay") if _written(spec.optimizer, key)
+    ]
+    asked += [
+        (rule.path, key) for rule in rules for key in rule.settings if key in (*OPTION_NAMES, "weight_decay")
+    ]
+    return [_unknown_option(spec, facts, (*path, key)) for path, key in asked if key not in facts.options]
+
+
+def _written(table: Any, key: str) -> bool:
+    return key in table.model_fields_set and bool(getattr(table, key) or key != "weight_decay")
+
+
+def _unknown_option(spec: Spec, facts: OptimizerFacts, path: tuple[str | int, ...]) -> Diagnostic:
+    known = ", ".join(f"`{key}`" for key in facts.options if key in (*OPTION_NAMES, "weight_decay"))
+    message = f"{facts.name} has no option `{path[-1]}`"
+    return report(
+        spec, "FP403", message, path, advice=f"its options are {known}" if known else "it has no options"
+    )
+
+
+def demand_problems(
+    spec: Spec, facts: OptimizerFacts, groups: Sequence[Group], shapes: dict[str, tuple[int, ...]]
+) -> list[Diagnostic]:
+    """Report plans that the optimizer cannot take: several groups, or parameters of a wrong kind."""
+    place = ("optimizer", "name")
+    if not facts.groups and len(groups) > 1:
+        message = f"{facts.name} takes one parameter group; this plan has {len(groups)}"
+        return [report(spec, "FP402", message, place, advice="use another optimizer, such as `adamw`")]
+    wrong = _wrong_shapes(facts, groups, shapes)
+    if wrong:
+        message = f"{facts.name} takes {facts.demand}; {len(wrong)} trainable tensors are not"
+        advice = "freeze them, or use another optimizer, such as `adamw`"
+        return [report(spec, "FP402", message, place, advice=advice, notes=[f"for example `{wrong[0]}`"])]
+    return []
+
+
+def _wrong_shapes(
+    facts: OptimizerFacts, groups: Iterable[Group], shapes: dict[str, tuple[int, ...]]
+) -> list[str]:
+    if facts.demand == "sparse gradients only":
+        return [name for group in groups for name in group.members]
+    if facts.demand == "2-D parameters only":
+        return [name for group in groups for name in group.members if len(shapes[name]) != 2]
+    return []
+
+
+def state_bytes(facts: OptimizerFacts, shape: tuple[int, ...], itemsize: int, what: Assignment) -> int:
+    """Return the bytes of optimizer state of one tensor in one phase; a frozen one keeps none."""
+    return facts.state_bytes(shape, itemsize, what.options) if what.trainable else 0

@@ -1,0 +1,130 @@
+"""The plan: phases x parameters, as immutable plain records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic
+
+FORMAT_VERSION = "1.0"
+
+Options = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class PlannedParam:
+    """Identify one tensor of the plan; ``aliases`` are its other names."""
+
+    name: str
+    aliases: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    numel: int
+    layer: int | None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Say what one phase does with one tensor.
+
+    ``lr`` and ``weight_decay`` are the numbers the optimizer gets (before the schedule's factor); for a
+    frozen tensor ``lr`` is 0.0. ``decided`` pairs each property (``state``, ``lr``, ``weight_decay``,
+    ``eval_mode``, option names) with the name of the rule that decided it; a property no rule set is
+    absent. ``masked`` tells that ``no_decay`` set the weight decay. ``rule`` names the group's rule.
+    ``eval_mode`` is False where a frozen tensor's module is to stay in training mode.
+    """
+
+    state: str
+    lr: float
+    weight_decay: float
+    options: Options
+    decided: tuple[tuple[str, str], ...]
+    masked: bool
+    rule: str
+    eval_mode: bool = True
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the tensor trains in this phase."""
+        return self.state == "trainable"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One optimizer parameter group: tensors that share every number in every phase.
+
+    ``lr``, ``weight_decay`` and ``options`` hold one entry per phase (``lr`` is None while frozen).
+    ``name`` is unique. ``members`` are canonical parameter names in registration order.
+    """
+
+    name: str
+    rule: str
+    selected_by: str
+    members: tuple[str, ...]
+    numel: int
+    lr: tuple[float | None, ...]
+    weight_decay: tuple[float, ...]
+    options: tuple[Options, ...]
+
+
+@dataclass(frozen=True)
+class FrozenSet:
+    """Tensors that no phase trains, by the rule that froze them: a row of the table, not a group."""
+
+    rule: str
+    selected_by: str
+    members: tuple[str, ...]
+    numel: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase: what each tensor does (in the order of ``Plan.params``), and what follows from it.
+
+    ``eval_modules`` are the paths of the modules that run in eval mode. ``frozen_prefix`` counts the
+    leading layers of ``stack`` that are frozen together with all that comes before them.
+    """
+
+    name: str
+    assignments: tuple[Assignment, ...]
+    eval_modules: tuple[str, ...]
+    kept_in_train_mode: tuple[str, ...]
+    stack: str | None
+    stack_length: int
+    frozen_prefix: int
+    trainable_numel: int
+    optimizer_state_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The compiled plan. Two plans are equal when they train the same way.
+
+    ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0 and
+    never changes. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
+    """
+
+    model: str
+    origin: str
+    base: str
+    optimizer: str
+    optimizer_options: Options
+    base_lr: float
+    base_weight_decay: float
+    params: tuple[PlannedParam, ...]
+    phases: tuple[Phase, ...]
+    groups: tuple[Group, ...]
+    frozen: tuple[FrozenSet, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+    format_version: str = FORMAT_VERSION
+
+    @property
+    def numel(self) -> int:
+        """Elements of all tensors, each tied tensor counted once."""
+        return sum(param.numel for param in self.params)
+
+    def names(self, phase: int = 0, *, trainable: bool) -> tuple[str, ...]:
+        """Return the canonical names that are trainable (or frozen) in a phase, in registration order."""
+        pairs = zip(self.params, self.phases[phase].assignments, strict=True)
+        return tuple(param.name for param, what in pairs if what.trainable is trainable)

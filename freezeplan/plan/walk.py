@@ -1,0 +1,178 @@
+"""Walking a pattern's segments down the tree of names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from freezeplan.inventory.records import Stack
+from freezeplan.plan.tree import NameTree, Node, Scope
+from freezeplan.spec.selector import Segment, Slice
+
+
+@dataclass
+class Walk:
+    """Where one brace-free pattern got to.
+
+    ``nodes`` is what it selects; when empty, ``failed`` is the segment that found nothing among what
+    is below ``reached``. ``problem`` is a reason other than a missing name, with its advice.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    failed: Segment | None = None
+    depth: int = 0
+    reached: list[Node] = field(default_factory=list)
+    problem: tuple[str, str, str] | None = None
+
+
+def walk(tree: NameTree, start: Node, segments: Sequence[Segment]) -> Walk:
+    """Follow the segments from ``start``; linear in the number of nodes for each segment."""
+    frontier, deep = [start], False
+    for depth, segment in enumerate(segments):
+        if segment.deep:
+            deep = True
+            continue
+        found, problem = _step(tree, frontier, segment, deep)
+        if not found:
+            return Walk([], segment, depth, frontier, problem)
+        frontier, deep = found, False
+    return Walk(frontier, depth=len(segments), reached=frontier)
+
+
+Problem = tuple[str, str, str] | None
+
+
+def _step(tree: NameTree, frontier: list[Node], segment: Segment, deep: bool) -> tuple[list[Node], Problem]:
+    if segment.role:
+        return role_nodes(tree, frontier, segment)
+    if deep:
+        return _anywhere_below(tree, frontier, segment.text), None
+    return _children(frontier, segment.text), None
+
+
+def _children(frontier: list[Node], text: str) -> list[Node]:
+    if "*" not in text:
+        return [node.children[text] for node in frontier if text in node.children]
+    fits = segment_matcher(text)
+    return _unique(child for node in frontier for name, child in node.children.items() if fits(name))
+
+
+def _anywhere_below(tree: NameTree, frontier: list[Node], text: str) -> list[Node]:
+    if "*" in text:
+        fits = segment_matcher(text)
+        named = [node for name, nodes in tree.by_segment.items() if fits(name) for node in nodes]
+    else:
+        named = tree.by_segment.get(text, [])
+    if frontier == [tree.root]:
+        return [node for node in named if node.parent is not None]
+    scope = Scope(frontier)
+    return [node for node in named if scope.strictly_below(node)]
+
+
+def _unique(nodes: Iterable[Node]) -> list[Node]:
+    return list({node.index: node for node in nodes}.values())
+
+
+@lru_cache(maxsize=1024)
+def segment_matcher(text: str) -> Callable[[str], bool]:
+    """Return a predicate for a segment with ``*`` in it; its time is linear in the name times the stars.
+
+    Greedy leftmost search of the parts between stars needs no backtracking.
+
+    >>> [name for name in ("layer1", "layer10", "mylayer1") if segment_matcher("layer*")(name)]
+    ['layer1', 'layer10']
+    """
+    head, *middle, tail = re.sub(r"\*+", "*", text).split("*")
+
+    def fits(name: str) -> bool:
+        if len(name) < len(head) + len(tail) or not (name.startswith(head) and name.endswith(tail)):
+            return False
+        position, last = len(head), len(name) - len(tail)
+        for part in middle:
+            found = name.find(part, position, last)
+            if found < 0:
+                return False
+            position = found + len(part)
+        return True
+
+    return fits
+
+
+def role_nodes(tree: NameTree, frontier: list[Node], segment: Segment) -> tuple[list[Node], Problem]:
+    """Return the nodes that a role names at or below the frontier, or why there are none."""
+    scope = Scope(frontier)
+    if segment.role == "layers":
+        return _layers(tree, scope, segment)
+    paths = tree.inventory.role_nodes.get(segment.role or "", ())
+    found = [tree.by_path[path] for path in paths if path in tree.by_path]
+    inner = [node for node in found if scope.below(node)]
+    if inner:
+        return inner, None
+    outer = Scope(found)
+    covered = [node for node in frontier if outer.below(node)]
+    if covered:
+        return covered, None
+    return [], (
+        "FP203",
+        f"the model has no `@{segment.role}`" + ("" if not found else " there"),
+        _offer(tree),
+    )
+
+
+def _offer(tree: NameTree) -> str:
+    have = [role for role, paths in tree.inventory.role_nodes.items() if paths]
+    have += ["layers"] if tree.inventory.stacks else []
+    return (
+        "this model has " + ", ".join(f"`@{role}`" for role in have)
+        if have
+        else "name the modules by their paths"
+    )
+
+
+def _layers(tree: NameTree, scope: Scope, segment: Segment) -> tuple[list[Node], Problem]:
+    stacks = [stack for stack in tree.inventory.stacks if stack.main and _touches(tree, scope, stack)]
+    if not stacks:
+        return [], (
+            "FP203",
+            "no stack of layers was found here",
+            "name the layers by their paths, such as `encoder.layer.{0..5}`",
+        )
+    if segment.cut is None:
+        return [tree.by_path[path] for stack in stacks for path in stack.layers], None
+    if len(stacks) > 1:
+        found = ", ".join(f"`{stack.path}` ({stack.length})" for stack in stacks)
+        name = stacks[0].path.rpartition(".")[0] or stacks[0].path
+        return [], (
+            "FP204",
+            f"`{segment.text}` could mean several stacks: {found}",
+            f"put one in front: `{name}.{segment.text}`",
+        )
+    return _cut(tree, stacks[0], segment.cut, segment.text)
+
+
+def _touches(tree: NameTree, scope: Scope, stack: Stack) -> bool:
+    return all(scope.below(tree.by_path[path]) for path in stack.layers)
+
+
+def _cut(tree: NameTree, stack: Stack, cut: Slice, text: str) -> tuple[list[Node], Problem]:
+    for bound in (cut.start, cut.stop):
+        position = bound.resolve(stack.length) if bound else 0
+        if not 0 <= position <= stack.length or (cut.single and position == stack.length):
+            advice = f"indices go from 0 to {stack.length - 1}, or from -{stack.length} to -1"
+            return [], (
+                "FP205",
+                f"`{stack.path}` has {stack.length} layers; `{text}` reaches outside it",
+                advice,
+            )
+    start = cut.start.resolve(stack.length) if cut.start else 0
+    stop = cut.stop.resolve(stack.length) if cut.stop else stack.length
+    chosen = stack.layers[start : start + 1] if cut.single else stack.layers[start:stop]
+    if not chosen:
+        return [], (
+            "FP205",
+            f"`{text}` selects no layer of the {stack.length} in `{stack.path}`",
+            "widen the slice",
+        )
+    return [tree.by_path[path] for path in chosen], None
