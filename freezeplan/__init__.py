@@ -1,0 +1,51 @@
+"""A declarative compiler for fine-tuning plans.
+
+A spec names module paths, states and learning rates; freezeplan proves that it accounts for every
+parameter of a model, shows the plan, and emits PyTorch parameter groups. Importing this package does
+not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from freezeplan.api import apply_freeze, build_param_groups, compile_plan, load_spec
+    from freezeplan.diagnostics import Diagnostic, DiagnosticError
+    from freezeplan.inventory.records import Inventory
+    from freezeplan.plan.records import Plan
+    from freezeplan.spec.tables import Spec
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Diagnostic": "freezeplan.diagnostics",
+    "DiagnosticError": "freezeplan.diagnostics",
+    "Inventory": "freezeplan.inventory.records",
+    "Plan": "freezeplan.plan.records",
+    "Spec": "freezeplan.spec.tables",
+    "apply_freeze": "freezeplan.api",
+    "build_param_groups": "freezeplan.api",
+    "compile_plan": "freezeplan.api",
+    "load_spec": "freezeplan.api",
+}
+
+__all__ = [
+    "Diagnostic",
+    "DiagnosticError",
+    "Inventory",
+    "Plan",
+    "Spec",
+    "apply_freeze",
+    "build_param_groups",
+    "compile_plan",
+    "load_spec",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room on first use, so that importing the package stays instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'freezeplan' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

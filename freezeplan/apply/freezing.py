@@ -1,0 +1,57 @@
+"""Putting a plan's phase on a live model: gradients, modes, and the proof that it fits the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from freezeplan.apply.matching import named_tensors
+from freezeplan.apply.pinning import pin_eval_mode, unpin_eval_mode
+from freezeplan.inventory.names import canonical_modules
+from freezeplan.plan.records import Phase, Plan
+
+if TYPE_CHECKING:
+    import torch
+
+
+def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int = 0) -> None:
+    """Set a live model to what one phase of the plan says.
+
+    Frozen tensors get ``requires_grad = False`` and lose their gradient (a stale one would still be
+    applied by momentum and decay); modules that the plan lists run in eval mode, and stay in it when
+    somebody calls ``model.train()``. Call it at an optimizer-step boundary. Raises
+    :class:`freezeplan.DiagnosticError` when the plan was not compiled for this model, before anything
+    is changed.
+
+    >>> import torch, freezeplan
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    >>> rules = [{"match": "**", "state": "trainable"}, {"match": "0", "state": "frozen"}]
+    >>> freezeplan.apply_freeze(model, freezeplan.compile_plan(model, {"rule": rules}))
+    >>> [p.requires_grad for p in model.parameters()], model[0].training
+    ([False, False, True, True], False)
+    """
+    tensors = named_tensors(model, plan)
+    current = plan.phases[phase]
+    for name, what in zip(tensors, current.assignments, strict=True):
+        tensor = tensors[name]
+        if tensor.requires_grad is not what.trainable:
+            tensor.requires_grad_(what.trainable)
+        if not what.trainable:
+            tensor.grad = None
+    set_modes(model, current)
+
+
+def set_modes(model: torch.nn.Module, phase: Phase) -> None:
+    """Pin the phase's frozen modules in eval mode and put all others into training mode.
+
+    A module registered at several places (one dropout for all layers) is pinned only if each of its
+    places is frozen.
+    """
+    places: dict[int, tuple[torch.nn.Module, list[str]]] = {}
+    for path, module, _ in canonical_modules(model):
+        places.setdefault(id(module), (module, []))[1].append(path)
+        unpin_eval_mode(module)
+    model.train()
+    frozen = set(phase.eval_modules)
+    for module, paths in places.values():
+        if frozen.issuperset(paths):
+            pin_eval_mode(module)

@@ -1,0 +1,33 @@
+"""Eval mode that lasts: training loops call ``model.train()`` at every step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+class PinnedEval:
+    """Stand in for a module's ``train`` method: whatever is asked, the module stays in eval mode.
+
+    An object rather than a closure, so that a model with pinned modules can be copied and pickled.
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+
+    def __call__(self, mode: bool = True) -> Any:
+        """Set eval mode here and below; returns the module, as ``train`` does."""
+        return type(self.module).train(self.module, False)
+
+
+def pin_eval_mode(module: torch.nn.Module) -> None:
+    """Put a module into eval mode for good: ``train()`` on it or on any parent no longer changes it."""
+    module.__dict__["train"] = PinnedEval(module)
+    module.training = False
+
+
+def unpin_eval_mode(module: torch.nn.Module) -> None:
+    """Let ``train()`` reach a module again."""
+    module.__dict__.pop("train", None)
