@@ -94,10 +94,13 @@ def _own(module: Any, kind: str) -> list[tuple[str, Any]]:
 
 
 def class_names(module: Any) -> tuple[str, ...]:
-    """Return the names of a module's class and of its bases, up to but without ``torch.nn.Module``."""
+    """Return the names of a module's class and of its bases, up to but without ``torch.nn.Module``.
+
+    A bare ``torch.nn.Module`` has no other name, so it keeps that one.
+    """
     names = [base.__name__ for base in type(module).__mro__]
     names = names[: names.index("Module")] if "Module" in names else names
     if "FSDPModule" in names:
         # fully_shard swaps the class for a generated one, FSDP<Name>, that adds FSDPModule as a base.
         names = [name for name in names[1:] if name != "FSDPModule"]
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names)) or ("Module",)

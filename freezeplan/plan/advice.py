@@ -10,6 +10,7 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule, report
 from freezeplan.plan.records import Assignment
+from freezeplan.plan.wording import listed, some
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
 
@@ -101,7 +102,7 @@ def random_and_frozen(subject: Subject) -> Iterator[Diagnostic]:
     """Frozen weights that no checkpoint provides stay random for ever."""
     found = [(info, what) for info, what in subject.pairs if info.loaded is False and not what.trainable]
     if found:
-        names = _some([info.name for info, _ in found])
+        names = some([info.name for info, _ in found], 3)
         message = f"{len(found)} frozen tensors have no values from a checkpoint: they stay random ({names})"
         yield report(
             subject.spec,
@@ -129,7 +130,7 @@ def frozen_above_trainable(subject: Subject) -> Iterator[Diagnostic]:
         ]
         if above:
             message = (
-                f"layers {_indices(above)} of `{stack.path}` are frozen above the trainable layer {lowest}"
+                f"layers {_numbers(above)} of `{stack.path}` are frozen above the trainable layer {lowest}"
             )
             yield report(
                 subject.spec,
@@ -140,8 +141,8 @@ def frozen_above_trainable(subject: Subject) -> Iterator[Diagnostic]:
             )
 
 
-def _indices(numbers: list[int]) -> str:
-    return ", ".join(map(str, sorted(numbers)))
+def _numbers(layers: list[int]) -> str:
+    return listed(map(str, sorted(layers)))
 
 
 def falling_rates(subject: Subject) -> Iterator[Diagnostic]:
@@ -153,10 +154,11 @@ def falling_rates(subject: Subject) -> Iterator[Diagnostic]:
     for (low, below), (high, above) in zip(steps, steps[1:], strict=False):
         if max(rate for rate, _ in below) > max(rate for rate, _ in above):
             fastest = max(below, key=lambda pair: pair[0])
+            slower = max(rate for rate, _ in above)
             yield report(
                 subject.spec,
                 "FP408",
-                f"the {low} learn faster ({fastest[0]:g}) than the {high} ({max(rate for rate, _ in above):g})",
+                f"the {low} learn faster ({fastest[0]:g}) than the {high} ({slower:g})",
                 subject.place(fastest[1], "lr"),
                 advice="the usual order is embeddings < layers < heads",
             )
@@ -211,7 +213,7 @@ def idle_eval_modes(subject: Subject) -> Iterator[Diagnostic]:
             continue
         decided = subject.decided_by(rule, "eval_mode")
         if decided and all(what.trainable for what in decided):
-            message = f"`eval_mode` of rule `{rule.name}` is set on trainable parameters, whose modules train anyway"
+            message = f"`eval_mode` of rule `{rule.name}` is set on parameters that train anyway"
             yield report(subject.spec, "FP412", message, (*rule.path, "eval_mode"), advice="remove it")
 
 
@@ -219,7 +221,7 @@ def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
     """Task heads pool the last hidden states themselves: the backbone's own pooler gets no gradient."""
     pooler = subject.where("pooler", trainable=True)
     if subject.spec.task and pooler:
-        message = f"{len(pooler)} tensors of `@pooler` are trainable, but the task heads do not read the pooler"
+        message = f"{len(pooler)} tensors of `@pooler` are trainable, but no task head reads the pooler"
         yield report(
             subject.spec,
             "FP415",
@@ -227,12 +229,6 @@ def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
             subject.place(pooler[0][1]),
             advice='add a rule below: match = "@pooler", state = "frozen"',
         )
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(f"`{name}`" for name in names[:most]) + (
-        f" and {len(names) - most} more" if len(names) > most else ""
-    )
 
 
 CHECKS: tuple[Callable[[Subject], Iterator[Diagnostic]], ...] = (

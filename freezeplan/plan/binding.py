@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from freezeplan.plan.misses import Miss
 from freezeplan.plan.select import select
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.locations import KeyPath, dotted
+from freezeplan.spec.patterns import syntax_problem
 from freezeplan.spec.selector import parse_selector
 from freezeplan.spec.selector_error import SelectorError
 from freezeplan.spec.tables import OptimizerOptions, Rule, Spec
@@ -130,38 +131,13 @@ def match_patterns(
         try:
             match = select(tree, parse_selector(text))
         except SelectorError as error:
-            problems.append(_syntax(spec, error, place))
+            problems.append(syntax_problem(spec.locations, error, place))
             continue
         union |= match.mask
         problems += [
             _missed(spec, text, miss, place) for miss in match.misses if not (optional and miss.excusable)
         ]
     return union, problems
-
-
-def selector_problems(spec: Spec) -> list[Diagnostic]:
-    """Check the syntax of every pattern of a spec, without a model."""
-    problems = []
-    for path, text in _all_patterns(spec):
-        try:
-            parse_selector(text)
-        except SelectorError as error:
-            problems.append(_syntax(spec, error, path))
-    return problems
-
-
-def _all_patterns(spec: Spec) -> Iterator[tuple[KeyPath, str]]:
-    for entry, text in enumerate(spec.optimizer.no_decay):
-        yield ("optimizer", "no_decay", entry), text
-    for index, rule in enumerate(spec.rule):
-        for key, texts in (("match", rule.match), ("except", rule.except_ or ())):
-            for entry, text in enumerate(texts):
-                yield ("rule", index, key, entry), text
-
-
-def _syntax(spec: Spec, error: SelectorError, path: KeyPath) -> Diagnostic:
-    span = spec.locations.within(path, error.start, error.length)
-    return diagnostic(error.code, error.message, span=span, where=dotted(path), help=error.advice)
 
 
 def _missed(spec: Spec, text: str, miss: Miss, path: KeyPath) -> Diagnostic:

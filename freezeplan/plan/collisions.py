@@ -9,6 +9,7 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule, report, tensors_in
 from freezeplan.plan.tree import NameTree
+from freezeplan.plan.wording import some
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
 
@@ -54,13 +55,15 @@ def _describe(spec: Spec, tree: NameTree, pair: Collision) -> Diagnostic:
         f"`{earlier.settings[key].key}`: {_value(earlier, key)} and {_value(later, key)}" for key in pair.keys
     )
     names = [info.name for info in tensors_in(tree, pair.shared)]
-    notes = [f"`{earlier.name}` is {_place(spec, earlier.path)}", f"both select {_some(names)}"]
+    notes = [f"`{earlier.name}` is {_place(spec, earlier.path)}", f"both select {some(names)}"]
     if pair.superset:
-        message = f"rule `{later.name}` takes in all of the earlier rule `{earlier.name}` and contradicts it ({values})"
+        message = (
+            f"rule `{later.name}` takes in all of the earlier `{earlier.name}` and contradicts it ({values})"
+        )
         advice = f'move it above `{earlier.name}`, or write override = ["{earlier.name}"]'
         return report(spec, "FP303", message, (*later.path, "match"), advice=advice, notes=notes)
     message = f"rules `{earlier.name}` and `{later.name}` overlap and disagree ({values})"
-    advice = f'make one lie inside the other, take the overlap away with `except`, or write override = ["{earlier.name}"]'
+    advice = f'make one lie inside the other, use `except`, or write override = ["{earlier.name}"]'
     return report(spec, "FP302", message, (*later.path, "match"), advice=advice, notes=notes)
 
 
@@ -71,11 +74,6 @@ def _value(rule: BoundRule, key: str) -> str:
 def _place(spec: Spec, path: KeyPath) -> str:
     span = spec.locations.key(path)
     return f"at {span}" if span else f"rule {int(path[1]) + 1}"
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _idle_overrides(spec: Spec, rules: Sequence[BoundRule], used: set[tuple[int, str]]) -> list[Diagnostic]:

@@ -98,7 +98,8 @@ def _why_idle(
     winners = {decided.winners[key][position] for position in masks.positions_of(rule.mask, tree.size)}
     others = [rules[index] for index in sorted(winners) if index != rule.index]
     if not others:
-        return f'`{rule.settings[key].key}`: `no_decay` masks all of it; write override = ["no_decay"] to pierce the mask'
+        written = rule.settings[key].key
+        return f'`{written}`: `no_decay` masks all of it; write override = ["no_decay"] to pierce the mask'
     names = ", ".join(f"`{other.name}`{_at(spec, other)}" for other in others)
     return f"`{rule.settings[key].key}`: decided by {names}"
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from freezeplan.plan.tree import NameTree, Node
 from freezeplan.plan.walk import Walk
+from freezeplan.plan.wording import listed
 from freezeplan.spec.braces import Choice
 from freezeplan.spec.selector import Segment, Selector
-
-MOST_NAMES = 12
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def unknown_class(tree: NameTree, selector: Selector, bare: bool) -> Miss:
         message, advice = f"modules of class `{selector.value}` hold no parameters", None
     else:
         message = f"no module has the class `{selector.value}`"
-        advice = _close(selector.value, known) or "classes of this model: " + _listed(known)
+        advice = _close(selector.value, known) or "classes of this model: " + listed(known)
     return Miss("FP201", message, len("class:"), len(selector.text), advice)
 
 
@@ -88,25 +87,4 @@ def _similar(text: str, tree: NameTree) -> list[str]:
 
 def _what_exists(node: Node) -> str:
     place = f"`{node.path}` has" if node.path else "the model's root has"
-    return f"{place} {_listed(node.children)}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    """List names, runs of indices as ranges, at most a dozen.
-
-    >>> _listed(["0", "1", "2", "norm"])
-    '`{0..2}`, `norm`'
-    """
-    parts = [f"`{part}`" for part in _with_ranges(names)]
-    shown = ", ".join(parts[:MOST_NAMES])
-    return shown + (f" and {len(parts) - MOST_NAMES} more" if len(parts) > MOST_NAMES else "")
-
-
-def _with_ranges(names: Iterable[str]) -> list[str]:
-    numbers, others = [], []
-    for name in names:
-        (numbers if name.isdigit() else others).append(name)
-    ordered = sorted(int(number) for number in numbers)
-    if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
-        return [f"{{{ordered[0]}..{ordered[-1]}}}", *others]
-    return [*numbers, *others]
+    return f"{place} {listed(node.children)}"

@@ -48,16 +48,28 @@ class NameTree:
         self.nodes: list[Node] = []
         self.by_path: dict[str, Node] = {}
         self.by_segment: dict[str, list[Node]] = {}
-        for index, info in enumerate(inventory.params):
-            self._add(info.name).param = index
-        for module in inventory.modules:
-            self._add(module.path)
+        self._fill(inventory)
         self._number(self.root)
 
     @property
     def size(self) -> int:
         """Number of parameter names."""
         return len(self.order)
+
+    def _fill(self, inventory: Inventory) -> None:
+        """Add each module and then its own parameters, so that tree order is registration order."""
+        own: dict[str, list[int]] = {}
+        for index, info in enumerate(inventory.params):
+            own.setdefault(info.module, []).append(index)
+        for module in inventory.modules:
+            self._add(module.path)
+            self._add_params(own.pop(module.path, []))
+        for left in own.values():
+            self._add_params(left)
+
+    def _add_params(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            self._add(self.inventory.params[index].name).param = index
 
     def _add(self, path: str) -> Node:
         node = self.by_path.get(path)

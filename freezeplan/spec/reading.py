@@ -14,6 +14,7 @@ from freezeplan.spec.document import Document
 from freezeplan.spec.extends import merge_bases
 from freezeplan.spec.locations import NOWHERE, Locations
 from freezeplan.spec.parsing import parse
+from freezeplan.spec.patterns import pattern_problems
 from freezeplan.spec.problems import as_diagnostic
 from freezeplan.spec.sources import Unreadable, read_file
 from freezeplan.spec.tables import Spec
@@ -29,7 +30,7 @@ def load_spec(source: str | Path | Mapping[str, Any] | Spec) -> Spec:
 
     Returns the spec; ``spec.locations`` knows the place of every key and value.
 
-    Raises ``DiagnosticError`` with all problems in file order (codes FP001-FP009 and FP101-FP125). Problems
+    Raises ``DiagnosticError`` with all problems in file order (codes FP001-FP009 and FP101-FP145). Problems
     of a file's own text or of its bases come alone, since nothing after them could be trusted.
 
     >>> load_spec({"rule": [{"match": "**", "state": "frozen"}]}).rule[0].state
@@ -60,7 +61,7 @@ def _validated(root: Node, directory: Path | None) -> Spec:
     locations = Locations(places, directory)
     document = Document(data, locations)
     _raise_any(check_values(document))
-    problems = list(check_all(document))
+    problems = [*check_all(document), *pattern_problems(data, locations)]
     try:
         spec = Spec.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:

@@ -1,0 +1,36 @@
+"""``freezeplan explain``: what a diagnostic code means."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from os.path import commonprefix
+
+import click
+
+from freezeplan.cli.options import common_options
+from freezeplan.cli.status import CLEAN
+from freezeplan.cli.streams import Settings, print_out
+from freezeplan.diagnostics import Entry, entries
+
+
+@click.command(short_help="Explain a diagnostic code, or list them all.")
+@click.argument("code", required=False)
+@common_options
+@click.pass_obj
+def explain(settings: Settings, code: str | None) -> int:
+    """Say what CODE (such as FP201) means, why it exists, and how to fix it; without CODE list all codes."""
+    from freezeplan.render.explain import EntryList, EntryView
+
+    print_out(EntryList(entries().values()) if code is None else EntryView(_entry(code)), settings)
+    return CLEAN
+
+
+def _entry(code: str) -> Entry:
+    known = entries()
+    wanted = code.strip().upper()
+    if wanted in known:
+        return known[wanted]
+    close = get_close_matches(wanted, known, n=len(known))
+    close.sort(key=lambda own: -len(commonprefix([own, wanted])))
+    advice = f"did you mean {' or '.join(close[:3])}?" if close else "`freezeplan explain` lists them all"
+    raise click.UsageError(f"there is no diagnostic `{code}`: {advice}")

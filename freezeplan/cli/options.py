@@ -1,0 +1,56 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from freezeplan.cli.streams import Settings
+
+DEFAULT_SPEC = "freezeplan.toml"
+Command = Callable[..., int]
+
+
+def common_options(command: Command) -> Command:
+    """Add ``--no-color`` and ``--diagnostics``; both end up in the :class:`Settings` of the run."""
+    for option in (_DIAGNOSTICS, _NO_COLOR):
+        command = option(command)
+    return command
+
+
+def spec_argument(*, required: bool) -> Callable[[Command], Command]:
+    """Add the path of one spec; without one, an optional argument is ``freezeplan.toml``."""
+    default = {} if required else {"default": DEFAULT_SPEC, "metavar": "[SPEC]"}
+    return click.argument("spec", type=click.Path(path_type=Path), **default)
+
+
+def format_option(*forms: str) -> Callable[[Command], Command]:
+    """Add ``--format`` with its choices, the first of them the default."""
+    choice = click.Choice(forms)
+    return click.option("--format", "form", type=choice, default=forms[0], help=f"Default: {forms[0]}.")
+
+
+def _set_no_color(context: click.Context, _: click.Parameter, value: bool) -> None:
+    settings = context.ensure_object(Settings)
+    settings.no_color = settings.no_color or value
+
+
+def _set_diagnostics(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    settings = context.ensure_object(Settings)
+    settings.diagnostics = value or settings.diagnostics
+
+
+def _shared(*names: str, callback: Callable[..., None], **rest: Any) -> Callable[[Command], Command]:
+    return click.option(*names, expose_value=False, is_eager=True, callback=callback, **rest)
+
+
+_NO_COLOR = _shared("--no-color", is_flag=True, callback=_set_no_color, help="Print without colours.")
+_DIAGNOSTICS = _shared(
+    "--diagnostics",
+    type=click.Choice(["full", "json"]),
+    callback=_set_diagnostics,
+    help="How errors and warnings are written to standard error: full (default) or json.",
+)

@@ -1,0 +1,84 @@
+"""The command line as a whole: its commands, and what becomes of every way a command can end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from freezeplan.cli.check import check
+from freezeplan.cli.explain import explain
+from freezeplan.cli.options import common_options
+from freezeplan.cli.predict import predict
+from freezeplan.cli.schema import schema
+from freezeplan.cli.show import show
+from freezeplan.cli.status import CLEAN, INTERRUPTED, UNUSABLE, status_of
+from freezeplan.cli.streams import Settings, print_err, report, set_streams_to_never_fail
+from freezeplan.cli.train import train
+from freezeplan.cli.version import freezeplan_version, version_option
+from freezeplan.cli.why import why
+from freezeplan.diagnostics import DiagnosticError
+
+DEBUG = "FREEZEPLAN_DEBUG"
+EPILOG = """Exit status: 0 clean; 1 the spec has errors, or a check found something; 2 wrong usage, unreadable
+input or an internal error; 130 interrupted."""
+
+
+class InOrder(click.Group):
+    """List the commands in the order people meet them, not the alphabet's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names in the order they were added."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
+@version_option
+@common_options
+def program() -> None:
+    """Compile a fine-tuning spec into a plan you can read and check, and train exactly that plan."""
+
+
+for _command in (show, why, check, train, predict, explain, schema):
+    program.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status and let no exception but ``SystemExit`` through."""
+    settings = Settings()
+    set_streams_to_never_fail()
+    try:
+        status = program.main(arguments, "freezeplan", standalone_mode=False, obj=settings)
+        return status if isinstance(status, int) else CLEAN
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DiagnosticError as error:
+        report(error.diagnostics, settings)
+        return status_of(error.diagnostics)
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except Exception as error:
+        _report_internal(error, settings)
+        return UNUSABLE
+
+
+def _report_internal(error: Exception, settings: Settings) -> None:
+    from freezeplan.render.diagnostics import internal_error
+
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    print_err(internal_error(error, version=freezeplan_version(), debug=f"{DEBUG}=1"), settings)

@@ -1,0 +1,32 @@
+"""Exit statuses, and which diagnostics lead to which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from freezeplan.diagnostics import Diagnostic
+
+CLEAN = 0
+FOUND = 1
+UNUSABLE = 2
+INTERRUPTED = 130
+
+# What was named on the command line cannot be used, so that nothing was found out about a spec.
+UNREADABLE = frozenset(
+    {
+        *("FP001", "FP002", "FP003", "FP004"),  # a spec that cannot be read
+        "FP213",  # `why` for a parameter the model does not have
+        *("FP501", "FP502"),  # a folder that cannot be written
+        *("FP520", "FP521", "FP530"),  # a run that cannot be loaded, a text that is none
+    }
+)
+
+
+def status_of(items: Iterable[Diagnostic], *, strict: bool = False) -> int:
+    """Return 0 without errors, 2 when an input could not be read, else 1; ``strict`` counts warnings."""
+    items = tuple(items)
+    if any(item.code in UNREADABLE for item in items):
+        return UNUSABLE
+    if any(item.is_error or (strict and item.severity == "warning") for item in items):
+        return FOUND
+    return CLEAN

@@ -1,0 +1,1 @@
+"""Records in, rich renderables or text out: nothing here prints, reads a model or exits."""

@@ -1,0 +1,90 @@
+"""How numbers are written, the same in every table, log and message."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+NOTHING = "-"
+
+
+def format_rate(rate: float | None) -> str:
+    """Write a learning rate exactly: the shortest digits that read back as the same float.
+
+    Rates below 1 are always in scientific notation, so that a column compares at a glance; None
+    (nothing trains, hence no rate) is a dash.
+
+    >>> format_rate(2e-5), format_rate(0.01), format_rate(2.5e-4), format_rate(1.0), format_rate(None)
+    ('2e-05', '1e-02', '2.5e-04', '1', '-')
+    """
+    if rate is None:
+        return NOTHING
+    if not 0 < abs(rate) < 1:
+        return format_number(rate)
+    sign, digits, exponent = Decimal(repr(float(rate))).normalize().as_tuple()
+    power = int(exponent) + len(digits) - 1
+    tail = "".join(map(str, digits[1:]))
+    return f"{'-' * sign}{digits[0]}{'.' if tail else ''}{tail}e-{-power:02d}"
+
+
+def format_number(value: float | int) -> str:
+    """Write a number the shortest way that reads back as the same value.
+
+    >>> format_number(0.01), format_number(0.0), format_number(3)
+    ('0.01', '0', '3')
+    """
+    text = repr(value)
+    return text[:-2] if text.endswith(".0") else text
+
+
+def format_count(number: int) -> str:
+    """Write an integer with thousands separated.
+
+    >>> format_count(66362880)
+    '66,362,880'
+    """
+    return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a count with its noun in the right number.
+
+    >>> counted(1, "error"), counted(2, "error")
+    ('1 error', '2 errors')
+    """
+    return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def format_percent(part: int, whole: int) -> str:
+    """Write a share in percent; only nothing is ``0 %`` and only everything is ``100 %``.
+
+    >>> format_percent(1, 3), format_percent(1, 10**9), format_percent(10**9 - 1, 10**9), format_percent(4, 4)
+    ('33.3 %', '< 0.1 %', '> 99.9 %', '100 %')
+    """
+    if part == whole:
+        return "100 %"
+    if part == 0:
+        return "0 %"
+    share = 100 * part / whole
+    return "< 0.1 %" if share < 0.05 else "> 99.9 %" if share >= 99.95 else f"{share:.1f} %"
+
+
+def format_bytes(number: int) -> str:
+    """Write a size in binary units.
+
+    >>> format_bytes(512), format_bytes(3 * 2**20), format_bytes(0)
+    ('512 B', '3.0 MiB', '0 B')
+    """
+    size, unit = float(number), 0
+    while size >= 1024 and unit < len(UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{number} B" if unit == 0 else f"{size:.1f} {UNITS[unit]}"
+
+
+def format_shape(shape: tuple[int, ...]) -> str:
+    """Write a tensor's shape the way a person reads it.
+
+    >>> format_shape((768, 3072)), format_shape((5,)), format_shape(())
+    ('768 x 3072', '5', 'scalar')
+    """
+    return " x ".join(map(str, shape)) if shape else "scalar"

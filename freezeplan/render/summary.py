@@ -1,0 +1,84 @@
+"""The lines under the plan's table: what trains, how much of it, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from freezeplan.plan.records import Options, Phase, Plan
+from freezeplan.render.numbers import (
+    counted,
+    format_bytes,
+    format_count,
+    format_number,
+    format_percent,
+    format_rate,
+)
+
+Fact = tuple[str, str]
+
+
+def model_line(plan: Plan) -> str:
+    """Name the model and how it was found."""
+    return f"{plan.model} ({plan.origin})" if plan.origin else plan.model
+
+
+def summary_facts(plan: Plan, phase: int = 0) -> tuple[Fact, ...]:
+    """Return the summary as pairs of label and text, in the order they are shown."""
+    return tuple(_facts(plan, plan.phases[phase]))
+
+
+def trainable_line(plan: Plan, phase: Phase) -> str:
+    """Say how much of the model trains: ``592,130 of 66,955,010 parameters (0.9 %)``."""
+    part, whole = phase.trainable_numel, plan.numel
+    return f"{format_count(part)} of {format_count(whole)} parameters ({format_percent(part, whole)})"
+
+
+def coverage_line(plan: Plan) -> str:
+    """Count the tensors that stand in a group or a frozen set, of all there are."""
+    accounted = {name for item in (*plan.groups, *plan.frozen) for name in item.members}
+    part, whole = len(accounted), len(plan.params)
+    share = format_percent(part, whole)
+    return f"{format_count(part)} of {counted(whole, 'tensor')} accounted for ({share})"
+
+
+def format_options(options: Options) -> str:
+    """Write optimizer options the way a spec does: ``betas = [0.9, 0.98], amsgrad = true``."""
+    return ", ".join(f"{name} = {format_toml(value)}" for name, value in options)
+
+
+def _facts(plan: Plan, phase: Phase) -> Iterator[Fact]:
+    yield "model", model_line(plan)
+    yield "trainable", trainable_line(plan, phase)
+    yield "coverage", coverage_line(plan)
+    yield "optimizer", _optimizer(plan, phase)
+    if plan.optimizer_options:
+        yield "options", format_options(plan.optimizer_options)
+    if phase.frozen_prefix:
+        yield "frozen prefix", _prefix(phase)
+    if phase.eval_modules:
+        yield "eval mode", f"{counted(len(phase.eval_modules), 'module')} without dropout, statistics fixed"
+    if phase.kept_in_train_mode:
+        yield "kept in train mode", ", ".join(path or "the whole model" for path in phase.kept_in_train_mode)
+
+
+def _optimizer(plan: Plan, phase: Phase) -> str:
+    rate = f"base LR {format_rate(plan.base_lr)}, weight decay {format_number(plan.base_weight_decay)}"
+    return f"{plan.optimizer}, {rate}; {format_bytes(phase.optimizer_state_bytes)} of state"
+
+
+def _prefix(phase: Phase) -> str:
+    stack = f" of {phase.stack}" if phase.stack else ""
+    return f"{phase.frozen_prefix} of {counted(phase.stack_length, 'layer')}{stack}, with all before them"
+
+
+def format_toml(value: object) -> str:
+    """Write a value the way a spec does.
+
+    >>> format_toml("frozen"), format_toml((0.9, 0.98)), format_toml(False)
+    ('"frozen"', '[0.9, 0.98]', 'false')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(format_toml, value))}]"
+    return format_number(value) if isinstance(value, (int, float)) else f'"{value}"'

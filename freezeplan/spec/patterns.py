@@ -1,0 +1,47 @@
+"""The patterns of a spec: where they stand, and whether they can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic, diagnostic
+from freezeplan.spec.locations import KeyPath, Locations, dotted
+from freezeplan.spec.selector import parse_selector
+from freezeplan.spec.selector_error import SelectorError
+
+
+def pattern_problems(data: Mapping[str, Any], locations: Locations) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each pattern of a spec's data that the selector grammar refuses.
+
+    ``data`` is the merged spec as it was written; what is not a string is left to the type checks.
+    """
+    for path, text in _patterns(data):
+        try:
+            parse_selector(text)
+        except SelectorError as error:
+            yield syntax_problem(locations, error, path)
+
+
+def syntax_problem(locations: Locations, error: SelectorError, path: KeyPath) -> Diagnostic:
+    """Return the diagnostic of a pattern that cannot be read, its caret inside the pattern."""
+    span = locations.within(path, error.start, error.length)
+    return diagnostic(error.code, error.message, span=span, where=dotted(path), help=error.advice)
+
+
+def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    optimizer, rules = data.get("optimizer"), data.get("rule")
+    if isinstance(optimizer, Mapping):
+        yield from _texts(optimizer.get("no_decay"), ("optimizer", "no_decay"))
+    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+        if isinstance(rule, Mapping):
+            for key in ("match", "except"):
+                yield from _texts(rule.get(key), ("rule", index, key))
+
+
+def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    entries = value if isinstance(value, list) else [value]
+    for entry, text in enumerate(entries):
+        # Empty entries have a diagnostic of their own (FP114).
+        if isinstance(text, str) and text:
+            yield (*path, entry), text

@@ -1,0 +1,99 @@
+"""Which rows each optimizer step takes: a pure function of the seed and the step's number."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
+
+from freezeplan.spec.tables import TrainTable
+
+
+@dataclass(frozen=True)
+class Part:
+    """Name one batch of one task: its rows, and its share of its task's loss in this step.
+
+    Shares of one task in one step add up to 1: each is the batch's share of the step's rows, so that
+    accumulated gradients are those of one large batch.
+    """
+
+    task: str
+    rows: tuple[int, ...]
+    share: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """Lay out a training run over tasks of given sizes.
+
+    ``sizes`` maps tasks to their number of training rows, in the order of the spec. Epochs and steps count
+    from 0. An epoch is one pass over the longest task; the shorter ones reshuffle and repeat.
+    """
+
+    sizes: Mapping[str, int]
+    train: TrainTable
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of each task in one epoch."""
+        return ceil(max(self.sizes.values()) / self.train.batch_size)
+
+    @property
+    def turns_per_epoch(self) -> int:
+        """Optimizer steps of each task in one epoch; the last may accumulate fewer batches."""
+        return ceil(self.batches_per_epoch / self.train.accumulation)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch: each is one task's (alternate) or every task's (joint)."""
+        return self.turns_per_epoch * (len(self.sizes) if self.train.mixing == "alternate" else 1)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.steps_per_epoch * self.train.epochs
+
+    def parts(self, step: int) -> tuple[Part, ...]:
+        """Return the batches of one step in the order they run: tasks in turn, each task's batches together."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        names = list(self.sizes)
+        if self.train.mixing == "alternate":
+            within, turn = divmod(within, len(names))
+            names = [names[turn]]
+        return tuple(part for name in names for part in self._task_parts(name, epoch, within))
+
+    def epoch_parts(self, epoch: int) -> Iterator[tuple[Part, ...]]:
+        """Yield the batches of every step of one epoch."""
+        for step in range(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch):
+            yield self.parts(step)
+
+    def _task_parts(self, name: str, epoch: int, turn: int) -> Iterator[Part]:
+        first = turn * self.train.accumulation
+        last = min(first + self.train.accumulation, self.batches_per_epoch)
+        offset = epoch * self.batches_per_epoch
+        batches = [self._batch(name, offset + number) for number in range(first, last)]
+        total = sum(len(rows) for rows in batches)
+        for rows in batches:
+            yield Part(name, rows, len(rows) / total)
+
+    def _batch(self, name: str, number: int) -> tuple[int, ...]:
+        """Return the rows of a task's batch, counted over the whole run; passes follow one another."""
+        size, batch = self.sizes[name], self.train.batch_size
+        passes, within = divmod(number, ceil(size / batch))
+        return order(self.train.seed, name, passes, size)[within * batch : (within + 1) * batch]
+
+
+@lru_cache(maxsize=64)
+def order(seed: int, task: str, number: int, size: int) -> tuple[int, ...]:
+    """Return the order of a task's rows in its pass ``number``: a permutation of ``range(size)``.
+
+    It depends on nothing but the arguments, so a run can start again at any step.
+
+    >>> order(13, "topic", 0, 5) == order(13, "topic", 0, 5), sorted(order(13, "topic", 1, 5))
+    (True, [0, 1, 2, 3, 4])
+    """
+    rows = list(range(size))
+    random.Random(f"{seed}/{task}/{number}").shuffle(rows)
+    return tuple(rows)

@@ -1,0 +1,150 @@
+"""What may be wrong with a task's rows: each check returns diagnostics and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.train.findings import Spot, did_you_mean, quoted, rows_phrase
+
+
+def check_columns(spots: Mapping[str, Spot], present: Sequence[str], source: str) -> list[Diagnostic]:
+    """Report columns that the data does not have; ``spots`` maps each wanted column to where it was asked for."""
+    return [
+        spot.report(
+            "FP456", f"`{source}` has no column `{name}`", help=did_you_mean(name, present, "columns")
+        )
+        for name, spot in spots.items()
+        if name not in present
+    ]
+
+
+def check_texts(values: Sequence[Any], column: str, source: str, spot: Spot) -> list[Diagnostic]:
+    """Report values that are not text, and blank texts, once per kind of problem."""
+    return [
+        spot.report(
+            "FP457",
+            f"column `{column}` of `{source}` holds {what} in {rows_phrase(rows)}",
+            help="every row needs a text that is not blank; rows count from 1",
+        )
+        for what, rows in _by_problem(values, text_problem).items()
+    ]
+
+
+def check_labels(values: Sequence[Any], column: str, source: str, spot: Spot) -> list[Diagnostic]:
+    """Report values that cannot be labels: only text and whole numbers can."""
+    return [
+        spot.report(
+            "FP458",
+            f"column `{column}` of `{source}` holds {what} in {rows_phrase(rows)}",
+            help="a label is text or a whole number; rows count from 1",
+        )
+        for what, rows in _by_problem(values, label_problem).items()
+    ]
+
+
+def check_known(
+    values: Sequence[str], known: Sequence[str], source: str, declared: bool, spot: Spot
+) -> list[Diagnostic]:
+    """Report labels that are none of the task's; ``declared`` tells whether the spec lists them."""
+    origin = "the task's `labels`" if declared else "the training data"
+    rows: dict[str, list[int]] = {}
+    for number, value in enumerate(values, 1):
+        if value not in known:
+            rows.setdefault(value, []).append(number)
+    return [
+        spot.report(
+            "FP459",
+            f"`{source}` has the label `{label}` ({rows_phrase(found)}), which is not in {origin}",
+            help=did_you_mean(label, known, "labels"),
+        )
+        for label, found in rows.items()
+    ]
+
+
+def check_classes(
+    seen: Iterable[str], labels: Sequence[str], declared: bool, source: str, spot: Spot
+) -> list[Diagnostic]:
+    """Report training data of one class (error), or declared labels that it never shows (warning)."""
+    present = set(seen)
+    if len(present) == 1:
+        only = next(iter(present))
+        return [
+            spot.report(
+                "FP460",
+                f"every row of `{source}` has the label `{only}`: there is nothing to tell apart",
+                help="give at least two classes, or name another label column",
+            )
+        ]
+    missing = [label for label in labels if label not in present]
+    if not declared or not missing:
+        return []
+    return [
+        spot.report(
+            "FP461",
+            f"`{source}` has no row of the declared label{'s' if len(missing) > 1 else ''} {quoted(missing)}",
+            help="the head has an output for it that never learns anything but not to fire",
+        )
+    ]
+
+
+def check_repeated(train: Iterable[str], other: Sequence[str], source: str, spot: Spot) -> list[Diagnostic]:
+    """Warn of texts that evaluation shares with training: its score then says less than it seems."""
+    known = set(train)
+    rows = [number for number, text in enumerate(other, 1) if text in known]
+    if not rows:
+        return []
+    return [
+        spot.report(
+            "FP462",
+            f"{len(rows)} of {len(other)} texts of `{source}` {'is' if len(rows) == 1 else 'are'} "
+            f"in the training data too ({rows_phrase(rows)})",
+            help="take them out of one of the two; a score on texts seen in training flatters",
+        )
+    ]
+
+
+def text_problem(value: Any) -> str | None:
+    """Say what a value is when it is not a text to classify; None when it is one.
+
+    >>> text_problem("hello"), text_problem(" "), text_problem(3), text_problem(None)
+    (None, 'blank text', 'a number', 'null (no text)')
+    """
+    if isinstance(value, str):
+        return None if value.strip() else "blank text"
+    return "null (no text)" if value is None else _kind(value)
+
+
+def label_problem(value: Any) -> str | None:
+    """Say what a value is when it cannot be a label; None when it can.
+
+    >>> label_problem("spam"), label_problem(1), label_problem(True), label_problem(1.5)
+    (None, None, 'true or false', 'a number with a decimal point')
+    """
+    if isinstance(value, str):
+        return None if value.strip() else "no label (blank)"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return "a number with a decimal point"
+    return "null (no label)" if value is None else _kind(value)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return "an object" if isinstance(value, dict) else f"a value of type {type(value).__name__}"
+
+
+def _by_problem(values: Sequence[Any], problem: Callable[[Any], str | None]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for number, value in enumerate(values, 1):
+        what = problem(value)
+        if what is not None:
+            found.setdefault(what, []).append(number)
+    return found

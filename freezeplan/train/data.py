@@ -1,0 +1,172 @@
+"""The rows of every task, read and checked before anything is built or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import datasets
+
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.inventory.labels import sorted_labels
+from freezeplan.spec.tables import Spec, Task
+from freezeplan.train.checks import (
+    check_classes,
+    check_columns,
+    check_known,
+    check_labels,
+    check_repeated,
+    check_texts,
+)
+from freezeplan.train.findings import Spot, spot
+from freezeplan.train.tabular import Unreadable, columns, read_file, read_hub
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Hold the rows of one split: texts, their labels as text, and the name people know it by."""
+
+    texts: list[str]
+    labels: list[str]
+    source: str
+    spot: Spot
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """Hold a task's labels in the order of its head's outputs, and its splits (those it has)."""
+
+    name: str
+    labels: tuple[str, ...]
+    splits: Mapping[str, Split]
+
+    def classes(self, split: str) -> list[int]:
+        """Return the class number of each row of a split."""
+        number = {label: index for index, label in enumerate(self.labels)}
+        return [number[label] for label in self.splits[split].labels]
+
+
+@dataclass
+class _Findings:
+    """Collect diagnostics over all tasks, and files that are read once though several tasks share them."""
+
+    items: list[Diagnostic] = field(default_factory=list)
+    files: dict[Path, datasets.Dataset] = field(default_factory=dict)
+
+    def read(self, path: Path) -> datasets.Dataset:
+        if path not in self.files:
+            self.files[path] = read_file(path)
+        return self.files[path]
+
+
+def load_task_data(
+    spec: Spec, known: Mapping[str, tuple[str, ...]] | None = None, must_train: bool = False
+) -> tuple[tuple[TaskData, ...], tuple[Diagnostic, ...]]:
+    """Read and check the rows of every task of a spec.
+
+    A task's labels are those of the spec, else the sorted labels of its training data as text, else those
+    that ``known`` holds for it (a run's folder fixed them). ``must_train`` makes a task without training data
+    an error. Returns the tasks in the order of the spec, and warnings. Raises ``DiagnosticError`` with every
+    problem of every task at once (FP450 to FP463).
+    """
+    findings = _Findings()
+    if not spec.task:
+        where = spot(spec, ("task",))
+        raise DiagnosticError(
+            [
+                where.report(
+                    "FP450", "the spec has no `[[task]]`: there is nothing to train", help="add a task"
+                )
+            ]
+        )
+    findings.items += check_training_data(spec) if must_train else ()
+    tasks = [
+        _load_task(spec, index, (known or {}).get(task.name, ()), findings)
+        for index, task in enumerate(spec.task)
+    ]
+    if any(item.is_error for item in findings.items):
+        raise DiagnosticError(findings.items)
+    return tuple(tasks), tuple(findings.items)
+
+
+def check_training_data(spec: Spec) -> tuple[Diagnostic, ...]:
+    """Report each task that has no ``data.train``; a plan that trains something needs it."""
+    return tuple(
+        spot(spec, ("task", index, "data")).report(
+            "FP451",
+            f"task `{task.name}` has no training data",
+            help='write data = { train = "train.jsonl", … } in the task, or freeze everything to evaluate only',
+        )
+        for index, task in enumerate(spec.task)
+        if task.data is None or task.data.train is None
+    )
+
+
+def _load_task(spec: Spec, index: int, known: tuple[str, ...], findings: _Findings) -> TaskData:
+    task = spec.task[index]
+    if task.name == "text":
+        findings.items.append(
+            spot(spec, ("task", index, "name")).report(
+                "FP464",
+                "a task cannot be named `text`: predictions hold the text under that name",
+                help="rename it",
+            )
+        )
+    splits = {}
+    for name in SPLITS:
+        if task.data is not None and getattr(task.data, name) is not None:
+            split = _load_split(spec, index, name, findings)
+            if split is not None:
+                splits[name] = split
+    seen = sorted_labels(splits["train"].labels) if "train" in splits else ()
+    labels = tuple(task.labels or seen or known)
+    findings.items += _check_task(task, labels, splits, bool(task.labels))
+    return TaskData(task.name, labels, splits)
+
+
+def _load_split(spec: Spec, index: int, name: str, findings: _Findings) -> Split | None:
+    data = spec.task[index].data
+    place = spot(spec, ("task", index, "data", name))
+    try:
+        rows, path = _read(spec, index, name, findings)
+    except Unreadable as problem:
+        findings.items.append(place.report(problem.code, problem.message, help=problem.help))
+        return None
+    source = path.name if path else f"{data.hub}, split {name}"
+    wanted = {data.text: ("task", index, "data", "text"), data.label: ("task", index, "data", "label")}
+    missing = check_columns({c: spot(spec, where) for c, where in wanted.items()}, rows.column_names, source)
+    if missing:
+        findings.items += missing
+        return None
+    values = columns(rows, [data.text, data.label], path)
+    texts, labels = values[data.text], values[data.label]
+    problems = check_texts(texts, data.text, source, place) + check_labels(labels, data.label, source, place)
+    findings.items += problems
+    return None if problems else Split(texts, [str(label) for label in labels], source, place)
+
+
+def _read(spec: Spec, index: int, name: str, findings: _Findings) -> tuple[datasets.Dataset, Path | None]:
+    data = spec.task[index].data
+    if data.hub is not None:
+        return read_hub(data.hub, data.subset, getattr(data, name)), None
+    directory = spec.locations.directory_of(("task", index, "data", name)) or Path.cwd()
+    path = directory / getattr(data, name)
+    return findings.read(path), path
+
+
+def _check_task(
+    task: Task, labels: tuple[str, ...], splits: Mapping[str, Split], declared: bool
+) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    train = splits.get("train")
+    if train is not None:
+        found += check_classes(train.labels, labels, declared, train.source, train.spot)
+    for name, split in splits.items():
+        if labels:
+            found += check_known(split.labels, labels, split.source, declared, split.spot)
+        if train is not None and name != "train":
+            found += check_repeated(train.texts, split.texts, split.source, split.spot)
+    return found

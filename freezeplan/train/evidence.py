@@ -1,0 +1,171 @@
+"""What the hashes before and after training prove: frozen stayed, trainable moved, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from freezeplan.diagnostics import Diagnostic, diagnostic
+from freezeplan.plan.records import Plan
+from freezeplan.train.fingerprints import Fingerprints
+from freezeplan.train.gradients import GradientWatch
+
+FORMAT_VERSION = "1.0"
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Hold the hashes of one parameter or buffer before and after, and whether it had to stay as it was."""
+
+    name: str
+    kind: str
+    frozen: bool
+    before: str
+    after: str
+
+    @property
+    def moved(self) -> bool:
+        """Whether any bit differs."""
+        return self.before != self.after
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Compare a model before and after training, tensor by tensor.
+
+    ``tensors`` holds parameters and then buffers, in registration order. ``causes`` says, for each trainable
+    parameter that did not move, why. ``rates`` is the highest rate each group really had.
+    """
+
+    epoch: int
+    tensors: tuple[Tensor, ...]
+    causes: dict[str, str]
+    rates: dict[str, float]
+
+    @property
+    def violations(self) -> tuple[str, ...]:
+        """Names of frozen parameters and of buffers in frozen modules that moved."""
+        return tuple(item.name for item in self.tensors if item.frozen and item.moved)
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything frozen is bit-identical."""
+        return not self.violations
+
+    @property
+    def statement(self) -> str:
+        """Say in one sentence what was proved."""
+        frozen, trainable = self._of("parameter", True), self._of("parameter", False)
+        parts = [_kept(frozen, "frozen tensor")] if frozen else []
+        if trainable:
+            moved = sum(item.moved for item in trainable)
+            parts.append(f"{moved} of {len(trainable)} trainable tensors moved")
+        fixed = self._of("buffer", True)
+        return ", ".join(parts + ([_kept(fixed, "buffer", " of frozen modules")] if fixed else []))
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "statement": self.statement,
+            "holds": self.holds,
+            "epoch": self.epoch,
+            "violations": list(self.violations),
+            "unmoved": self.causes,
+            "highest_rates": self.rates,
+            "tensors": [asdict(item) | {"moved": item.moved} for item in self.tensors],
+        }
+
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return FP510 (error) for frozen tensors that moved and FP511 (warning) per cause for those that did not."""
+        found = [_violation(self.violations)] if self.violations else []
+        by_cause: dict[str, list[str]] = {}
+        for name, cause in self.causes.items():
+            by_cause.setdefault(cause, []).append(name)
+        return (*found, *(_unmoved(names, cause) for cause, names in by_cause.items()))
+
+    def _of(self, kind: str, frozen: bool) -> list[Tensor]:
+        return [item for item in self.tensors if item.kind == kind and item.frozen is frozen]
+
+
+def compare(
+    model: torch.nn.Module,
+    plan: Plan,
+    before: Fingerprints,
+    after: Fingerprints,
+    watch: GradientWatch,
+    epoch: int,
+) -> Evidence:
+    """Compare two sets of hashes of a model under its plan's first phase.
+
+    A buffer counts as frozen when the plan keeps the module that owns it in eval mode. ``watch`` supplies the
+    causes of trainable tensors that did not move. Nothing is changed.
+    """
+    frozen = set(plan.names(trainable=False))
+    fixed = set(plan.phases[0].eval_modules)
+    tensors = [
+        Tensor(name, "parameter", name in frozen, old, after.parameters[name])
+        for name, old in before.parameters.items()
+    ]
+    tensors += [
+        Tensor(name, "buffer", name.rpartition(".")[0] in fixed, old, after.buffers[name])
+        for name, old in before.buffers.items()
+    ]
+    still = [t.name for t in tensors if t.kind == "parameter" and not t.frozen and not t.moved]
+    return Evidence(epoch, tuple(tensors), _causes(still, model, plan, watch), dict(watch.rates))
+
+
+def _causes(names: Iterable[str], model: torch.nn.Module, plan: Plan, watch: GradientWatch) -> dict[str, str]:
+    parameters = dict(model.named_parameters())
+    rates = {member: watch.rates.get(group.name, 0.0) for group in plan.groups for member in group.members}
+    return {name: _cause(name, parameters[name].detach(), rates.get(name, 0.0), watch) for name in names}
+
+
+def _cause(name: str, tensor: torch.Tensor, rate: float, watch: GradientWatch) -> str:
+    task = name.split(".")[1] if name.startswith("heads.") else None
+    if task is not None and task not in watch.tasks:
+        return f"task `{task}` was never trained"
+    gradient = watch.largest.get(name)
+    if gradient is None:
+        return "no gradient: unused in this forward"
+    if gradient == 0.0:
+        return "the gradient was zero"
+    if rate == 0.0:
+        return "the learning rate was 0 in every step"
+    spacing = torch.finfo(tensor.dtype).eps * float(tensor.abs().max())
+    if rate * min(gradient, 1.0) < spacing or rate < spacing:
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        return f"the update is below the resolution of {dtype}: rate {rate:.1e}, spacing {spacing:.1e}"
+    return "its steps cancelled out"
+
+
+def _kept(items: list[Tensor], noun: str, tail: str = "") -> str:
+    moved = sum(item.moved for item in items)
+    what = f"{len(items)} {noun}{'s' if len(items) > 1 else ''}{tail}"
+    return f"{moved} of {what} MOVED" if moved else f"{what} bit-identical (sha256)"
+
+
+def _violation(names: tuple[str, ...]) -> Diagnostic:
+    return diagnostic(
+        "FP510",
+        f"{len(names)} frozen tensor{'s' if len(names) > 1 else ''} moved during training: `{names[0]}`",
+        help="something outside the plan wrote to it: code in the model's forward, a hook, or another optimizer",
+        notes=_listed(names[1:]),
+    )
+
+
+def _unmoved(names: list[str], cause: str) -> Diagnostic:
+    count = f"{len(names)} trainable tensors" if len(names) > 1 else f"trainable tensor `{names[0]}`"
+    return diagnostic(
+        "FP511", f"{count} did not move: {cause}", notes=_listed(names) if len(names) > 1 else ()
+    )
+
+
+def _listed(names: Iterable[str]) -> list[str]:
+    names = list(names)
+    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return [f"`{name}`" for name in names[:SHOWN]] + more

@@ -1,0 +1,129 @@
+"""Shows a run on a terminal: steps, losses and the rate of every group; one line per epoch elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from freezeplan.render.numbers import counted, format_rate
+from freezeplan.train.events import (
+    EpochDone,
+    Evaluated,
+    Event,
+    EvidenceReady,
+    Finished,
+    Interrupted,
+    RunStarted,
+    Scores,
+    StepDone,
+)
+
+
+class ProgressView:
+    """Observe a run and print it to a rich console; use it as a context manager and as the run's observer.
+
+    On a terminal a bar with losses and rates is redrawn in place. On anything else (a pipe, a file) only
+    whole lines are printed, none of them shortened.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.live: Live | None = None
+        self.losses: dict[str, float] = {}
+        self.rates: Mapping[str, float] = {}
+        self.epochs = 0
+
+    def __enter__(self) -> ProgressView:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, RunStarted):
+            self._start(event)
+        elif isinstance(event, StepDone):
+            self._step(event)
+        elif isinstance(event, EpochDone):
+            self._print(f"epoch {event.epoch}/{event.epochs}", _epoch_parts(event))
+        elif isinstance(event, Evaluated):
+            self._print(event.split, _score_parts(event.scores))
+        else:
+            self._end(event)
+
+    def _start(self, event: RunStarted) -> None:
+        for task, rows in event.rows.items():
+            self._print(f"task {task}", [", ".join(f"{count} {split} rows" for split, count in rows.items())])
+        where = f"on {event.device}, texts up to {event.max_length} tokens"
+        if event.evaluation_only:
+            self._print("everything is frozen", [f"nothing will be learned: evaluation only, {where}"])
+            return
+        self.epochs = event.epochs
+        self._print(
+            "training", [f"{counted(event.epochs, 'epoch')}, {counted(event.steps, 'step')}, {where}"]
+        )
+        if self.console.is_terminal:
+            self.bar.add_task(f"epoch 1/{event.epochs}", total=event.steps)
+            self.live = Live(self.bar, console=self.console, transient=True, refresh_per_second=8)
+            self.live.start()
+
+    def _step(self, event: StepDone) -> None:
+        if self.live is None:
+            return
+        self.losses.update(event.losses)
+        self.rates = event.rates
+        progress = self.bar.tasks[0]
+        self.bar.update(progress.id, completed=event.step, description=f"epoch {event.epoch}/{self.epochs}")
+        self.live.update(Group(self.bar, self._numbers()))
+
+    def _numbers(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for task, loss in self.losses.items():
+            table.add_row(Text("loss"), Text(task), Text(f"{loss:.4f}", justify="right"))
+        for group, rate in self.rates.items():
+            table.add_row(Text("rate"), Text(group), Text(format_rate(float(f"{rate:.3g}")), justify="right"))
+        return table
+
+    def _end(self, event: EvidenceReady | Interrupted | Finished) -> None:
+        self._stop()
+        if isinstance(event, EvidenceReady):
+            self._print("evidence" if event.holds else "EVIDENCE AGAINST THE PLAN", [event.statement])
+        elif isinstance(event, Finished):
+            self._print("finished", [f"the run is in {event.folder}"])
+
+    def _print(self, title: str, parts: list[str]) -> None:
+        self.console.print(Text(f"{title}: {'; '.join(parts)}"), soft_wrap=True)
+
+    def _stop(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+
+def _epoch_parts(event: EpochDone) -> list[str]:
+    losses = [f"{task} loss {loss:.4f}" for task, loss in event.losses.items()]
+    rates = [f"{group} lr {format_rate(float(f'{rate:.3g}'))}" for group, rate in event.rates.items()]
+    return [", ".join(losses), *_score_parts(event.scores, "validation "), ", ".join(rates)]
+
+
+def _score_parts(scores: Scores, prefix: str = "") -> list[str]:
+    return [
+        f"{prefix}{task} accuracy {values['accuracy']:.3f}, macro-F1 {values['macro_f1']:.3f}, loss {values['loss']:.4f}"
+        for task, values in scores.items()
+    ]

@@ -1,0 +1,104 @@
+"""One whole training run: from a spec to a folder with the model, its scores and the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from freezeplan.diagnostics import Diagnostic, diagnostic
+from freezeplan.plan.records import Plan
+from freezeplan.spec.tables import Spec
+from freezeplan.train.events import Interrupted, Observer, Scores, ignore_events
+from freezeplan.train.evidence import Evidence
+from freezeplan.train.run_folder import RunFolder
+from freezeplan.train.session import Session
+from freezeplan.train.setup import prepare
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Say how a run ended.
+
+    ``status`` is ``finished`` or ``interrupted``; ``folder`` is where the last complete epoch is, None when
+    none was completed; ``epoch`` counts the complete ones. ``validation`` and ``test`` hold the scores of the
+    weights in the folder. ``diagnostics`` holds warnings: about the data, what did not move, the
+    interruption.
+    """
+
+    status: str
+    folder: Path | None
+    epoch: int = 0
+    validation: Scores = field(default_factory=dict)
+    test: Scores = field(default_factory=dict)
+    evidence: Evidence | None = None
+    plan: Plan | None = None
+    evaluation_only: bool = False
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def statement(self) -> str:
+        """What the hashes prove, in one sentence; empty when no epoch was completed."""
+        return self.evidence.statement if self.evidence else ""
+
+
+def train(
+    spec: Spec,
+    out: Path,
+    observer: Observer = ignore_events,
+    plan: Plan | None = None,
+    overwrite: bool = False,
+) -> RunResult:
+    """Train the tasks of a spec and leave the result in the folder ``out``.
+
+    After each epoch the folder holds that epoch, complete: ``model.safetensors``, the backbone's config and
+    tokenizer, ``run.json``, ``spec.toml``, ``plan.json``, ``metrics.jsonl``, ``evidence.json``. ``observer``
+    is called with each event of the run and may raise ``KeyboardInterrupt`` to stop it. ``plan`` is the plan
+    that was shown beforehand: the loaded model must give the same one. ``overwrite`` allows ``out`` to be an
+    unfinished run. A plan that trains nothing is evaluated, and the result says so.
+
+    Returns a :class:`RunResult`; a Ctrl-C gives one with the status ``interrupted``. Raises
+    ``DiagnosticError`` for bad data or set-up (nothing is written), and for a frozen tensor that moved
+    (FP510), a loss that is not finite (FP503) or a full disk (FP502), which leave the last complete epoch.
+    """
+    folder = RunFolder(Path(out), overwrite)
+    folder.check_free()
+    session: Session | None = None
+    try:
+        setup = prepare(spec, plan)
+        session = Session(setup, folder, observer)
+        session.run()
+    except KeyboardInterrupt:
+        return _interrupted(session, folder, observer)
+    return _result("finished", session, folder)
+
+
+def _interrupted(session: Session | None, folder: RunFolder, observer: Observer) -> RunResult:
+    if session is not None:
+        session.mark("interrupted")
+    epoch = session.epoch if session else 0
+    place = folder.path if folder.started else None
+    kept = (
+        f"epoch {epoch} is complete and usable in `{place}`"
+        if place
+        else "no epoch was complete: nothing was written"
+    )
+    note = diagnostic("FP540", f"the run was stopped; {kept}")
+    observer(Interrupted(epoch, place))
+    return _result("interrupted", session, folder, note)
+
+
+def _result(status: str, session: Session | None, folder: RunFolder, *more: Diagnostic) -> RunResult:
+    place = folder.path if folder.started else None
+    if session is None:
+        return RunResult(status, place, diagnostics=more)
+    return RunResult(
+        status,
+        place,
+        session.epoch,
+        session.validation,
+        session.test,
+        session.evidence,
+        session.setup.plan,
+        session.setup.course is None,
+        (*session.setup.warnings, *(session.evidence.diagnostics() if session.evidence else ()), *more),
+    )

@@ -1,0 +1,104 @@
+"""The files of a run's folder: weights, tokenizer, plan, spec, and the record of how far it got."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from safetensors.torch import save_file
+
+from freezeplan.inventory.runs import RUN_MARKER, RUN_WEIGHTS, RunRecord, RunTask
+from freezeplan.plan.records import Plan
+from freezeplan.spec.tables import Spec
+from freezeplan.train.evidence import Evidence
+from freezeplan.train.metrics_log import MetricsLog
+from freezeplan.train.run_folder import write_json
+
+LIBRARIES = ("freezeplan", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
+SPEC_NOTE = (
+    "# The spec of this run, whole; relative paths start at the folder of the file that it was read from.\n\n"
+)
+
+
+@dataclass
+class RunFiles:
+    """Know what a run's files hold; each ``write_…`` puts some of them into a folder.
+
+    ``labels`` maps the tasks to their labels in the order of the heads' outputs; ``max_length`` is in tokens.
+    """
+
+    spec: Spec
+    plan: Plan
+    model: torch.nn.Module
+    tokenizer: Any
+    labels: Mapping[str, tuple[str, ...]]
+    max_length: int
+    log: MetricsLog
+
+    def write_start(self, folder: Path) -> None:
+        """Write what stays as it is for the whole run: the backbone's config, the tokenizer, the spec, the plan."""
+        from freezeplan.plan.document import to_json
+
+        self.model.backbone.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        (folder / "spec.toml").write_text(SPEC_NOTE + spec_text(self.spec), "utf-8")
+        (folder / "plan.json").write_text(to_json(self.plan), "utf-8")
+
+    def write_weights(self, folder: Path) -> None:
+        """Write every parameter and persistent buffer once, tied ones under their first name."""
+        # One entry only: safetensors writes several in an order that changes from run to run.
+        save_file(weights(self.model), folder / RUN_WEIGHTS, metadata={"format": "pt"})
+
+    def write_state(self, folder: Path, status: str, epoch: int, evidence: Evidence | None) -> None:
+        """Write how far the run got: ``run.json``, ``metrics.jsonl`` and, when there is some, ``evidence.json``."""
+        (folder / "metrics.jsonl").write_text(self.log.as_lines(), "utf-8")
+        if evidence is not None:
+            write_json(folder / "evidence.json", evidence.as_record())
+        write_json(folder / RUN_MARKER, self._record(status, epoch))
+
+    def _record(self, status: str, epoch: int) -> dict[str, Any]:
+        tasks = {task.name: RunTask(tuple(self.labels[task.name]), task.kind) for task in self.spec.task}
+        record = RunRecord(tasks, self.spec.model.pooling, "spec.toml").as_record()
+        for task in self.spec.task:
+            if task.data is not None:
+                record["tasks"][task.name] |= {"columns": {"text": task.data.text, "label": task.data.label}}
+        return record | {
+            "status": status,
+            "epoch": epoch,
+            "epochs": self.spec.train.epochs,
+            "max_length": self.max_length,
+            "eval_batch_size": self.spec.train.eval_batch_size,
+            "dtype": self.spec.model.dtype,
+            "libraries": {name: _version(name) for name in LIBRARIES},
+        }
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors to save, on the CPU, each in storage of its own."""
+    persistent = set(model.state_dict())
+    found = dict(model.named_parameters())
+    found |= {name: buffer for name, buffer in model.named_buffers() if name in persistent}
+    return {name: _own_storage(tensor.detach().cpu().contiguous()) for name, tensor in found.items()}
+
+
+def _own_storage(tensor: torch.Tensor) -> torch.Tensor:
+    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return tensor if whole else tensor.clone()
+
+
+def spec_text(spec: Spec) -> str:
+    """Return a spec as TOML, what it extends merged in and what it leaves to defaults left out."""
+    values = spec.model_dump(by_alias=True, exclude_unset=True, exclude_none=True, exclude={"extends"})
+    return tomli_w.dumps(values)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,129 @@
+"""Everything a run needs, made and checked before its first step; nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from transformers import set_seed
+
+from freezeplan.apply import apply_freeze
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.inventory.from_module import inventory_of
+from freezeplan.inventory.loading import load_model, load_tokenizer
+from freezeplan.inventory.resolve import resolve_source
+from freezeplan.inventory.sources import label_of
+from freezeplan.plan import compile_plan
+from freezeplan.plan.records import Plan
+from freezeplan.spec.tables import Spec
+from freezeplan.train.batches import Course
+from freezeplan.train.data import SPLITS, Split, TaskData, check_training_data, load_task_data
+from freezeplan.train.encoding import Encoded, Encoder, longest_text, make_encoder
+from freezeplan.train.evaluation import EncodedSplit
+from freezeplan.train.findings import rows_phrase, spot
+from freezeplan.train.same_plan import check_same_plan
+from freezeplan.train.schedule import check_schedule
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Hold what a run works with.
+
+    ``data`` maps ``train``, ``validation`` and ``test`` to the tasks that have that split, in the order of
+    the spec. ``course`` is None when the plan trains nothing. ``warnings`` are about the data and the
+    schedule.
+    """
+
+    spec: Spec
+    plan: Plan
+    model: torch.nn.Module
+    tokenizer: Any
+    encoder: Encoder
+    tasks: tuple[TaskData, ...]
+    data: Mapping[str, Mapping[str, EncodedSplit]]
+    course: Course | None
+    accelerator: Accelerator
+    warnings: tuple[Diagnostic, ...]
+
+
+def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
+    """Read the data, load the model, compile its plan and freeze it.
+
+    ``shown`` is a plan that was compiled without the weights; the real one must train the same way. Seeds
+    every source of randomness with ``train.seed``. Raises ``DiagnosticError`` for whatever makes the run
+    impossible.
+    """
+    accelerator = _one_process()
+    source = resolve_source(spec.model, None, spec.locations)
+    known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
+    tasks, warnings = load_task_data(spec, known, must_train=bool(shown and shown.groups))
+    set_seed(spec.train.seed)
+    model, record = load_model(_with_labels(spec, tasks))
+    tokenizer = load_tokenizer(spec)
+    loaded = set(record.loaded)
+    inventory = inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded.__contains__)
+    plan = compile_plan(inventory, spec)
+    check_same_plan(shown or plan, plan, spec)
+    course = _course(spec, plan, tasks)
+    warnings += check_schedule(spec, course.steps) if course else ()
+    _raise_errors(warnings)
+    encoder = make_encoder(tokenizer, model.backbone, longest_text(spec, tokenizer, model.backbone))
+    data = {split: _encoded(tasks, split, encoder) for split in SPLITS}
+    model = accelerator.prepare_model(model)
+    apply_freeze(model, plan)
+    return Setup(spec, plan, model, tokenizer, encoder, tasks, data, course, accelerator, warnings)
+
+
+def _one_process() -> Accelerator:
+    accelerator = Accelerator(mixed_precision="no")
+    if accelerator.num_processes > 1:
+        message = f"{accelerator.num_processes} processes were started; this trainer runs in one"
+        where = spot(Spec(), ("train",))
+        raise DiagnosticError(
+            [where.report("FP468", message, help="start it without torchrun or accelerate launch")]
+        )
+    return accelerator
+
+
+def _with_labels(spec: Spec, tasks: tuple[TaskData, ...]) -> Spec:
+    """Return the spec with every task's labels written out, so that the heads fit the data that was read."""
+    labelled = [
+        task.model_copy(update={"labels": list(data.labels) or None})
+        for task, data in zip(spec.task, tasks, strict=True)
+    ]
+    return spec.model_copy(update={"task": labelled})
+
+
+def _course(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> Course | None:
+    if not plan.groups:
+        return None
+    missing = check_training_data(spec)
+    _raise_errors(missing)
+    return Course({task.name: len(task.splits["train"].labels) for task in tasks}, spec.train)
+
+
+def _encoded(tasks: tuple[TaskData, ...], split: str, encoder: Encoder) -> dict[str, EncodedSplit]:
+    found = {}
+    for task in tasks:
+        rows = task.splits.get(split)
+        if rows is not None:
+            texts = encoder.encode(rows.texts)
+            _raise_errors(_without_tokens(texts, rows))
+            found[task.name] = EncodedSplit(texts, task.classes(split))
+    return found
+
+
+def _without_tokens(texts: Encoded, rows: Split) -> tuple[Diagnostic, ...]:
+    bare = [row for row, ids in enumerate(texts.inputs["input_ids"], 1) if not ids]
+    if not bare:
+        return ()
+    message = f"the tokenizer finds no token in {rows_phrase(bare)} of `{rows.source}`"
+    return (rows.spot.report("FP457", message, help="every row needs a text that is not blank"),)
+
+
+def _raise_errors(items: tuple[Diagnostic, ...]) -> None:
+    if any(item.is_error for item in items):
+        raise DiagnosticError(items)
