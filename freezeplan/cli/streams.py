@@ -132,7 +132,7 @@ def set_stream_to_nowhere(stream: TextIO) -> None:
 def _print(renderable: Any, stream: TextIO, settings: Settings) -> None:
     console = console_for(stream, settings)
     with console.capture() as capture:
-        console.print(renderable)
+        console.print(renderable, crop=False)
     text = capture.get()
     if console.color_system is None:
         text = "".join(f"{line.rstrip(' ')}\n" for line in text.removesuffix("\n").split("\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from textwrap import indent
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
@@ -30,9 +31,10 @@ class EntryView:
             yield Text("")
             yield Text(part.capitalize(), style="bold")
             body = getattr(self.entry, part).strip("\n")
-            verbatim = part == "example"
-            text = Text(body, no_wrap=verbatim, overflow="ignore" if verbatim else "fold")
-            yield Padding(text, (0, 0, 0, 2), expand=False)
+            if part == "example":
+                yield Text(indent(body, "  "), no_wrap=True, overflow="ignore")
+            else:
+                yield Padding(Text(body, overflow="fold"), (0, 0, 0, 2), expand=False)
 
 
 class EntryList:

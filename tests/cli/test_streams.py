@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from freezeplan.cli import program
+from freezeplan.cli.status import status_of
+from freezeplan.diagnostics import diagnostic
+from tests.cli.rooms import GOOD
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["show", "good.toml"], 0),
+        (["show", "good.toml", "--format", "json"], 0),
+        (["show", "good.toml", "--params"], 0),
+        (["check", "bad.toml"], 1),
+        (["explain"], 0),
+        (["schema"], 0),
+    ],
+)
+def test_a_reader_that_goes_away_is_no_error(room, arguments, status):
+    done = room.with_closed_output(*arguments)
+    assert done.status == status
+    assert "Broken" not in done.err and "Traceback" not in done.err and "Exception" not in done.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_other_encodings_do_not_fail(room, encoding):
+    room.write("wide.toml", GOOD.replace('"upper"', '"größe 中"'))
+    done = room.run("show", "wide.toml", PYTHONUTF8="0", PYTHONIOENCODING=encoding)
+    assert done.status == 0
+    shown = done.stdout.decode(encoding)
+    assert "\\u4e2d" in shown and "─" not in shown and ("größe" in shown) == (encoding == "cp1252")
+
+
+def test_json_is_utf_8_in_every_encoding(room):
+    room.write("wide.toml", GOOD.replace('"upper"', '"größe 中"'))
+    done = room.run("show", "wide.toml", "--format", "json", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert "größe 中" in [group["rule"] for group in json.loads(done.out)["groups"]]
+
+
+def test_escape_sequences_of_a_spec_do_not_reach_the_terminal(room):
+    room.write("evil.toml", GOOD.replace('"classifier"', '"clas\\u001b31msifier\\u0007"'))
+    done = room.run("show", "evil.toml")
+    assert done.status == 1 and "clas\ufffd31msifier\ufffd" in done.err
+    assert b"\x1b" not in done.stderr and b"\x07" not in done.stderr
+
+
+def test_an_internal_error_is_one_message_and_status_2(monkeypatch, capsys):
+    monkeypatch.setattr(program, "program", Failing(RuntimeError("boom [red]x[/red]")))
+    monkeypatch.delenv("FREEZEPLAN_DEBUG", raising=False)
+    assert program.run([]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("internal error: RuntimeError: boom [red]x[/red]\n")
+    assert "Traceback" not in error and "FREEZEPLAN_DEBUG=1" in error
+
+
+def test_the_traceback_is_shown_on_demand(monkeypatch, capsys):
+    monkeypatch.setattr(program, "program", Failing(RuntimeError("boom")))
+    monkeypatch.setenv("FREEZEPLAN_DEBUG", "1")
+    assert program.run([]) == 2
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_status_130(monkeypatch, capsys):
+    monkeypatch.setattr(program, "program", Failing(KeyboardInterrupt()))
+    assert program.run([]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_status_weighs_diagnostics():
+    error, warning = diagnostic("FP201", "m"), diagnostic("FP404", "m")
+    missing, note = diagnostic("FP001", "m"), diagnostic("FP212", "m")
+    assert [status_of(items) for items in ([], [note], [warning], [warning, error])] == [0, 0, 0, 1]
+    assert [status_of(items, strict=True) for items in ([note], [warning], [error])] == [0, 1, 1]
+    assert status_of([error, missing]) == 2
+
+
+class Failing:
+    """A command line that ends by an exception."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def main(self, *arguments: object, **options: object) -> None:
+        raise self.error

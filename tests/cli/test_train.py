@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.rooms import Outcome, Room
+
+SPEC = """
+[model]
+source = "bert"
+
+[optimizer]
+lr = 0.05
+
+[[rule]]
+name = "body"
+match = "backbone"
+state = "frozen"
+
+[[rule]]
+match = "heads"
+state = "trainable"
+
+[[task]]
+name = "topic"
+data = { train = "train.jsonl", validation = "validation.jsonl", test = "test.jsonl", label = "topic" }
+
+[[task]]
+name = "mood"
+data = { train = "train.jsonl", validation = "validation.jsonl", label = "mood" }
+
+[train]
+epochs = 1
+batch_size = 16
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Room, Outcome]:
+    """A folder in which a run has been trained by the command, and what the command printed."""
+    from tests.train.tiny import save_tiny_bert, write_toy_data
+
+    room = Room(tmp_path_factory.mktemp("train"))
+    save_tiny_bert(room.path / "bert")
+    write_toy_data(room.path)
+    room.write("freezeplan.toml", SPEC)
+    return room, room.run("train")
+
+
+def test_train_shows_the_plan_first_and_ends_with_the_evidence(trained):
+    room, done = trained
+    assert (done.status, "\x1b" in done.out) == (0, False)
+    assert done.out.startswith("group ")
+    assert done.out.index("coverage ") < done.out.index("epoch 1/1: ") < done.out.index("evidence: ")
+    assert (room.path / "runs" / "freezeplan" / "model.safetensors").is_file()
+
+
+def test_what_train_shows_is_what_show_shows(trained):
+    room, done = trained
+    assert done.out.startswith(room.run("show").out)
+
+
+def test_a_finished_run_is_not_overwritten(trained):
+    room, _ = trained
+    files = sorted((room.path / "runs" / "freezeplan").iterdir())
+    before = [path.stat().st_mtime_ns for path in files]
+    again = room.run("train")
+    assert again.status == 2 and "error[FP501]" in again.err
+    assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_predict_answers_with_every_task_for_arguments_and_for_lines(trained):
+    room, _ = trained
+    texts = ["the parcel is broken", "a lovely till"]
+    room.write("texts.txt", "\r\n".join(texts))
+    named = room.run("predict", "runs/freezeplan", *texts, "--format", "json")
+    filed = room.run("predict", "runs/freezeplan", "--file", "texts.txt")
+    assert (named.status, filed.status) == (0, 0)
+    answers = [json.loads(line) for line in named.out.splitlines()]
+    assert [answer["text"] for answer in answers] == texts
+    assert {answer["mood"]["label"] for answer in answers} <= {"bad", "good"}
+    shown = [
+        f"topic: {answer['topic']['label']} ({answer['topic']['score']:.2f})  "
+        f"mood: {answer['mood']['label']} ({answer['mood']['score']:.2f})  {answer['text']}"
+        for answer in answers
+    ]
+    assert filed.out.splitlines() == shown
+
+
+def test_predict_refuses_what_is_no_text_and_what_is_no_run(trained):
+    room, _ = trained
+    binary = room.run("predict", "runs/freezeplan", stdin=b"fine\n\xff\xfe\n")
+    assert binary.status == 2 and "error[FP530]: input 2 is not UTF-8 text" in binary.err
+    nowhere = room.run("predict", "elsewhere", "a text")
+    assert nowhere.status == 2 and nowhere.err.startswith("error[FP520]: ")
+    both = room.run("predict", "runs/freezeplan", "a text", "--file", "-")
+    assert both.status == 2 and "not both" in both.err
