@@ -107,13 +107,11 @@ def role_nodes(tree: NameTree, frontier: list[Node], segment: Segment) -> tuple[
         return _layers(tree, scope, segment)
     paths = tree.inventory.role_nodes.get(segment.role or "", ())
     found = [tree.by_path[path] for path in paths if path in tree.by_path]
-    inner = [node for node in found if scope.below(node)]
-    if inner:
-        return inner, None
     outer = Scope(found)
+    inner = [node for node in found if scope.below(node)]
     covered = [node for node in frontier if outer.below(node)]
-    if covered:
-        return covered, None
+    if inner or covered:
+        return _unique([*inner, *covered]), None
     return [], (
         "FP203",
         f"the model has no `@{segment.role}`" + ("" if not found else " there"),

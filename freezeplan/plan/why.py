@@ -79,11 +79,11 @@ def _touching(resolution: Resolution, position: int) -> list[BoundRule]:
 
 
 def _touches(resolution: Resolution, rule: BoundRule, position: int) -> list[Touch]:
-    place = resolution.spec.locations.key(rule.path)
     found = []
     for key, setting in rule.settings.items():
         winner = resolution.rules[resolution.decided.winners[key][position]]
         value = getattr(rule.rule, setting.key)
+        place = resolution.spec.locations.key((*rule.path, setting.key))
         reason = _reason(resolution, rule, winner, key, position)
         won = winner is rule and not (key == "weight_decay" and resolution.assignments[position].masked)
         found.append(Touch(rule.name, place, setting.key, value, won, reason))
