@@ -56,7 +56,7 @@ class Course:
         return self.steps_per_epoch * self.train.epochs
 
     def parts(self, step: int) -> tuple[Part, ...]:
-        """Return the batches of one step in the order they run: tasks in turn, each task's batches together."""
+        """Return the batches of one step in the order they run, each task's batches together."""
         epoch, within = divmod(step, self.steps_per_epoch)
         names = list(self.sizes)
         if self.train.mixing == "alternate":

@@ -10,7 +10,7 @@ from freezeplan.train.findings import Spot, did_you_mean, quoted, rows_phrase
 
 
 def check_columns(spots: Mapping[str, Spot], present: Sequence[str], source: str) -> list[Diagnostic]:
-    """Report columns that the data does not have; ``spots`` maps each wanted column to where it was asked for."""
+    """Report columns that the data lacks; ``spots`` maps each wanted column to where it was asked for."""
     return [
         spot.report(
             "FP456", f"`{source}` has no column `{name}`", help=did_you_mean(name, present, "columns")
@@ -112,7 +112,7 @@ def text_problem(value: Any) -> str | None:
     (None, 'blank text', 'a number', 'null (no text)')
     """
     if isinstance(value, str):
-        return None if value.strip() else "blank text"
+        return _unusable(value) if value.strip() else "blank text"
     return "null (no text)" if value is None else _kind(value)
 
 
@@ -123,12 +123,19 @@ def label_problem(value: Any) -> str | None:
     (None, None, 'true or false', 'a number with a decimal point')
     """
     if isinstance(value, str):
-        return None if value.strip() else "no label (blank)"
+        return _unusable(value) if value.strip() else "no label (blank)"
     if isinstance(value, int) and not isinstance(value, bool):
         return None
     if isinstance(value, float):
         return "a number with a decimal point"
     return "null (no label)" if value is None else _kind(value)
+
+
+def _unusable(text: str) -> str | None:
+    # JSON can spell half of a surrogate pair; no tokenizer and no file can hold it.
+    return (
+        "half of a surrogate pair (broken Unicode)" if any("\ud800" <= c <= "\udfff" for c in text) else None
+    )
 
 
 def _kind(value: Any) -> str:

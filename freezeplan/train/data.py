@@ -98,7 +98,7 @@ def check_training_data(spec: Spec) -> tuple[Diagnostic, ...]:
         spot(spec, ("task", index, "data")).report(
             "FP451",
             f"task `{task.name}` has no training data",
-            help='write data = { train = "train.jsonl", … } in the task, or freeze everything to evaluate only',
+            help='write data = { train = "train.jsonl", … } in the task, or freeze everything to evaluate',
         )
         for index, task in enumerate(spec.task)
         if task.data is None or task.data.train is None
@@ -128,24 +128,23 @@ def _load_task(spec: Spec, index: int, known: tuple[str, ...], findings: _Findin
 
 
 def _load_split(spec: Spec, index: int, name: str, findings: _Findings) -> Split | None:
-    data = spec.task[index].data
-    place = spot(spec, ("task", index, "data", name))
+    data, place = spec.task[index].data, spot(spec, ("task", index, "data", name))
     try:
         rows, path = _read(spec, index, name, findings)
+        source = path.name if path else f"{data.hub}, split {name}"
+        wanted = {data.text: ("task", index, "data", "text"), data.label: ("task", index, "data", "label")}
+        spots = {column: spot(spec, where) for column, where in wanted.items()}
+        problems = check_columns(spots, rows.column_names, source)
+        values = {} if problems else columns(rows, [data.text, data.label], path)
     except Unreadable as problem:
         findings.items.append(place.report(problem.code, problem.message, help=problem.help))
         return None
-    source = path.name if path else f"{data.hub}, split {name}"
-    wanted = {data.text: ("task", index, "data", "text"), data.label: ("task", index, "data", "label")}
-    missing = check_columns({c: spot(spec, where) for c, where in wanted.items()}, rows.column_names, source)
-    if missing:
-        findings.items += missing
-        return None
-    values = columns(rows, [data.text, data.label], path)
-    texts, labels = values[data.text], values[data.label]
-    problems = check_texts(texts, data.text, source, place) + check_labels(labels, data.label, source, place)
+    if values:
+        problems += check_texts(values[data.text], data.text, source, place)
+        problems += check_labels(values[data.label], data.label, source, place)
     findings.items += problems
-    return None if problems else Split(texts, [str(label) for label in labels], source, place)
+    labels = [str(label) for label in values.get(data.label, ())]
+    return None if problems else Split(values[data.text], labels, source, place)
 
 
 def _read(spec: Spec, index: int, name: str, findings: _Findings) -> tuple[datasets.Dataset, Path | None]:

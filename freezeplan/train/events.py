@@ -77,7 +77,10 @@ class EvidenceReady:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The run was stopped; ``epoch`` epochs (possibly 0) are complete and in ``folder`` (None: nothing written)."""
+    """The run was stopped; ``epoch`` epochs (possibly 0) are complete.
+
+    They are in ``folder``, None when nothing was written.
+    """
 
     epoch: int
     folder: Path | None

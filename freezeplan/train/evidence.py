@@ -81,7 +81,7 @@ class Evidence:
         }
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Return FP510 (error) for frozen tensors that moved and FP511 (warning) per cause for those that did not."""
+        """Return FP510 (error) for frozen tensors that moved, FP511 (warning) per cause of not moving."""
         found = [_violation(self.violations)] if self.violations else []
         by_cause: dict[str, list[str]] = {}
         for name, cause in self.causes.items():
@@ -153,7 +153,7 @@ def _violation(names: tuple[str, ...]) -> Diagnostic:
     return diagnostic(
         "FP510",
         f"{len(names)} frozen tensor{'s' if len(names) > 1 else ''} moved during training: `{names[0]}`",
-        help="something outside the plan wrote to it: code in the model's forward, a hook, or another optimizer",
+        help="something outside the plan wrote to it: the model's own forward, a hook, another optimizer",
         notes=_listed(names[1:]),
     )
 

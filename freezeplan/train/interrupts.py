@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupt_after() -> Iterator[None]:
-    """Let the block finish before a Ctrl-C that arrives in it raises ``KeyboardInterrupt``.
+    """Let the block finish before a Ctrl-C that arrives in it takes effect, whatever its effect is.
 
-    Outside the main thread, where no signal arrives, it does nothing.
+    Outside the main thread, where no signal arrives, it does nothing. An error in the block goes first.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -24,4 +24,4 @@ def interrupt_after() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
     if waiting:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)

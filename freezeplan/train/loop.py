@@ -124,5 +124,5 @@ def _not_finite(task: str, step: int, value: float) -> Diagnostic:
     return diagnostic(
         "FP503",
         f"the loss of task `{task}` is {value} at step {step}",
-        help="lower the learning rates, lengthen the warm-up, or set clip_norm; in float16 use bfloat16 or float32",
+        help="lower the learning rates, lengthen the warm-up, or set clip_norm; prefer bfloat16 to float16",
     )

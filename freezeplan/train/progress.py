@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from freezeplan.render.numbers import counted, format_rate
+from freezeplan.render.visible import visible
 from freezeplan.train.events import (
     EpochDone,
     Evaluated,
@@ -95,9 +96,13 @@ class ProgressView:
     def _numbers(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for task, loss in self.losses.items():
-            table.add_row(Text("loss"), Text(task), Text(f"{loss:.4f}", justify="right"))
+            table.add_row(Text("loss"), Text(task, overflow="fold"), Text(f"{loss:.4f}", justify="right"))
         for group, rate in self.rates.items():
-            table.add_row(Text("rate"), Text(group), Text(format_rate(float(f"{rate:.3g}")), justify="right"))
+            table.add_row(
+                Text("rate"),
+                Text(visible(group, keep=""), overflow="fold"),
+                Text(format_rate(float(f"{rate:.3g}")), justify="right"),
+            )
         return table
 
     def _end(self, event: EvidenceReady | Interrupted | Finished) -> None:
@@ -108,7 +113,8 @@ class ProgressView:
             self._print("finished", [f"the run is in {event.folder}"])
 
     def _print(self, title: str, parts: list[str]) -> None:
-        self.console.print(Text(f"{title}: {'; '.join(parts)}"), soft_wrap=True)
+        line = visible(f"{title}: {'; '.join(part for part in parts if part)}", keep="")
+        self.console.print(Text(line), soft_wrap=True)
 
     def _stop(self) -> None:
         if self.live is not None:
@@ -123,7 +129,8 @@ def _epoch_parts(event: EpochDone) -> list[str]:
 
 
 def _score_parts(scores: Scores, prefix: str = "") -> list[str]:
-    return [
-        f"{prefix}{task} accuracy {values['accuracy']:.3f}, macro-F1 {values['macro_f1']:.3f}, loss {values['loss']:.4f}"
-        for task, values in scores.items()
-    ]
+    return [f"{prefix}{task} {_written(found)}" for task, found in scores.items()]
+
+
+def _written(found: Mapping[str, float]) -> str:
+    return f"accuracy {found['accuracy']:.3f}, macro-F1 {found['macro_f1']:.3f}, loss {found['loss']:.4f}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.plan.records import Plan
+from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.events import Interrupted, Observer, Scores, ignore_events
 from freezeplan.train.evidence import Evidence
@@ -54,7 +55,7 @@ def train(
     tokenizer, ``run.json``, ``spec.toml``, ``plan.json``, ``metrics.jsonl``, ``evidence.json``. ``observer``
     is called with each event of the run and may raise ``KeyboardInterrupt`` to stop it. ``plan`` is the plan
     that was shown beforehand: the loaded model must give the same one. ``overwrite`` allows ``out`` to be an
-    unfinished run. A plan that trains nothing is evaluated, and the result says so.
+    unfinished run. A spec built in Python is checked first. A plan that trains nothing is evaluated, and the result says so.
 
     Returns a :class:`RunResult`; a Ctrl-C gives one with the status ``interrupted``. Raises
     ``DiagnosticError`` for bad data or set-up (nothing is written), and for a frozen tensor that moved
@@ -64,7 +65,7 @@ def train(
     folder.check_free()
     session: Session | None = None
     try:
-        setup = prepare(spec, plan)
+        setup = prepare(load_spec(spec), plan)
         session = Session(setup, folder, observer)
         session.run()
     except KeyboardInterrupt:

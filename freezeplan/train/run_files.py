@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +42,7 @@ class RunFiles:
     log: MetricsLog
 
     def write_start(self, folder: Path) -> None:
-        """Write what stays as it is for the whole run: the backbone's config, the tokenizer, the spec, the plan."""
+        """Write what stays the same for the whole run: the backbone's config, tokenizer, spec and plan."""
         from freezeplan.plan.document import to_json
 
         self.model.backbone.config.save_pretrained(folder)
@@ -53,9 +54,10 @@ class RunFiles:
         """Write every parameter and persistent buffer once, tied ones under their first name."""
         # One entry only: safetensors writes several in an order that changes from run to run.
         save_file(weights(self.model), folder / RUN_WEIGHTS, metadata={"format": "pt"})
+        _set_usual_mode(folder / RUN_WEIGHTS)
 
     def write_state(self, folder: Path, status: str, epoch: int, evidence: Evidence | None) -> None:
-        """Write how far the run got: ``run.json``, ``metrics.jsonl`` and, when there is some, ``evidence.json``."""
+        """Write how far the run got: ``metrics.jsonl``, ``evidence.json`` if there is any, ``run.json``."""
         (folder / "metrics.jsonl").write_text(self.log.as_lines(), "utf-8")
         if evidence is not None:
             write_json(folder / "evidence.json", evidence.as_record())
@@ -102,3 +104,11 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _set_usual_mode(path: Path) -> None:
+    """Give a file the permissions of any new file: safetensors makes its own readable by the owner alone."""
+    probe = path.with_name("mode")
+    probe.touch()
+    shutil.copymode(probe, path)
+    probe.unlink()

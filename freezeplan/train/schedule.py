@@ -40,11 +40,8 @@ def build_schedule(
 
 
 def check_schedule(spec: Spec, steps: int) -> tuple[Diagnostic, ...]:
-    """Report a warm-up that the schedule ignores (error) or that fills the run (warning)."""
+    """Warn of a warm-up that fills the run."""
     warmup, place = warmup_steps(spec.schedule, steps), spot(spec, ("schedule", "warmup"))
-    if warmup and spec.schedule.name == "constant":
-        message = "the `constant` schedule has no warm-up"
-        return (place.report("FP466", message, help='write name = "constant_with_warmup", or warmup = 0'),)
     if warmup >= steps:
         message = f"the warm-up of {warmup} steps fills the whole run of {steps}: no group reaches its rate"
         return (place.report("FP467", message, help="a fraction such as warmup = 0.06 fits any length"),)

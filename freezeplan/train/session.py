@@ -137,7 +137,10 @@ class Session:
         return scores
 
     def _complete(self, before: Fingerprints, epoch: int, scores: Scores) -> None:
-        """Compare hashes, put the epoch in place, and only then count it; a frozen tensor that moved ends the run."""
+        """Compare hashes, put the epoch in place, and only then count it.
+
+        Raises ``DiagnosticError`` (FP510), after saving, when a frozen tensor moved.
+        """
         model, plan = self.setup.model, self.setup.plan
         evidence = compare(model, plan, before, fingerprints(model), self.watch, epoch)
 

@@ -67,7 +67,9 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     inventory = inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded.__contains__)
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)
+    warnings += _new_advice(shown or plan, plan)
     course = _course(spec, plan, tasks)
+    _check_purpose(spec, course, tasks)
     warnings += check_schedule(spec, course.steps) if course else ()
     _raise_errors(warnings)
     encoder = make_encoder(tokenizer, model.backbone, longest_text(spec, tokenizer, model.backbone))
@@ -97,12 +99,25 @@ def _with_labels(spec: Spec, tasks: tuple[TaskData, ...]) -> Spec:
     return spec.model_copy(update={"task": labelled})
 
 
+def _new_advice(shown: Plan, plan: Plan) -> tuple[Diagnostic, ...]:
+    """Return what only the loaded weights could tell: the shown plan's own advice was printed with it."""
+    known = {(item.code, item.message) for item in shown.diagnostics}
+    return tuple(item for item in plan.diagnostics if (item.code, item.message) not in known)
+
+
 def _course(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> Course | None:
     if not plan.groups:
         return None
     missing = check_training_data(spec)
     _raise_errors(missing)
     return Course({task.name: len(task.splits["train"].labels) for task in tasks}, spec.train)
+
+
+def _check_purpose(spec: Spec, course: Course | None, tasks: tuple[TaskData, ...]) -> None:
+    if course is None and not any(task.splits.keys() & {"validation", "test"} for task in tasks):
+        message = "everything is frozen and no task has validation or test data: there is nothing to do"
+        advice = "make something trainable, or give the tasks data to be evaluated on"
+        raise DiagnosticError([spot(spec, ("task",)).report("FP469", message, help=advice)])
 
 
 def _encoded(tasks: tuple[TaskData, ...], split: str, encoder: Encoder) -> dict[str, EncodedSplit]:

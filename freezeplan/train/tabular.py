@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ BUILDERS = {
     ".tsv": "csv",
     ".parquet": "parquet",
 }
+
+
+_UNPAIRED = re.compile("[\ud800-\udfff]")
 
 
 class Unreadable(Exception):
@@ -79,7 +83,7 @@ def read_hub(name: str, subset: str | None, split: str) -> datasets.Dataset:
         raise Unreadable(
             "FP463",
             f"hub dataset `{name}`, split `{split}`, cannot be loaded: {_first_line(error)}",
-            "without network, save it as JSONL, CSV or Parquet and name the files in `train`, `validation`, `test`",
+            "without network, save it as JSONL, CSV or Parquet and name the files in `data`",
         ) from error
 
 
@@ -87,8 +91,12 @@ def columns(rows: datasets.Dataset, names: Sequence[str], path: Path | None) -> 
     """Return the values of some columns, class numbers of the hub's ``ClassLabel`` as their names.
 
     ``path`` is the file the rows came from: JSON text that looks like a date is read from it again as text.
+    Raises :class:`Unreadable` for values that their own format cannot mean, such as text that is not UTF-8.
     """
-    values = rows.select_columns(list(dict.fromkeys(names)))[:]
+    try:
+        values = rows.select_columns(list(dict.fromkeys(names)))[:]
+    except (UnicodeDecodeError, ValueError, OSError) as error:
+        raise _broken(path or Path("the dataset"), "parquet", error) from error
     for name, feature in rows.features.items():
         if name in values and isinstance(feature, datasets.ClassLabel):
             values[name] = [_class_name(feature, value) for value in values[name]]
@@ -191,6 +199,8 @@ def _bad_json(path: Path) -> str | None:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             return f"row {number} is not a JSON object"
+        if _UNPAIRED.search(json.dumps(row, ensure_ascii=False)):
+            return f"row {number} holds half of a surrogate pair (broken Unicode)"
     return None
 
 

@@ -1,0 +1,96 @@
+"""Laws of the order and the batches: permutations, pure in their arguments, fair between tasks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import ceil
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezeplan.spec.tables import TrainTable
+from freezeplan.train.batches import Course, order
+
+SIZES = st.dictionaries(st.sampled_from(["topic", "mood", "tone"]), st.integers(1, 40), min_size=1)
+COURSES = st.builds(
+    Course,
+    SIZES,
+    st.builds(
+        TrainTable,
+        epochs=st.integers(1, 4),
+        batch_size=st.integers(1, 9),
+        accumulation=st.integers(1, 4),
+        mixing=st.sampled_from(["alternate", "joint"]),
+        seed=st.integers(0, 2**40),
+    ),
+)
+
+
+@given(st.integers(0, 2**40), st.text(max_size=5), st.integers(0, 9), st.integers(0, 50))
+def test_order_is_a_permutation_and_a_pure_function(seed: int, task: str, number: int, size: int) -> None:
+    first = order(seed, task, number, size)
+    order.cache_clear()
+    order(seed + 1, task, number, size)
+    assert order(seed, task, number, size) == first
+    assert sorted(first) == list(range(size))
+
+
+def test_order_depends_on_the_seed_the_task_and_the_pass() -> None:
+    orders = {order(seed, task, number, 20) for seed in (0, 1) for task in ("a", "b") for number in (0, 1)}
+    assert len(orders) == 8
+
+
+@given(COURSES)
+def test_every_epoch_is_one_pass_over_the_longest_task(course: Course) -> None:
+    longest = max(course.sizes, key=lambda task: course.sizes[task])
+    for epoch in range(course.train.epochs):
+        rows = [
+            row for parts in course.epoch_parts(epoch) for p in parts if p.task == longest for row in p.rows
+        ]
+        assert sorted(rows) == list(range(course.sizes[longest]))
+
+
+@given(COURSES)
+def test_shorter_tasks_repeat_in_whole_passes(course: Course) -> None:
+    for task, size in course.sizes.items():
+        seen: list[int] = []
+        for epoch in range(course.train.epochs):
+            seen += [
+                row for parts in course.epoch_parts(epoch) for p in parts if p.task == task for row in p.rows
+            ]
+        counts = Counter(seen)
+        assert max(counts[row] for row in range(size)) - min(counts[row] for row in range(size)) <= 1
+
+
+@given(COURSES)
+def test_steps_and_turns_are_counted_right(course: Course) -> None:
+    batches = ceil(max(course.sizes.values()) / course.train.batch_size)
+    for epoch in range(course.train.epochs):
+        steps = list(course.epoch_parts(epoch))
+        assert len(steps) == course.steps_per_epoch
+        per_task = Counter(part.task for parts in steps for part in parts)
+        assert per_task == {task: batches for task in course.sizes}
+        tasks_of_steps = [list(dict.fromkeys(part.task for part in parts)) for parts in steps]
+        names = list(course.sizes)
+        if course.train.mixing == "joint":
+            assert tasks_of_steps == [names] * len(steps)
+        else:
+            assert tasks_of_steps == [[names[number % len(names)]] for number in range(len(steps))]
+    assert course.steps == course.steps_per_epoch * course.train.epochs
+
+
+@given(COURSES)
+def test_shares_of_a_task_in_a_step_are_those_of_its_rows(course: Course) -> None:
+    for parts in course.epoch_parts(0):
+        for task in {part.task for part in parts}:
+            mine = [part for part in parts if part.task == task]
+            total = sum(len(part.rows) for part in mine)
+            assert [part.share for part in mine] == [len(part.rows) / total for part in mine]
+
+
+@given(COURSES, st.data())
+def test_any_step_can_be_computed_alone(course: Course, data: st.DataObject) -> None:
+    step = data.draw(st.integers(0, course.steps - 1))
+    straight = [parts for epoch in range(course.train.epochs) for parts in course.epoch_parts(epoch)]
+    order.cache_clear()
+    assert course.parts(step) == straight[step]
