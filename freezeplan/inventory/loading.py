@@ -59,7 +59,8 @@ def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadReco
     labels = labels_of(spec, source.run)
     model, missing, unused = _loaded_backbone(source, spec)
     if spec.task:
-        model = with_heads(model, source, spec, labels)
+        with torch.random.fork_rng(devices=[]):
+            model = with_heads(model, source, spec, labels)
         missing = {BACKBONE + name for name in missing} | set(_set_heads(model, source, spec))
     names = [name for name, _ in model.named_parameters()]
     fresh = tuple(name for name in names if name in missing)
@@ -120,7 +121,9 @@ def _check_weights(source: Source, spec: Spec) -> None:
         return
     folder = source.folder or Path()
     if not source.present:
-        raise fault(spec.locations, SOURCE, "FP150", f"model source `{source.label}` does not exist")
+        advice = "`architecture` stands in for it in `show` and `check` only; training needs its weights"
+        message = f"model source `{source.label}` does not exist"
+        raise fault(spec.locations, SOURCE, "FP150", message, help=advice)
     if any((folder / name).is_file() for name in WEIGHTS):
         return
     pickled = [name for name in PICKLES if (folder / name).is_file()]

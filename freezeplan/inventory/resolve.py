@@ -11,7 +11,7 @@ from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory import hub
-from freezeplan.inventory.finding import ARCHITECTURE, CONFIG, SOURCE, closest, fault
+from freezeplan.inventory.finding import ARCHITECTURE, CONFIG, SOURCE, closest, fault, first_line
 from freezeplan.inventory.packages import PREFIX, PackageProblem, package_folder
 from freezeplan.inventory.runs import RunRecord, read_run
 from freezeplan.spec.locations import NOWHERE, KeyPath, Locations
@@ -200,15 +200,15 @@ def _unused_architecture(table: ModelTable) -> tuple[str, ...]:
 
 def read_config(path: Path, name: str, at: KeyPath, locations: Locations) -> dict[str, Any]:
     """Read a config.json; raises FP152 when it is not a JSON object in UTF-8."""
+    advice = "copy the file again from where the model came from"
     try:
         config = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise fault(locations, at, "FP152", f"`{name}` is not readable JSON: {reason}") from None
+        message = f"`{name}` is not readable JSON: {first_line(error)}"
+        raise fault(locations, at, "FP152", message, help=advice) from None
     if not isinstance(config, dict):
-        raise fault(
-            locations, at, "FP152", f"`{name}` holds a {type(config).__name__}, not a table of settings"
-        )
+        message = f"`{name}` holds a {type(config).__name__}, not a table of settings"
+        raise fault(locations, at, "FP152", message, help=advice)
     return config
 
 

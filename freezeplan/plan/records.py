@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
@@ -99,14 +99,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """The compiled plan. Two plans are equal when they train the same way.
+    """The compiled plan. Two plans are equal when they do the same, whatever the model is called.
 
     ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0 and
     never changes. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
     """
 
-    model: str
-    origin: str
+    model: str = field(compare=False)
+    origin: str = field(compare=False)
     base: str
     optimizer: str
     optimizer_options: Options
@@ -116,7 +116,7 @@ class Plan:
     phases: tuple[Phase, ...]
     groups: tuple[Group, ...]
     frozen: tuple[FrozenSet, ...]
-    diagnostics: tuple[Diagnostic, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = field(default=(), compare=False)
     format_version: str = FORMAT_VERSION
 
     @property

@@ -26,6 +26,7 @@ def check_all(document: Document) -> Iterator[Diagnostic]:
     """Yield every problem that the checks of this module find, table by table."""
     yield from _model(document)
     yield from _repeated_entries(document, ("optimizer", "no_decay"))
+    yield from _schedule(document)
     yield from _rules(document)
     yield from _tasks(document)
 
@@ -78,6 +79,18 @@ def _model(document: Document) -> Iterator[Diagnostic]:
                 path,
                 "put it in quotes",
             )
+
+
+def _schedule(document: Document) -> Iterator[Diagnostic]:
+    schedule = document.table("schedule")
+    warmup = schedule.get("warmup")
+    if schedule.get("name") == "constant" and isinstance(warmup, (int, float)) and warmup > 0:
+        yield document.problem_at_value(
+            "FP126",
+            "the `constant` schedule has no warm-up",
+            ("schedule", "warmup"),
+            'write name = "constant_with_warmup", or warmup = 0',
+        )
 
 
 def _rules(document: Document) -> Iterator[Diagnostic]:

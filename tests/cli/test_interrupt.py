@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.rooms import Room
+from tests.cli.test_train import SPEC
+
+LONG = SPEC.replace("epochs = 1\n", "epochs = 100000\n")
+
+
+def _started(room: Room, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-m", "freezeplan", *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=room.path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def _read_until(process: subprocess.Popen[str], start: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(start):
+            return
+    raise AssertionError(f"the process ended before it printed {start!r}: {process.stderr.read()}")
+
+
+@pytest.fixture
+def long_run(tmp_path: Path) -> Room:
+    from tests.train.tiny import save_tiny_bert, write_toy_data
+
+    room = Room(tmp_path)
+    save_tiny_bert(room.path / "bert")
+    write_toy_data(room.path)
+    room.write("freezeplan.toml", LONG)
+    return room
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_last_complete_epoch_usable_and_says_where(long_run):
+    process = _started(long_run, "train", "--out", "run")
+    _read_until(process, "epoch 2/")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    record = json.loads((long_run.path / "run" / "run.json").read_text())
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert record["status"] == "interrupted" and record["epoch"] >= 2
+    assert f"epoch {record['epoch']} is complete and usable in `run`" in err
+    answer = long_run.run("predict", "run", "red apple", "--format", "json")
+    assert answer.status == 0 and set(json.loads(answer.out)) == {"text", "topic", "mood"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_the_first_epoch_leaves_nothing_behind(long_run):
+    process = _started(long_run, "train", "--out", "run")
+    _read_until(process, "model ")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    left = {path.name for path in long_run.path.iterdir()}
+    if "run" in left:  # the signal came after the first epoch: then that epoch must be complete
+        assert json.loads((long_run.path / "run" / "run.json").read_text())["epoch"] >= 1
+    assert not [name for name in left if name.startswith(("run.", ".run"))]

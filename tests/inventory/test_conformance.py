@@ -1,0 +1,105 @@
+"""Stacks, heads, embeddings and poolers against the reference of architectures beside the project."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from freezeplan.inventory.from_module import inventory_of
+from freezeplan.inventory.records import Inventory
+from freezeplan.inventory.structure import parent, under_any
+from tests.inventory.models import meta
+
+ROWS = Path(__file__).parents[2].parent / "shared" / "conformance" / "architectures.jsonl"
+ENCODERS = [
+    "albert",
+    "bert",
+    "camembert",
+    "convbert",
+    "data2vec-text",
+    "deberta",
+    "deberta-v2",
+    "deit",
+    "dinov2",
+    "distilbert",
+    "electra",
+    "ernie",
+    "esm",
+    "ibert",
+    "layoutlm",
+    "megatron-bert",
+    "mobilebert",
+    "modernbert",
+    "mpnet",
+    "nystromformer",
+    "rembert",
+    "resnet",
+    "roberta",
+    "roformer",
+    "squeezebert",
+    "swin",
+    "vit",
+    "xlm-roberta",
+    "xmod",
+    "convnext",
+    "gpt2",
+    "t5",
+    "llama",
+]
+# These hold out a mask token as a head because the base class lacks it; it is a part of the embeddings.
+MASK_TOKEN = ("DeiTForMaskedImageModeling", "SwinForMaskedImageModeling", "ViTForMaskedImageModeling")
+
+pytestmark = pytest.mark.skipif(not ROWS.is_file(), reason="the reference is not on this machine")
+
+
+def rows() -> list[dict]:
+    """Return the reference rows of models built from their default config."""
+    if not ROWS.is_file():
+        return []
+    found = [json.loads(line) for line in ROWS.read_text("utf-8").splitlines()]
+    return [row for row in found if row["mode"] == "plain" and row["model_type"] in ENCODERS]
+
+
+@cache
+def inventory(model_type: str, class_name: str) -> Inventory:
+    return inventory_of(meta(model_type, class_name))
+
+
+each = pytest.mark.parametrize("row", rows(), ids=lambda row: row["cls"])
+
+
+@each
+def test_tensors_and_ties(row: dict) -> None:
+    found = inventory(row["model_type"], row["cls"])
+    assert (len(found.tensors), sum(info.numel for info in found.tensors)) == (row["n_params"], row["numel"])
+    aliases = {}
+    for info in found.params:
+        aliases.setdefault(info.alias_of or info.name, set()).add(info.name)
+    for names in row["tied"]:
+        assert any(set(names) <= group for group in aliases.values())
+
+
+@each
+def test_main_stacks(row: dict) -> None:
+    found = inventory(row["model_type"], row["cls"])
+    expected = {stack["path"] for stack in row["stacks"] if stack["kind"] == "main"}
+    assert {parent(layer) for stack in found.stacks if stack.main for layer in stack.layers} == expected
+
+
+@each
+def test_heads(row: dict) -> None:
+    found = inventory(row["model_type"], row["cls"])
+    expected = {info.name for info in found.tensors if under_any(info.name, row["head_prefixes"])}
+    if row["cls"] in MASK_TOKEN:
+        expected = {name for name in expected if not name.endswith("mask_token")}
+    assert {info.name for info in found.tensors if "heads" in info.roles} == expected
+
+
+@each
+def test_embeddings_and_poolers_are_all_found(row: dict) -> None:
+    infos = {info.name: info.roles for info in inventory(row["model_type"], row["cls"]).params}
+    assert [name for name in row["embedding_params"] if "embeddings" not in infos[name]] == []
+    assert [name for name in row["pooler"] if "pooler" not in infos[name]] == []

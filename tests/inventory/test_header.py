@@ -1,0 +1,76 @@
+"""What the names in a .safetensors file alone tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.inventory.from_module import inventory_of
+from freezeplan.inventory.header import header_inventory
+from freezeplan.inventory.sources import inventory_for
+from tests.inventory.models import saved, spec_of, tiny
+
+CLASSES = [
+    ("bert", "AutoModel"),
+    ("bert", "AutoModelForSequenceClassification"),
+    ("distilbert", "AutoModel"),
+    ("distilbert", "AutoModelForSequenceClassification"),
+]
+
+
+@pytest.mark.parametrize("key", CLASSES, ids="/".join)
+def test_names_tell_what_the_live_model_tells(key: tuple[str, str], tmp_path: Path) -> None:
+    model = tiny(*key)
+    live = inventory_of(model)
+    weak = inventory_for(spec_of({"source": str(saved(tmp_path, model) / "model.safetensors")}))
+    assert weak.weak
+    assert weak.notes
+    assert {info.name: (info.shape, info.dtype, info.roles, info.layer) for info in weak.params} == {
+        info.name: (info.shape, info.dtype, info.roles, info.layer) for info in live.tensors
+    }
+    assert weak.base == live.base
+    assert [(stack.path, stack.layers) for stack in weak.stacks] == [
+        (stack.path, stack.layers) for stack in live.stacks
+    ]
+
+
+def test_layers_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    names = [f"layer.{index}.dense.weight" for index in (10, 2, 1, 0, 3, 4, 5, 6, 7, 8, 9)]
+    save_file({name: torch.zeros(2, 2) for name in names}, tmp_path / "m.safetensors")
+    inventory = header_inventory(tmp_path / "m.safetensors", "m")
+    assert [info.layer for info in inventory.params] == list(range(11))
+
+
+def test_statistics_are_buffers(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    state = torch.nn.Sequential(torch.nn.BatchNorm1d(3)).state_dict()
+    save_file(state, tmp_path / "m.safetensors")
+    inventory = header_inventory(tmp_path / "m.safetensors", "m")
+    assert [info.name for info in inventory.params] == ["0.bias", "0.weight"]
+    assert set(inventory.modules[-1].buffers) == {"running_mean", "running_var", "num_batches_tracked"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"PK\x03\x04pickle"],
+)
+def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "m.safetensors").write_bytes(content)
+    with pytest.raises(DiagnosticError) as caught:
+        header_inventory(tmp_path / "m.safetensors", "m")
+    assert caught.value.diagnostics[0].code in ("FP160", "FP166")
+
+
+def test_a_file_with_an_architecture_is_a_whole_model(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    model = {"source": str(folder / "model.safetensors"), "architecture": str(folder / "config.json")}
+    inventory = inventory_for(spec_of(model))
+    assert not inventory.weak
+    assert inventory.role_nodes["pooler"] == ("pooler",)
