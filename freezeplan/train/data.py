@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,13 +63,13 @@ class _Findings:
 
 
 def load_task_data(
-    spec: Spec, known: Mapping[str, tuple[str, ...]] | None = None, must_train: bool = False
+    spec: Spec, known: Mapping[str, tuple[str, ...]] | None = None, learning: Collection[str] = ()
 ) -> tuple[tuple[TaskData, ...], tuple[Diagnostic, ...]]:
     """Read and check the rows of every task of a spec.
 
     A task's labels are those of the spec, else the sorted labels of its training data as text, else those
-    that ``known`` holds for it (a run's folder fixed them). ``must_train`` makes a task without training data
-    an error. Returns the tasks in the order of the spec, and warnings. Raises ``DiagnosticError`` with every
+    that ``known`` holds for it (a run's folder fixed them). A task named in ``learning`` needs training data.
+     Returns the tasks in the order of the spec, and warnings. Raises ``DiagnosticError`` with every
     problem of every task at once (FP450 to FP463).
     """
     findings = _Findings()
@@ -82,7 +82,7 @@ def load_task_data(
                 )
             ]
         )
-    findings.items += check_training_data(spec) if must_train else ()
+    findings.items += check_training_data(spec, learning)
     tasks = [
         _load_task(spec, index, (known or {}).get(task.name, ()), findings)
         for index, task in enumerate(spec.task)
@@ -92,8 +92,8 @@ def load_task_data(
     return tuple(tasks), tuple(findings.items)
 
 
-def check_training_data(spec: Spec) -> tuple[Diagnostic, ...]:
-    """Report each task that has no ``data.train``; a plan that trains something needs it."""
+def check_training_data(spec: Spec, learning: Collection[str]) -> tuple[Diagnostic, ...]:
+    """Report each task in ``learning`` that has no ``data.train``."""
     return tuple(
         spot(spec, ("task", index, "data")).report(
             "FP451",
@@ -101,7 +101,7 @@ def check_training_data(spec: Spec) -> tuple[Diagnostic, ...]:
             help='write data = { train = "train.jsonl", … } in the task, or freeze everything to evaluate',
         )
         for index, task in enumerate(spec.task)
-        if task.data is None or task.data.train is None
+        if task.name in learning and (task.data is None or task.data.train is None)
     )
 
 

@@ -16,6 +16,7 @@ class RunStarted:
 
     ``rows`` maps each task to its number of rows per split; ``groups`` names the optimizer's groups in order;
     ``steps`` counts the optimizer steps of the whole run (0 for an evaluation); ``max_length`` is in tokens.
+    ``only_evaluated`` names the tasks that cannot learn, their head and the backbone being frozen.
     """
 
     rows: Mapping[str, Mapping[str, int]]
@@ -25,6 +26,7 @@ class RunStarted:
     device: str
     max_length: int
     evaluation_only: bool
+    only_evaluated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

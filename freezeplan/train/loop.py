@@ -87,7 +87,9 @@ class Loop:
         losses: dict[str, torch.Tensor] = {}
         for part in parts:
             loss = self._loss(part) * part.share
-            self.accelerator.backward(loss * self.weights[part.task])
+            # Trainable tensors that this forward does not use (a pooler) leave a loss without a graph.
+            if loss.requires_grad:
+                self.accelerator.backward(loss * self.weights[part.task])
             losses[part.task] = losses.get(part.task, 0.0) + loss.detach()
         return losses
 

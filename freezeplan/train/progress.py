@@ -76,6 +76,8 @@ class ProgressView:
             self._print("everything is frozen", [f"nothing will be learned: evaluation only, {where}"])
             return
         self.epochs = event.epochs
+        for task in event.only_evaluated:
+            self._print(f"task {task}", ["its head and the backbone are frozen: evaluated, not trained"])
         self._print(
             "training", [f"{counted(event.epochs, 'epoch')}, {counted(event.steps, 'step')}, {where}"]
         )

@@ -87,7 +87,12 @@ class Session:
             device=str(setup.accelerator.device),
             max_length=setup.encoder.max_length,
             evaluation_only=setup.course is None,
+            only_evaluated=self._only_evaluated(),
         )
+
+    def _only_evaluated(self) -> tuple[str, ...]:
+        course = self.setup.course
+        return tuple(task.name for task in self.setup.tasks if course and task.name not in course.sizes)
 
     def _train(self, before: Fingerprints) -> None:
         loop, course = self._loop(), self.setup.course

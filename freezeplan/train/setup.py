@@ -59,7 +59,7 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     accelerator = _one_process()
     source = resolve_source(spec.model, None, spec.locations)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
-    tasks, warnings = load_task_data(spec, known, must_train=bool(shown and shown.groups))
+    tasks, warnings = load_task_data(spec, known, learning_tasks(spec, shown) if shown else ())
     set_seed(spec.train.seed)
     model, record = load_model(_with_labels(spec, tasks))
     tokenizer = load_tokenizer(spec)
@@ -108,9 +108,23 @@ def _new_advice(shown: Plan, plan: Plan) -> tuple[Diagnostic, ...]:
 def _course(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> Course | None:
     if not plan.groups:
         return None
-    missing = check_training_data(spec)
-    _raise_errors(missing)
-    return Course({task.name: len(task.splits["train"].labels) for task in tasks}, spec.train)
+    learning = learning_tasks(spec, plan)
+    _raise_errors(check_training_data(spec, learning))
+    sizes = {task.name: len(task.splits["train"].labels) for task in tasks if task.name in learning}
+    return Course(sizes, spec.train)
+
+
+def learning_tasks(spec: Spec, plan: Plan) -> tuple[str, ...]:
+    """Return the tasks whose batches reach a trainable tensor: in their own head or in the backbone.
+
+    The others (a frozen head on a frozen backbone) have nothing to learn and are only evaluated.
+    """
+    trained = plan.names(trainable=True)
+    if any(name.startswith("backbone.") for name in trained):
+        return tuple(task.name for task in spec.task)
+    return tuple(
+        task.name for task in spec.task if any(name.startswith(f"heads.{task.name}.") for name in trained)
+    )
 
 
 def _check_purpose(spec: Spec, course: Course | None, tasks: tuple[TaskData, ...]) -> None:

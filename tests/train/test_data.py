@@ -275,7 +275,7 @@ def test_a_task_without_training_data_is_refused_when_something_trains(tmp_path:
     write_jsonl(tmp_path / "val.jsonl", GOOD)
     spec = spec_of(tmp_path, labels=["a", "b"], validation="val.jsonl")
     assert load_task_data(spec)[0][0].splits.keys() == {"validation"}
-    (found,) = errors(spec, must_train=True)
+    (found,) = errors(spec, learning=[task.name for task in spec.task])
     assert (found.code, found.where) == ("FP451", "task[1].data")
 
 
