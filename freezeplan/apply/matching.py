@@ -38,6 +38,7 @@ def _stranger(problems: list[str]) -> Diagnostic:
 def _differences(live: dict[str, torch.nn.Parameter], plan: Plan) -> list[str]:
     known = {name for param in plan.params for name in (param.name, *param.aliases)}
     found = [f"`{name}` is not in the plan" for name in live if name not in known]
+    found += _new_ties(live, plan)
     for param in plan.params:
         tensor = live.get(param.name)
         if tensor is None:
@@ -50,3 +51,12 @@ def _differences(live: dict[str, torch.nn.Parameter], plan: Plan) -> list[str]:
             if live.get(alias) is not tensor
         ]
     return found
+
+
+def _new_ties(live: dict[str, torch.nn.Parameter], plan: Plan) -> list[str]:
+    names = [param.name for param in plan.params if param.name in live]
+    first: dict[int, str] = {}
+    for name in names:
+        first.setdefault(id(live[name]), name)
+    pairs = [(name, first[id(live[name])]) for name in names]
+    return [f"`{name}` is now tied to `{other}`" for name, other in pairs if name != other]

@@ -11,15 +11,19 @@ if TYPE_CHECKING:
 class PinnedEval:
     """Stand in for a module's ``train`` method: whatever is asked, the module stays in eval mode.
 
-    An object rather than a closure, so that a model with pinned modules can be copied and pickled.
+    Its children are asked for themselves: frozen ones are pinned too, and one that also has a place in a
+    trainable module follows what is asked. An object rather than a closure, so that a model with pinned modules can be copied and pickled.
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
 
     def __call__(self, mode: bool = True) -> Any:
-        """Set eval mode here and below; returns the module, as ``train`` does."""
-        return type(self.module).train(self.module, False)
+        """Set eval mode here and pass the mode on below; returns the module, as ``train`` does."""
+        self.module.training = False
+        for child in self.module.children():
+            child.train(mode)
+        return self.module
 
 
 def pin_eval_mode(module: torch.nn.Module) -> None:

@@ -51,9 +51,12 @@ class Subject:
         ]
 
     def place(self, what: Assignment, key: str = "state") -> KeyPath:
-        """Return the key path of the rule that decided a property."""
+        """Return the path of the key that decided a property: a rule's, or a base rate of ``[optimizer]``."""
         name = dict(what.decided).get(key)
-        return next(((*rule.path, key) for rule in self.rules if rule.name == name), ("rule",))
+        rule = next((rule for rule in self.rules if rule.name == name), None)
+        if rule is not None:
+            return (*rule.path, rule.settings[key].key)
+        return ("optimizer", key) if key == "lr" else ("rule",)
 
 
 def advice(subject: Subject) -> list[Diagnostic]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from freezeplan.plan.binding import OPTION_NAMES, BoundRule
 from freezeplan.plan.cascade import NOBODY, Cascade
+from freezeplan.plan.decaying import Step
 from freezeplan.plan.optimizers import OptimizerFacts
 from freezeplan.plan.records import Assignment, Options
 from freezeplan.spec.tables import Spec
@@ -14,24 +15,32 @@ from freezeplan.spec.tables import Spec
 UNNAMED = "(no rule)"
 
 
+NO_STEP = Step(1.0, "")
+
+
 def assign(
-    spec: Spec, facts: OptimizerFacts, rules: Sequence[BoundRule], decided: Cascade, masked: bytes
+    spec: Spec,
+    facts: OptimizerFacts,
+    rules: Sequence[BoundRule],
+    decided: Cascade,
+    masked: bytes,
+    steps: Sequence[Step | None],
 ) -> list[Assignment]:
     """Return one assignment per name, in tree order.
 
     The learning rate of a parameter is decided here and nowhere else: the rule's absolute rate, or
-    base rate x ``lr_mult``, or the base rate.
+    base rate x ``lr_mult``, or the base rate; times the factor of its step on the ladder, if any.
     """
     keys = tuple(decided.winners)
     base = base_options(spec, facts)
-    known: dict[tuple[tuple[int, ...], int], Assignment] = {}
+    known: dict[tuple[tuple[int, ...], int, Step | None], Assignment] = {}
     found = []
-    for signature in zip(decided.signatures(), masked, strict=True):
+    for signature in zip(decided.signatures(), masked, steps, strict=True):
         if signature not in known:
             winners = {
                 key: rules[index] for key, index in zip(keys, signature[0], strict=True) if index != NOBODY
             }
-            known[signature] = _assignment(spec, facts, base, winners, bool(signature[1]))
+            known[signature] = _assignment(spec, facts, base, winners, bool(signature[1]), signature[2])
         found.append(known[signature])
     return found
 
@@ -53,22 +62,29 @@ def base_weight_decay(spec: Spec, facts: OptimizerFacts) -> float:
 
 
 def _assignment(
-    spec: Spec, facts: OptimizerFacts, base: dict[str, Any], winners: dict[str, BoundRule], masked: bool
+    spec: Spec,
+    facts: OptimizerFacts,
+    base: dict[str, Any],
+    winners: dict[str, BoundRule],
+    masked: bool,
+    step: Step | None,
 ) -> Assignment:
     values = {key: rule.settings[key].value for key, rule in winners.items()}
     state = values.get("state", "frozen")
     pierced = "weight_decay" in winners and winners["weight_decay"].overrides("no_decay")
     masked = masked and not pierced
-    decay = 0.0 if masked else values.get("weight_decay", base_weight_decay(spec, facts))
+    rung = step if step is not None and state == "trainable" else NO_STEP
     return Assignment(
         state=state,
-        lr=values.get("lr", spec.optimizer.lr) if state == "trainable" else 0.0,
-        weight_decay=decay,
+        lr=values.get("lr", spec.optimizer.lr) * rung.factor if state == "trainable" else 0.0,
+        weight_decay=0.0 if masked else values.get("weight_decay", base_weight_decay(spec, facts)),
         options=_options(base, values),
         decided=tuple((key, rule.name) for key, rule in winners.items()),
         masked=masked,
         rule=max(winners.values(), key=lambda rule: rule.index).name if winners else UNNAMED,
         eval_mode=values.get("eval_mode", True),
+        decay=rung.factor,
+        rung=rung.label,
     )
 
 

@@ -80,7 +80,7 @@ def settings_of(rule: Rule, base_lr: float) -> dict[str, Setting]:
     if rule.lr is not None or rule.lr_mult is not None:
         rate = rule.lr if rule.lr is not None else times(base_lr, rule.lr_mult or 1.0)
         found["lr"] = Setting(rate, "lr" if rule.lr is not None else "lr_mult")
-    for key in ("weight_decay", "eval_mode", *OPTION_NAMES):
+    for key in ("layer_decay", "weight_decay", "eval_mode", *OPTION_NAMES):
         value = getattr(rule, key)
         if value is not None:
             found[key] = Setting(tuple(value) if isinstance(value, list) else value, key)

@@ -11,7 +11,7 @@ from freezeplan.plan.binding import BoundRule, report, tensors_in
 from freezeplan.plan.tree import NameTree
 from freezeplan.plan.wording import some
 from freezeplan.spec.locations import KeyPath
-from freezeplan.spec.tables import Spec
+from freezeplan.spec.tables import Spec, Table
 
 
 @dataclass
@@ -68,7 +68,8 @@ def _describe(spec: Spec, tree: NameTree, pair: Collision) -> Diagnostic:
 
 
 def _value(rule: BoundRule, key: str) -> str:
-    return str(getattr(rule.rule, rule.settings[key].key))
+    value = getattr(rule.rule, rule.settings[key].key)
+    return str(value.model_dump(exclude_unset=True) if isinstance(value, Table) else value)
 
 
 def _place(spec: Spec, path: KeyPath) -> str:

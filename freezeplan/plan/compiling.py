@@ -10,9 +10,10 @@ from freezeplan.plan import masks
 from freezeplan.plan.advice import Subject, advice
 from freezeplan.plan.assigning import assign, base_options, base_weight_decay
 from freezeplan.plan.binding import BoundRule, bind_rules, match_patterns, report
-from freezeplan.plan.cascade import cascade
+from freezeplan.plan.cascade import NOBODY, cascade
 from freezeplan.plan.collisions import collisions
 from freezeplan.plan.coverage import dead_rules, uncovered
+from freezeplan.plan.decaying import decay_problems, decay_steps
 from freezeplan.plan.grouping import partition
 from freezeplan.plan.modes import eval_modules, frozen_prefix
 from freezeplan.plan.optimizers import (
@@ -66,7 +67,10 @@ def _settle(resolution: Resolution, facts: OptimizerFacts) -> None:
     """Fill in the assignments, and what can only be checked once they are known."""
     spec, tree = resolution.spec, resolution.tree
     flags = resolution.masked.to_bytes(tree.size, "little")
-    resolution.assignments = assign(spec, facts, resolution.rules, resolution.decided, flags)
+    winners = resolution.decided.winners.get("layer_decay", [NOBODY] * tree.size)
+    steps = decay_steps(tree, resolution.rules, winners)
+    resolution.assignments = assign(spec, facts, resolution.rules, resolution.decided, flags, steps)
+    resolution.problems += decay_problems(spec, tree, resolution.rules, steps, winners)
     resolution.problems += dead_rules(spec, tree, resolution.rules, resolution.decided, flags)
     resolution.problems += tie_conflicts(spec, tree, resolution.rules, resolution.by_name())
     resolution.problems += _untrainable(resolution)

@@ -107,4 +107,5 @@ def _parameter(param: PlannedParam, what: Assignment) -> dict[str, Any]:
         "weight_decay": what.weight_decay,
         "decided_by": dict(what.decided),
         "no_decay": what.masked,
+        "layer_decay": what.decay,
     }

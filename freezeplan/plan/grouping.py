@@ -34,13 +34,15 @@ def partition(
 
 def _key(history: tuple[Assignment, ...]) -> tuple[object, ...]:
     return tuple(
-        (what.rule, what.state, what.lr, what.weight_decay, what.options, what.masked) for what in history
+        (what.rule, what.state, what.lr, what.weight_decay, what.options, what.masked, what.rung)
+        for what in history
     )
 
 
 def _wanted_name(phases: Sequence[Sequence[Assignment]], members: list[int]) -> str:
     last = phases[-1][members[0]]
-    return f"{last.rule}/no_decay" if last.masked else last.rule
+    parts = [last.rule, last.rung, "no_decay" if last.masked else ""]
+    return "/".join(part for part in parts if part)
 
 
 def _unique_names(wanted: list[str]) -> list[str]:

@@ -32,6 +32,7 @@ class Assignment:
     frozen tensor ``lr`` is 0.0. ``decided`` pairs each property (``state``, ``lr``, ``weight_decay``,
     ``eval_mode``, option names) with the name of the rule that decided it; a property no rule set is
     absent. ``masked`` tells that ``no_decay`` set the weight decay. ``rule`` names the group's rule.
+    ``decay`` is the layer-decay factor that ``lr`` already contains, ``rung`` what it was counted from.
     ``eval_mode`` is False where a frozen tensor's module is to stay in training mode.
     """
 
@@ -43,6 +44,8 @@ class Assignment:
     masked: bool
     rule: str
     eval_mode: bool = True
+    decay: float = 1.0
+    rung: str = ""
 
     @property
     def trainable(self) -> bool:

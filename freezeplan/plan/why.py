@@ -12,7 +12,7 @@ from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.compiling import resolve
 from freezeplan.plan.records import Assignment
 from freezeplan.plan.resolution import Resolution
-from freezeplan.spec.tables import Spec
+from freezeplan.spec.tables import Spec, Table
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,17 @@ def _touches(resolution: Resolution, rule: BoundRule, position: int) -> list[Tou
     found = []
     for key, setting in rule.settings.items():
         winner = resolution.rules[resolution.decided.winners[key][position]]
-        value = getattr(rule.rule, setting.key)
+        value = as_written(getattr(rule.rule, setting.key))
         place = resolution.spec.locations.key((*rule.path, setting.key))
         reason = _reason(resolution, rule, winner, key, position)
         won = winner is rule and not (key == "weight_decay" and resolution.assignments[position].masked)
         found.append(Touch(rule.name, place, setting.key, value, won, reason))
     return found
+
+
+def as_written(value: Any) -> Any:
+    """Return a setting in the plain types that it is written in."""
+    return value.model_dump(exclude_unset=True) if isinstance(value, Table) else value
 
 
 def _reason(resolution: Resolution, rule: BoundRule, winner: BoundRule, key: str, position: int) -> str:
@@ -114,6 +119,8 @@ def _notes(resolution: Resolution, info: ParamInfo, what: Assignment, names: tup
         notes.append("roles: " + ", ".join(f"@{role}" for role in sorted(info.roles)))
     if info.layer is not None and info.stack is not None:
         notes.append(f"layer {info.layer} of {info.stack}")
+    if what.rung:
+        notes.append(f"layer decay multiplies its rate by {what.decay:g} ({what.rung})")
     if what.masked:
         notes.append("no_decay sets its weight decay to 0")
     if what.trainable and "lr" not in dict(what.decided):

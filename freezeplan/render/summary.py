@@ -74,11 +74,13 @@ def _prefix(phase: Phase) -> str:
 def format_toml(value: object) -> str:
     """Write a value the way a spec does.
 
-    >>> format_toml("frozen"), format_toml((0.9, 0.98)), format_toml(False)
-    ('"frozen"', '[0.9, 0.98]', 'false')
+    >>> format_toml("frozen"), format_toml((0.9, 0.98)), format_toml({"rate": 0.5})
+    ('"frozen"', '[0.9, 0.98]', '{ rate = 0.5 }')
     """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(format_toml, value))}]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {format_toml(item)}" for key, item in value.items()) + " }"
     return format_number(value) if isinstance(value, (int, float)) else f'"{value}"'

@@ -99,6 +99,7 @@ def _rules(document: Document) -> Iterator[Diagnostic]:
     first = {name: index for index, name in reversed(list(enumerate(names)))}
     for index, (path, rule) in enumerate(rules):
         yield from _rule_rates(document, path, rule)
+        yield from _rule_decay(document, path, rule)
         yield from _rule_effect(document, path, rule)
         yield from _rule_name(document, path, rule)
         yield from _overrides(document, path, index, names, first)
@@ -120,6 +121,14 @@ def _rule_rates(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iter
         yield document.problem_at_key(
             "FP106", message, (*path, later), "keep one: `lr` is absolute, `lr_mult` a factor"
         )
+
+
+def _rule_decay(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
+    decay = rule.get("layer_decay")
+    if isinstance(decay, dict) and decay.get("rate") is None and decay.get("formula") not in (None, "ulmfit"):
+        message = "`layer_decay` has no `rate`"
+        place = (*path, "layer_decay")
+        yield document.problem_at_header("FP102", message, place, "add one, such as `rate = 0.8`")
 
 
 def _rule_effect(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -148,6 +148,20 @@ class Expect(Table):
     """Number of parameters (elements)."""
 
 
+class LayerDecay(Table):
+    """Multiply learning rates by depth, per stack, after a published formula."""
+
+    formula: Literal["beit", "dinov2", "electra", "geometric", "timm", "ulmfit"]
+    """Whose formula: they differ by a power."""
+    rate: Positive | None = None
+    """Factor from one layer to the next below (`geometric`: from the top of the ladder to its bottom). \
+Default: 1/2.6 for `ulmfit`, none for the others."""
+    min_mult: NonNegative = 0.0
+    """No factor is smaller than this."""
+    patch_embed_mult: Positive | None = None
+    """Further factor on patch embeddings. Default: 0.2 for `dinov2`, 1 for the others."""
+
+
 class Rule(OptimizerOptions):
     """Select parameters and set one or more of their properties."""
 
@@ -163,6 +177,8 @@ class Rule(OptimizerOptions):
     """Learning rate as a multiple of the base rate."""
     lr: Annotated[float, Field(gt=0), BeforeValidator(check_lr_mult)] | None = None
     """Absolute learning rate; excludes `lr_mult`."""
+    layer_decay: LayerDecay | None = None
+    """Factor on the learning rate by depth, counted in the whole stack."""
     weight_decay: NonNegative | None = None
     """Weight decay of these parameters."""
     eval_mode: bool | None = None

@@ -1,0 +1,119 @@
+"""Layer-wise learning-rate decay: the published formulas, under their own names.
+
+A ladder has G = L + 2 rungs for a stack of L layers: rung 0 holds the embeddings, rung i + 1 layer i, and
+rung L + 1 all the rest (heads, pooler, final norm). Each function returns the factor of one rung; the
+formulas differ by a power, by where the final norm stands, and by what the top of the ladder is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+ULMFIT_RATE = 1 / 2.6
+DINOV2_PATCH_EMBED = 0.2
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A stack's ladder: its length L, and whether the model has a head above it."""
+
+    layers: int
+    has_head: bool = True
+
+    @property
+    def rest(self) -> int:
+        """The rung of everything above the stack."""
+        return self.layers + 1
+
+
+def beit(ladder: Ladder, rung: int, rate: float) -> float:
+    """Return ``rate ** (L + 1 - rung)``: embeddings d^(L+1), top layer d, the rest 1.
+
+    Source: Bao, Dong, Piao, Wei, "BEiT: BERT Pre-Training of Image Transformers", 2021,
+    https://github.com/microsoft/unilm/blob/master/beit/optim_factory.py; the same numbers as MAE,
+    mmpretrain and the corrected ELECTRA.
+
+    >>> round(beit(Ladder(12), 0, 0.8), 6), beit(Ladder(12), 12, 0.8), beit(Ladder(12), 13, 0.8)
+    (0.054976, 0.8, 1.0)
+    """
+    return rate ** (ladder.layers + 1 - rung)
+
+
+def electra(ladder: Ladder, rung: int, rate: float) -> float:
+    """Return ``rate ** (L + 2 - rung)`` below the rest: embeddings d^(L+2), top layer d squared, the rest 1.
+
+    Source: Clark, Luong, Le, Manning, "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
+    Generators", 2020, https://github.com/google-research/electra/blob/master/model/optimization.py, as
+    released; its author calls the extra power a small mistake (issue 51 there).
+
+    >>> round(electra(Ladder(12), 12, 0.8), 6), electra(Ladder(12), 13, 0.8)
+    (0.64, 1.0)
+    """
+    return 1.0 if rung == ladder.rest else rate ** (ladder.layers + 2 - rung)
+
+
+def timm(ladder: Ladder, rung: int, rate: float) -> float:
+    """Return ``rate`` to the distance from the top rung, which is the head, or the top layer without one.
+
+    The final norm stands on the rung of the top layer (see :func:`rung_of_final_norm`). Source: Wightman,
+    "PyTorch Image Models", 2019 onwards,
+    https://github.com/huggingface/pytorch-image-models/blob/main/timm/optim/_param_groups.py
+
+    >>> timm(Ladder(2), 0, 0.5), timm(Ladder(2, has_head=False), 0, 0.5)
+    (0.125, 0.25)
+    """
+    top = ladder.rest if ladder.has_head else ladder.layers
+    return rate ** max(top - rung, 0)
+
+
+def ulmfit(ladder: Ladder, rung: int, rate: float) -> float:
+    """Return ``rate ** (G - 1 - rung)`` over G = L + 2 groups; the paper's rate is 1 / 2.6.
+
+    Source: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018,
+    https://arxiv.org/abs/1801.06146 (AllenNLP rounds 1 / 2.6 to 0.38).
+
+    >>> round(ulmfit(Ladder(6), 6, 1 / 2.6), 6)
+    0.384615
+    """
+    return rate ** (ladder.rest - rung)
+
+
+def geometric(ladder: Ladder, rung: int, rate: float) -> float:
+    """Return ``rate ** (1 - rung / (G - 1))``: even ratios from ``rate`` at the bottom to 1 at the top.
+
+    ``rate`` is lo / hi of fastai's ``slice(lo, hi)``. Source: Howard and Gugger, "fastai: A Layered API for
+    Deep Learning", 2020, https://arxiv.org/abs/2002.04688 (``even_mults``).
+
+    >>> round(geometric(Ladder(12), 0, 0.01), 6), geometric(Ladder(12), 13, 0.01)
+    (0.01, 1.0)
+    """
+    return rate ** (1 - rung / ladder.rest)
+
+
+FORMULAS: dict[str, Callable[[Ladder, int, float], float]] = {
+    "beit": beit,
+    # DINOv2 (Oquab et al., 2023, https://arxiv.org/abs/2304.07193, `dinov2/utils/param_groups.py`) uses BEiT's
+    # ladder, and multiplies the patch embedding once more.
+    "dinov2": beit,
+    "electra": electra,
+    "geometric": geometric,
+    "timm": timm,
+    "ulmfit": ulmfit,
+}
+
+
+def rung_of_final_norm(formula: str, ladder: Ladder) -> int:
+    """Return where the final norm stands: with the top layer for timm, with the rest for all others."""
+    return ladder.layers if formula == "timm" else ladder.rest
+
+
+def rung_label(ladder: Ladder, rung: int) -> str:
+    """Return a rung's name in group names: ``embeddings``, ``layer 3`` or ``rest``.
+
+    >>> [rung_label(Ladder(2), rung) for rung in range(4)]
+    ['embeddings', 'layer 0', 'layer 1', 'rest']
+    """
+    if rung == 0:
+        return "embeddings"
+    return "rest" if rung == ladder.rest else f"layer {rung - 1}"
