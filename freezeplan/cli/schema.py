@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from freezeplan.cli.options import common_options
@@ -15,7 +13,7 @@ from freezeplan.cli.streams import print_json
 @common_options
 def schema() -> int:
     """Print the JSON Schema of a spec; an editor completes and checks a spec whose first line names it."""
-    from freezeplan.spec.schema import json_schema
+    from freezeplan.spec.schema import schema_text
 
-    print_json(json.dumps(json_schema(), indent=2))
+    print_json(schema_text())
     return CLEAN

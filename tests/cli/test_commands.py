@@ -14,8 +14,8 @@ from tests.cli.rooms import GOOD, surroundings
 def test_why_names_the_winner_the_overruled_and_their_places(room):
     done = room.run("why", "good.toml", "bert.encoder.layer.2.attention.query.weight")
     assert (done.status, done.err) == (0, "")
-    assert re.search(r'^ +wins +state = "trainable" +upper +good\.toml:9:', done.out, re.M)
-    assert re.search(r'^ +overruled +state = "frozen" +everything +good\.toml:4:', done.out, re.M)
+    assert re.search(r'^ +wins +state = "trainable" +upper +good\.toml:12:', done.out, re.M)
+    assert re.search(r'^ +overruled +state = "frozen" +everything +good\.toml:7:', done.out, re.M)
     assert re.search(r"^ +LR +1e-05$", done.out, re.M)
 
 

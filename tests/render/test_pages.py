@@ -97,6 +97,6 @@ def test_every_key_of_the_language_is_in_the_reference():
     schema = json_schema()
     nodes = [schema, *schema["$defs"].values()]
     names = {name for node in nodes for name in node.get("properties", {})}
-    tables = {"model", "optimizer", "schedule", "rule", "task", "train", "expect", "data"}
+    tables = {"model", "optimizer", "schedule", "rule", "task", "train", "expect", "data", "layer_decay"}
     page = generated_pages()["reference/tables.md"]
     assert {name for name in names if f"| `{name}` |" not in page} <= tables

@@ -364,7 +364,7 @@ def test_a_mapping_is_told_where_by_key_path() -> None:
         {"model": {"source": "\ud800"}},
         {None: 1},
     ],
-    ids=str,
+    ids=["number", "number inside", "object", "half a surrogate", "none"],
 )
 def test_odd_mappings_are_refused(mapping: dict) -> None:
     for item in problems(mapping):

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo, Stack
+from freezeplan.plan import compile_plan
+from freezeplan.plan.ladder import FORMULAS, Ladder
+from freezeplan.plan.records import Plan
+from freezeplan.spec.tables import Spec
+
+
+def tower(layers: int, head: bool = True) -> Inventory:
+    """Return embeddings, a stack of one weight each, a final norm, and a head."""
+    paths = [f"body.layers.{index}" for index in range(layers)]
+    params = [
+        ParamInfo(
+            "body.patch_embed.weight", (4, 4), "float32", "body.patch_embed", roles=frozenset({"embeddings"})
+        ),
+        ParamInfo("body.tokens.weight", (4, 4), "float32", "body.tokens", roles=frozenset({"embeddings"})),
+        *(
+            ParamInfo(
+                f"{path}.weight",
+                (4, 4),
+                "float32",
+                path,
+                roles=frozenset({"layers"}),
+                stack="body.layers",
+                layer=index,
+            )
+            for index, path in enumerate(paths)
+        ),
+        ParamInfo("body.norm.weight", (4,), "float32", "body.norm", roles=frozenset({"final_norm", "norm"})),
+    ]
+    if head:
+        params.append(ParamInfo("head.weight", (2, 4), "float32", "head", roles=frozenset({"heads"})))
+    names = ["", "body", "body.patch_embed", "body.tokens", "body.layers", *paths, "body.norm"] + [
+        "head"
+    ] * head
+    roles = {
+        "heads": ("head",) if head else (),
+        "embeddings": ("body.patch_embed", "body.tokens"),
+        "final_norm": ("body.norm",),
+    }
+    stack = Stack("body.layers", tuple(paths))
+    return Inventory(
+        "tower", tuple(params), tuple(ModuleInfo(name) for name in names), "body", (stack,), roles
+    )
+
+
+def decayed(inventory: Inventory, **decay: object) -> Plan:
+    rule = {"match": "**", "state": "trainable", "layer_decay": decay}
+    return compile_plan(
+        inventory, Spec.model_validate({"rule": [rule], "optimizer": {"lr": 1.0, "no_decay": []}})
+    )
+
+
+def factors(plan: Plan) -> dict[str, float]:
+    return {param.name: what.lr for param, what in zip(plan.params, plan.phases[0].assignments, strict=True)}
+
+
+def as_table(found: dict[str, float], layers: int) -> dict[str, object]:
+    return {
+        "embed": found["body.tokens.weight"],
+        "blocks": [found[f"body.layers.{index}.weight"] for index in range(layers)],
+        "norm": found["body.norm.weight"],
+        "head": found.get("head.weight"),
+    }
+
+
+@pytest.fixture(scope="module")
+def published(shared: Path) -> dict[str, dict]:
+    return json.loads((shared / "conformance" / "layer_decay.json").read_text())
+
+
+NAMED = {
+    "electra (as released)": ("electra", True),
+    "electra (author's intent, #51)": ("beit", True),
+    "mae": ("beit", True),
+    "beit": ("beit", True),
+    "mmpretrain": ("beit", True),
+    "detectron2 vit": ("beit", True),
+    "dinov2 (patch_embed_lr_mult=0.2)": ("dinov2", True),
+    "timm (vit, with head)": ("timm", True),
+    "timm (vit, num_classes=0)": ("timm", False),
+}
+
+
+@pytest.mark.parametrize("source", NAMED)
+@pytest.mark.parametrize("layers", [6, 12])
+@pytest.mark.parametrize("rate", [0.8, 0.9])
+def test_the_published_numbers(published, source, layers, rate):
+    formula, head = NAMED[source]
+    expected = published[f"L={layers},decay={rate}"][source]
+    found = factors(decayed(tower(layers, head), formula=formula, rate=rate))
+    table = as_table(found, layers)
+    if "patch_embed" in expected:
+        table["patch_embed"] = found["body.patch_embed.weight"]
+    for key, value in expected.items():
+        if value is not None:
+            assert table[key] == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("layers", [6, 12])
+def test_the_published_numbers_of_ulmfit_and_fastai(published, layers):
+    cases = {
+        f"ulmfit L={layers}": {"formula": "ulmfit"},
+        f"allennlp 0.38 L={layers}": {"formula": "ulmfit", "rate": 0.38},
+        f"fastai slice(0.01,1.0) n={layers + 2}": {"formula": "geometric", "rate": 0.01},
+    }
+    for source, decay in cases.items():
+        table = as_table(factors(decayed(tower(layers), **decay)), layers)
+        for key, value in published[source].items():
+            assert table[key] == pytest.approx(value, rel=1e-12), (source, key)
+
+
+def test_mmpretrains_own_test_case(shared: Path):
+    cases = json.loads((shared / "conformance" / "peer_cases.json").read_text())
+    expected = next(case for case in cases if case["id"] == "mmpretrain-layer-decay")["expected"]
+    found = factors(decayed(tower(2), formula="beit", rate=2.0))
+    assert found["body.tokens.weight"] == expected["backbone.cls_token"][0] == 8
+    assert [found[f"body.layers.{index}.weight"] for index in (0, 1)] == [4, 2]
+    assert found["head.weight"] == expected["head.weight"][0] == 1
+
+
+@given(layers=st.integers(1, 40), rate=st.floats(0.05, 0.99), formula=st.sampled_from(sorted(FORMULAS)))
+def test_factors_rise_from_the_embeddings_to_the_head(layers, rate, formula):
+    ladder = Ladder(layers)
+    found = [FORMULAS[formula](ladder, rung, rate) for rung in range(layers + 2)]
+    assert found == sorted(found)
+    assert found[-1] == pytest.approx(1.0)
+
+
+@given(floor=st.floats(0.0, 1.0), layers=st.integers(1, 12))
+def test_no_factor_is_below_the_floor_and_none_above_it_changes(floor, layers):
+    free = factors(decayed(tower(layers), formula="beit", rate=0.5))
+    held = factors(decayed(tower(layers), formula="beit", rate=0.5, min_mult=floor))
+    assert all(held[name] == max(free[name], floor) for name in free)
+
+
+def test_depth_is_counted_in_the_whole_stack_though_only_its_top_trains():
+    rules = [
+        {"match": "**", "state": "frozen"},
+        {
+            "match": "body.layers.{2..3}",
+            "state": "trainable",
+            "layer_decay": {"formula": "beit", "rate": 0.5},
+        },
+    ]
+    spec = Spec.model_validate({"rule": rules, "optimizer": {"lr": 1.0, "no_decay": []}})
+    found = factors(compile_plan(tower(4), spec))
+    assert (found["body.layers.2.weight"], found["body.layers.3.weight"]) == (0.25, 0.5)
+    assert found["body.layers.1.weight"] == 0.0
+
+
+def test_it_multiplies_the_rate_that_other_rules_decide():
+    rules = [
+        {"match": "**", "state": "trainable", "layer_decay": {"formula": "beit", "rate": 0.5}},
+        {"match": "head", "lr_mult": 10.0},
+        {"match": "body.layers.1", "lr": 0.3},
+    ]
+    spec = Spec.model_validate({"rule": rules, "optimizer": {"lr": 0.1, "no_decay": []}})
+    found = factors(compile_plan(tower(2), spec))
+    assert found["head.weight"] == 1.0
+    assert found["body.layers.1.weight"] == 0.15
+
+
+def test_each_rung_is_a_group_named_after_it():
+    plan = decayed(tower(2), formula="timm", rate=0.5)
+    assert [group.name for group in plan.groups] == [
+        "**/patch embedding", "**/embeddings", "**/layer 0", "**/layer 1", "**/final norm", "**/rest",
+    ]  # fmt: skip
+
+
+def test_a_tied_head_stands_where_its_embedding_does():
+    bare = tower(2)
+    tied = ParamInfo("head.weight", (4, 4), "float32", "head", "body.tokens.weight", frozenset({"heads"}))
+    inventory = Inventory(
+        "tied", (*bare.params[:-1], tied), bare.modules, "body", bare.stacks, bare.role_nodes
+    )
+    assert factors(decayed(inventory, formula="beit", rate=0.5))["body.tokens.weight"] == 0.125
+
+
+def test_a_ladder_needs_layers():
+    bare = Inventory("plain", (ParamInfo("weight", (2, 2), "float32", ""),), (ModuleInfo(""),))
+    with pytest.raises(DiagnosticError) as refused:
+        decayed(bare, formula="beit", rate=0.5)
+    assert [item.code for item in refused.value.diagnostics] == ["FP416"]
