@@ -12,7 +12,8 @@ class PinnedEval:
     """Stand in for a module's ``train`` method: whatever is asked, the module stays in eval mode.
 
     Its children are asked for themselves: frozen ones are pinned too, and one that also has a place in a
-    trainable module follows what is asked. An object rather than a closure, so that a model with pinned modules can be copied and pickled.
+    trainable module follows what is asked. An object rather than a closure, so that a model with pinned
+    modules can be copied and pickled.
     """
 
     def __init__(self, module: torch.nn.Module) -> None:

@@ -78,7 +78,7 @@ def everything_frozen(subject: Subject) -> Iterator[Diagnostic]:
 
 def drifting_heads(subject: Subject) -> Iterator[Diagnostic]:
     """A frozen head on a backbone that moves: its inputs change under it."""
-    if not subject.where("backbone", trainable=True):
+    if all("pooler" in info.roles for info, _ in subject.where("backbone", trainable=True)):
         return
     for head, members in _by_head(subject).items():
         if all(not what.trainable for _, what in members):

@@ -97,8 +97,19 @@ def bind_rules(spec: Spec, tree: NameTree) -> tuple[list[BoundRule], list[Diagno
         problems += found
         if not found:
             problems += _expectations(spec, tree, rule, path, mask)
-        bound.append(BoundRule(index, name, rule, path, mask, settings_of(rule, spec.optimizer.lr)))
+        settings = settings_of(rule, spec.optimizer.lr)
+        problems += _rate_problems(spec, path, settings)
+        bound.append(BoundRule(index, name, rule, path, mask, settings))
     return bound, problems
+
+
+def _rate_problems(spec: Spec, path: KeyPath, settings: dict[str, Setting]) -> list[Diagnostic]:
+    """Report a product of base rate and multiplier that no floating-point number above 0 can hold."""
+    rate = settings.get("lr")
+    if rate is None or 0.0 < rate.value < float("inf"):
+        return []
+    message = f"{spec.optimizer.lr} x this multiplier is {rate.value}: not a learning rate"
+    return [report(spec, "FP418", message, (*path, rate.key), advice="write the rate itself, as `lr`")]
 
 
 def _rule_mask(spec: Spec, tree: NameTree, rule: Rule, path: KeyPath) -> tuple[int, list[Diagnostic]]:
@@ -114,7 +125,7 @@ def _rule_mask(spec: Spec, tree: NameTree, rule: Rule, path: KeyPath) -> tuple[i
             )
         excluded |= taken
     left = matched & ~excluded
-    if matched and not left:
+    if matched and not left and not rule.optional:
         problems.append(
             report(spec, "FP210", "`except` takes away all that `match` selects", (*path, "except"))
         )

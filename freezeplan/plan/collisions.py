@@ -88,6 +88,20 @@ def _idle_overrides(spec: Spec, rules: Sequence[BoundRule], used: set[tuple[int,
     return found
 
 
+def idle_piercing(spec: Spec, rules: Sequence[BoundRule], masked: int) -> list[Diagnostic]:
+    """Warn of each `override = ["no_decay"]` that pierces nothing: no weight decay set, or none masked."""
+    found = []
+    for rule in rules:
+        if rule.overrides("no_decay") and not ("weight_decay" in rule.settings and rule.mask & masked):
+            entry = list(rule.rule.override or ()).index("no_decay")
+            message = (
+                f"`{rule.name}` sets no weight decay that `no_decay` masks: there is nothing to override"
+            )
+            place = (*rule.path, "override", entry)
+            found.append(report(spec, "FP306", message, place, len("no_decay"), advice="remove the entry"))
+    return found
+
+
 def covered(rules: Sequence[BoundRule]) -> int:
     """Return the set of names whose state some rule sets."""
     union = masks.EMPTY

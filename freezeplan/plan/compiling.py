@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic, in_file_order
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, in_file_order
 from freezeplan.inventory.records import ITEM_BYTES, Inventory
-from freezeplan.plan import masks
 from freezeplan.plan.advice import Subject, advice
 from freezeplan.plan.assigning import assign, base_options, base_weight_decay
-from freezeplan.plan.binding import BoundRule, bind_rules, match_patterns, report
+from freezeplan.plan.binding import BoundRule, bind_rules, report
 from freezeplan.plan.cascade import NOBODY, cascade
-from freezeplan.plan.collisions import collisions
+from freezeplan.plan.collisions import collisions, idle_piercing
 from freezeplan.plan.coverage import dead_rules, uncovered
 from freezeplan.plan.decaying import decay_problems, decay_steps
+from freezeplan.plan.exemptions import exempt
 from freezeplan.plan.grouping import partition
 from freezeplan.plan.modes import eval_modules, frozen_prefix
 from freezeplan.plan.optimizers import (
@@ -50,12 +50,13 @@ def resolve(inventory: Inventory, spec: Spec) -> Resolution:
     """Match, cascade and check; returns all that was found, errors included."""
     tree = NameTree(inventory)
     rules, problems = bind_rules(spec, tree)
-    masked, notes = _no_decay(spec, tree)
+    masked, notes = exempt(spec, tree)
     facts, unknown = find_optimizer(spec)
     problems += [*notes, *unknown, *(option_problems(spec, facts, rules) if facts else [])]
     decided = cascade(rules, tree.size)
     if not any(item.is_error for item in problems):
         problems += collisions(spec, tree, rules)
+        problems += idle_piercing(spec, rules, masked)
         problems += uncovered(spec, tree, rules)
     resolution = Resolution(spec, inventory, tree, facts, rules, decided, masked, problems)
     if facts is not None and not any(item.is_error for item in problems):
@@ -74,35 +75,6 @@ def _settle(resolution: Resolution, facts: OptimizerFacts) -> None:
     resolution.problems += dead_rules(spec, tree, resolution.rules, resolution.decided, flags)
     resolution.problems += tie_conflicts(spec, tree, resolution.rules, resolution.by_name())
     resolution.problems += _untrainable(resolution)
-
-
-def _no_decay(spec: Spec, tree: NameTree) -> tuple[int, list[Diagnostic]]:
-    """Return the mask of names without weight decay; every name of a masked tensor is masked."""
-    union, problems = masks.EMPTY, []
-    for entry, text in enumerate(spec.optimizer.no_decay):
-        found, missed = match_patterns(spec, tree, [text], ("optimizer", "no_decay"), False, entry)
-        union |= found
-        absent = text.startswith("@") and all(item.code == "FP203" for item in missed)
-        problems += [_absent_role(item, text) for item in missed] if absent else missed
-    return _over_ties(tree, union), problems
-
-
-def _absent_role(item: Diagnostic, text: str) -> Diagnostic:
-    message = f"`no_decay`: this model has no `{text}`"
-    return diagnostic("FP212", message, span=item.span, where=item.where)
-
-
-def _over_ties(tree: NameTree, mask: int) -> int:
-    params = tree.inventory.params
-    tied = {info.alias_of for info in params if info.alias_of}
-    if not tied:
-        return mask
-    named = [(position, params[index]) for position, index in enumerate(tree.order)]
-    flags = mask.to_bytes(tree.size, "little")
-    hit = {info.alias_of or info.name for position, info in named if flags[position]} & tied
-    return mask | masks.mask_of_positions(
-        [p for p, info in named if (info.alias_of or info.name) in hit], tree.size
-    )
 
 
 def _untrainable(resolution: Resolution) -> list[Diagnostic]:

@@ -22,7 +22,7 @@ def partition(
         if any(what.trainable for what in history):
             trained.setdefault(_key(history), []).append(index)
         else:
-            frozen.setdefault(history[-1].rule, []).append(index)
+            frozen.setdefault(_freezer(history[-1]), []).append(index)
     names = _unique_names([_wanted_name(phases, members) for members in trained.values()])
     groups = [
         _group(name, params, phases, members, selected_by)
@@ -30,6 +30,10 @@ def partition(
     ]
     rows = [_frozen(rule, params, members, selected_by) for rule, members in frozen.items()]
     return tuple(groups), tuple(rows)
+
+
+def _freezer(what: Assignment) -> str:
+    return dict(what.decided).get("state", what.rule)
 
 
 def _key(history: tuple[Assignment, ...]) -> tuple[object, ...]:

@@ -12,6 +12,9 @@ from freezeplan.plan.wording import listed
 from freezeplan.spec.braces import Choice
 from freezeplan.spec.selector import Segment, Selector
 
+# Problems of a role that stay, whatever else a pattern hits.
+SETTLED = ("FP204", "FP205", "FP214", "FP215")
+
 
 @dataclass(frozen=True)
 class Miss:
@@ -41,7 +44,7 @@ def describe_walk(tree: NameTree, branch: tuple[Segment, ...], best: Walk, other
     failed = best.failed or branch[-1]
     if best.problem:
         code, message, advice = best.problem
-        return Miss(code, message, failed.start, failed.end, advice, always=code in ("FP204", "FP205"))
+        return Miss(code, message, failed.start, failed.end, advice, always=code in SETTLED)
     around = best.reached + (other.reached if other is not None and other.depth == best.depth else [])
     names = _names_below(around)
     advice = _close(failed.text, names) or _elsewhere(tree, failed.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from freezeplan.inventory.records import Stack
+from freezeplan.inventory.records import ParamInfo, Stack
 from freezeplan.plan.records import Assignment
 from freezeplan.plan.tree import NameTree, Node
 
@@ -58,13 +58,22 @@ def _owner(node: Node) -> Node:
 
 
 def frozen_prefix(tree: NameTree, assignments: Sequence[Assignment]) -> tuple[Stack | None, int]:
-    """Return the model's stack and how many of its first layers are frozen with all before them.
+    """Return the model's stack and how many of its first layers are frozen with all that feeds them.
 
-    Only a model with one main stack has a prefix; registration order stands for execution order.
+    Only a model with one main stack, whose layers are whole modules of their own, has a prefix. What is registered before the stack feeds it, and so do
+    embeddings wherever they stand: tables of relative positions often come after the layers that read them.
     """
     stacks = [stack for stack in tree.inventory.stacks if stack.main]
-    if len(stacks) != 1:
+    if len(stacks) != 1 or stacks[0].shared or stacks[0].companions:
         return None, 0
-    first = next((position for position, what in enumerate(assignments) if what.trainable), len(assignments))
     layers = [tree.by_path[path] for path in stacks[0].layers]
+    trained = [position for position, what in enumerate(assignments) if what.trainable]
+    params = tree.inventory.params
+    if any(position < layers[0].low or _feeds(params[tree.order[position]]) for position in trained):
+        return stacks[0], 0
+    first = min((p for p in trained if p < layers[-1].high), default=len(assignments))
     return stacks[0], sum(1 for node in layers if node.high <= first)
+
+
+def _feeds(info: ParamInfo) -> bool:
+    return "embeddings" in info.roles and info.layer is None

@@ -109,12 +109,20 @@ def demand_problems(
     if not facts.groups and len(groups) > 1:
         message = f"{facts.name} takes one parameter group; this plan has {len(groups)}"
         return [report(spec, "FP402", message, place, advice="use another optimizer, such as `adamw`")]
+    if idle := [group.name for group in groups if _nesterov_without_momentum(dict(group.options[0]))]:
+        message = f"{facts.name}'s nesterov needs a momentum and no dampening; group `{idle[0]}` has neither"
+        return [report(spec, "FP402", message, place, advice="set momentum = 0.9, or leave nesterov out")]
     wrong = _wrong_shapes(facts, groups, shapes)
     if wrong:
         message = f"{facts.name} takes {facts.demand}; {len(wrong)} trainable tensors are not"
         advice = "freeze them, or use another optimizer, such as `adamw`"
         return [report(spec, "FP402", message, place, advice=advice, notes=[f"for example `{wrong[0]}`"])]
     return []
+
+
+def _nesterov_without_momentum(options: dict[str, Any]) -> bool:
+    """torch checks this for the optimizer's defaults only, not for a group's own options."""
+    return bool(options.get("nesterov")) and (not options.get("momentum") or bool(options.get("dampening")))
 
 
 def _wrong_shapes(

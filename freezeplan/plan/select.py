@@ -113,7 +113,7 @@ def _settle(
         return _with_parameters(first, branch)
     if (tower := _tower(tree, branch)) is not None:
         return tower
-    best = second if second is not None and second.depth > first.depth else first
+    best = max((done for done in (first, second) if done is not None), key=_telling)
     other = first if best is second else second
     return [], describe_walk(tree, branch, best, other)
 
@@ -130,6 +130,11 @@ def _with_parameters(found: Walk, branch: tuple[Segment, ...]) -> tuple[list[Nod
         last.end,
         "name a module that has some",
     )
+
+
+def _telling(failed: Walk) -> tuple[bool, int]:
+    """Rank failed readings: one that is ambiguous or out of range says more than one that finds nothing."""
+    return failed.problem is not None and failed.problem[0] != "FP203", failed.depth
 
 
 def _tower(tree: NameTree, branch: tuple[Segment, ...]) -> tuple[list[Node], Miss | None] | None:
@@ -150,7 +155,7 @@ def _tower(tree: NameTree, branch: tuple[Segment, ...]) -> tuple[list[Node], Mis
     if hits:
         return hits[0][1].nodes, None
     failed = [done for _, done in walks if done.problem]
-    return ([], describe_walk(tree, branch, failed[0], None)) if failed else None
+    return ([], describe_walk(tree, branch, max(failed, key=_telling), None)) if failed else None
 
 
 def _outermost(nodes: list[Node]) -> list[Node]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.plan.binding import BoundRule, report
@@ -16,35 +16,31 @@ COMPARED = ("state", "lr", "weight_decay", "options", "eval_mode")
 def tie_conflicts(
     spec: Spec, tree: NameTree, rules: Sequence[BoundRule], by_name: dict[str, Assignment]
 ) -> list[Diagnostic]:
-    """Report each pair of names of one tensor that the rules treat differently, naming both rules."""
-    found = []
+    """Report each tensor whose names the rules treat differently, with all its names and their rules."""
+    names: dict[str, list[str]] = {}
     for info in tree.inventory.params:
-        if info.alias_of is None:
-            continue
-        first, second = by_name[info.alias_of], by_name[info.name]
-        keys = [key for key in COMPARED if getattr(first, key) != getattr(second, key)]
-        if keys:
-            found.append(_conflict(spec, rules, (info.alias_of, info.name), (first, second), keys))
-    return found
+        if info.alias_of is not None:
+            names.setdefault(info.alias_of, [info.alias_of]).append(info.name)
+    return [
+        found for tied in names.values() for found in _conflict(spec, rules, {n: by_name[n] for n in tied})
+    ]
 
 
-def _conflict(
-    spec: Spec,
-    rules: Sequence[BoundRule],
-    names: tuple[str, str],
-    ends: tuple[Assignment, Assignment],
-    keys: list[str],
-) -> Diagnostic:
-    key = "state" if "state" in keys else keys[0]
-    said = [_said(name, what, key) for name, what in zip(names, ends, strict=True)]
-    message = f"`{names[0]}` and `{names[1]}` are one tied tensor, but the rules end unequal"
-    later = max(rules, key=lambda rule: rule.index if rule.name in _deciders(ends, key) else -1)
-    advice = f'name both in one rule, such as match = ["{names[0]}", "{names[1]}"]'
-    return report(spec, "FP305", message, (*later.path, "match"), advice=advice, notes=said)
-
-
-def _deciders(ends: tuple[Assignment, Assignment], key: str) -> set[str]:
-    return {dict(what.decided).get(key, what.rule) for what in ends}
+def _conflict(spec: Spec, rules: Sequence[BoundRule], ends: dict[str, Assignment]) -> Iterator[Diagnostic]:
+    key = next((key for key in COMPARED if len({getattr(what, key) for what in ends.values()}) > 1), None)
+    if key is None:
+        return
+    listed = ", ".join(f"`{name}`" for name in ends)
+    deciders = {dict(what.decided).get(key, what.rule) for what in ends.values()}
+    later = max(rules, key=lambda rule: rule.index if rule.name in deciders else -1)
+    yield report(
+        spec,
+        "FP305",
+        f"{listed} are one tied tensor, but the rules end unequal",
+        (*later.path, "match"),
+        advice="name all of them in one rule, such as match = [" + ", ".join(f'"{n}"' for n in ends) + "]",
+        notes=[_said(name, what, key) for name, what in ends.items()],
+    )
 
 
 def _said(name: str, what: Assignment, key: str) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from freezeplan.inventory.records import Stack
+from freezeplan.inventory.records import Inventory
+from freezeplan.plan.layers import Problem, doubt_about, layer_nodes
 from freezeplan.plan.tree import NameTree, Node, Scope
-from freezeplan.spec.selector import Segment, Slice
+from freezeplan.spec.selector import Segment
 
 
 @dataclass
@@ -39,9 +40,6 @@ def walk(tree: NameTree, start: Node, segments: Sequence[Segment]) -> Walk:
             return Walk([], segment, depth, frontier, problem)
         frontier, deep = found, False
     return Walk(frontier, depth=len(segments), reached=frontier)
-
-
-Problem = tuple[str, str, str] | None
 
 
 def _step(tree: NameTree, frontier: list[Node], segment: Segment, deep: bool) -> tuple[list[Node], Problem]:
@@ -103,9 +101,11 @@ def segment_matcher(text: str) -> Callable[[str], bool]:
 def role_nodes(tree: NameTree, frontier: list[Node], segment: Segment) -> tuple[list[Node], Problem]:
     """Return the nodes that a role names at or below the frontier, or why there are none."""
     scope = Scope(frontier)
-    if segment.role == "layers":
-        return _layers(tree, scope, segment)
-    paths = tree.inventory.role_nodes.get(segment.role or "", ())
+    if problem := doubt_about(tree, scope, segment.role or ""):
+        return [], problem
+    if segment.role in ("layers", "stages"):
+        return layer_nodes(tree, scope, segment)
+    paths = _paths_of(tree.inventory, segment.role or "")
     found = [tree.by_path[path] for path in paths if path in tree.by_path]
     outer = Scope(found)
     inner = [node for node in found if scope.below(node)]
@@ -119,58 +119,19 @@ def role_nodes(tree: NameTree, frontier: list[Node], segment: Segment) -> tuple[
     )
 
 
+def _paths_of(inventory: Inventory, role: str) -> tuple[str, ...]:
+    if role != "tied":
+        return inventory.role_nodes.get(role, ())
+    tied = {name for info in inventory.params if info.alias_of for name in (info.name, info.alias_of)}
+    return tuple(info.name for info in inventory.params if info.name in tied)
+
+
 def _offer(tree: NameTree) -> str:
     have = [role for role, paths in tree.inventory.role_nodes.items() if paths]
     have += ["layers"] if tree.inventory.stacks else []
+    have += ["stages"] if any(stack.stages for stack in tree.inventory.stacks) else []
     return (
         "this model has " + ", ".join(f"`@{role}`" for role in have)
         if have
         else "name the modules by their paths"
     )
-
-
-def _layers(tree: NameTree, scope: Scope, segment: Segment) -> tuple[list[Node], Problem]:
-    stacks = [stack for stack in tree.inventory.stacks if stack.main and _touches(tree, scope, stack)]
-    if not stacks:
-        return [], (
-            "FP203",
-            "no stack of layers was found here",
-            "name the layers by their paths, such as `encoder.layer.{0..5}`",
-        )
-    if segment.cut is None:
-        return [tree.by_path[path] for stack in stacks for path in stack.layers], None
-    if len(stacks) > 1:
-        found = ", ".join(f"`{stack.path}` ({stack.length})" for stack in stacks)
-        name = stacks[0].path.rpartition(".")[0] or stacks[0].path
-        return [], (
-            "FP204",
-            f"`{segment.text}` could mean several stacks: {found}",
-            f"put one in front: `{name}.{segment.text}`",
-        )
-    return _cut(tree, stacks[0], segment.cut, segment.text)
-
-
-def _touches(tree: NameTree, scope: Scope, stack: Stack) -> bool:
-    return all(scope.below(tree.by_path[path]) for path in stack.layers)
-
-
-def _cut(tree: NameTree, stack: Stack, cut: Slice, text: str) -> tuple[list[Node], Problem]:
-    for bound in (cut.start, cut.stop):
-        position = bound.resolve(stack.length) if bound else 0
-        if not 0 <= position <= stack.length or (cut.single and position == stack.length):
-            advice = f"indices go from 0 to {stack.length - 1}, or from -{stack.length} to -1"
-            return [], (
-                "FP205",
-                f"`{stack.path}` has {stack.length} layers; `{text}` reaches outside it",
-                advice,
-            )
-    start = cut.start.resolve(stack.length) if cut.start else 0
-    stop = cut.stop.resolve(stack.length) if cut.stop else stack.length
-    chosen = stack.layers[start : start + 1] if cut.single else stack.layers[start:stop]
-    if not chosen:
-        return [], (
-            "FP205",
-            f"`{text}` selects no layer of the {stack.length} in `{stack.path}`",
-            "widen the slice",
-        )
-    return [tree.by_path[path] for path in chosen], None

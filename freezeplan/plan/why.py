@@ -67,11 +67,18 @@ def _find(inventory: Inventory, name: str) -> ParamInfo:
     found = by_name.get(name) or by_name.get(f"{inventory.base}.{name}")
     if found is None:
         below = [known for known in by_name if f".{known}".find(f".{name}.") >= 0]
-        close = difflib.get_close_matches(name, by_name, 3, 0.5)
-        offer = below[:3] or close
+        offer = below[:3] or _close(name, list(by_name))
         advice = "did you mean " + ", ".join(f"`{known}`" for known in offer) + "?" if offer else None
         raise DiagnosticError([diagnostic("FP213", f"the model has no parameter `{name}`", help=advice)])
     return found
+
+
+def _close(name: str, known: list[str]) -> list[str]:
+    """Return names that are close as a whole, or in as many last segments as were asked for."""
+    depth = name.count(".") + 1
+    tails = {".".join(path.split(".")[-depth:]): path for path in reversed(known)}
+    ends = [tails[tail] for tail in difflib.get_close_matches(name, tails, 3, 0.8)]
+    return ends or difflib.get_close_matches(name, known, 3, 0.5)
 
 
 def _touching(resolution: Resolution, position: int) -> list[BoundRule]:

@@ -262,8 +262,13 @@ def _data(document: Document, path: KeyPath, data: dict[str, Any]) -> Iterator[D
     if all(split is None for split in splits):
         message = "`data` names no rows: `train`, `validation` and `test` are all absent"
         yield document.problem_at_header("FP115", message, path, 'add `train = "…"`')
-    text, target = data.get("text", "text"), data.get("label", "label")
-    if text == target and isinstance(text, str):
-        key = "label" if "label" in data else "text"
-        message = f"`text` and `label` are both column `{printable(text)}`"
+    if data.get("text") is not None and data.get("image") is not None:
+        later = max("text", "image", key=list(data).index)
+        message = "`text` and `image` both name what the model reads"
+        yield document.problem_at_key("FP115", message, (*path, later), "keep one of the two")
+    kind = "text" if data.get("image") is None else "image"
+    source, target = data.get(kind, kind), data.get("label", "label")
+    if source == target and isinstance(source, str):
+        key = "label" if "label" in data else kind
+        message = f"`{kind}` and `label` are both column `{printable(source)}`"
         yield document.problem_at_value("FP115", message, (*path, key), "name two different columns")

@@ -31,7 +31,8 @@ def syntax_problem(locations: Locations, error: SelectorError, path: KeyPath) ->
 
 def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     optimizer, rules = data.get("optimizer"), data.get("rule")
-    if isinstance(optimizer, Mapping):
+    # A string there is no pattern but the name of a published rule.
+    if isinstance(optimizer, Mapping) and not isinstance(optimizer.get("no_decay"), str):
         yield from _texts(optimizer.get("no_decay"), ("optimizer", "no_decay"))
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         if isinstance(rule, Mapping):

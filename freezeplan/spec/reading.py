@@ -16,7 +16,7 @@ from freezeplan.spec.locations import NOWHERE, Locations
 from freezeplan.spec.parsing import parse
 from freezeplan.spec.patterns import pattern_problems
 from freezeplan.spec.problems import as_diagnostic
-from freezeplan.spec.sources import Unreadable, read_file
+from freezeplan.spec.sources import SourceText, Unreadable, read_file, shown
 from freezeplan.spec.tables import Spec
 from freezeplan.spec.tree import Node, flatten, from_mapping
 
@@ -47,6 +47,15 @@ def load_spec(source: str | Path | Mapping[str, Any] | Spec) -> Spec:
         raise DiagnosticError([diagnostic("FP009", message)])
     path = Path(source)
     return _validated(merge_bases(_read(path), path), path.parent)
+
+
+def load_text(text: str, path: Path) -> Spec:
+    """Read the text of a spec as if it stood in the file at ``path``, which need not exist.
+
+    Returns and raises what :func:`load_spec` does.
+    """
+    root = parse(SourceText(shown(path), text, path.parent))
+    return _validated(merge_bases(root, path), path.parent)
 
 
 def _read(path: Path) -> Node:

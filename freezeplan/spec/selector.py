@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from freezeplan.spec.braces import Choice, Piece, expand
 from freezeplan.spec.selector_error import SelectorError
 
-ROLES = ("backbone", "heads", "embeddings", "layers", "pooler", "final_norm", "norm", "bias")
+ROLES = (
+    "backbone", "heads", "embeddings", "layers", "stages", "pooler", "final_norm", "norm", "bias", "tied",
+    "experts", "router", "adapters",
+)  # fmt: skip
+
+WANTED = {"class": "the name of a class", "re": "an expression"}
 
 _ROLE = re.compile(r"@(?P<name>[A-Za-z_]*)(?:\[(?P<slice>[^\]]*)\])?")
 _BOUND = re.compile(r"(?P<number>-?\d{1,9}|\d{1,3}(?P<percent>%))?")
@@ -96,7 +101,7 @@ def parse_selector(text: str) -> Selector:
 def _prefixed(text: str, kind: str) -> Selector:
     value = text.partition(":")[2]
     if not value:
-        raise SelectorError("FP140", f"`{text}` names nothing", 0, len(text), f"write `{kind}:` and a name")
+        raise SelectorError("FP140", f"`{text}` names nothing", 0, len(text), f"write `{kind}:` and {WANTED[kind]}")
     return Selector(text, "regex" if kind == "re" else kind, value=value)
 
 
@@ -185,10 +190,9 @@ def _role(whole: str, start: int, end: int) -> Segment:
 
 
 def _slice(body: str, role: str, start: int, end: int) -> Slice:
-    if role != "layers":
-        raise SelectorError(
-            "FP144", f"`@{role}` takes no slice", start, end - start, "only `@layers` has an order"
-        )
+    if role not in ("layers", "stages"):
+        advice = "only `@layers` and `@stages` have an order"
+        raise SelectorError("FP144", f"`@{role}` takes no slice", start, end - start, advice)
     bounds = [_bound(part.strip()) for part in body.split(":")]
     if any(bound is False for bound in bounds) or len(bounds) > 2 or not body.strip():
         advice = "write `[:3]`, `[-2:]`, `[4]` or `[:50%]`"

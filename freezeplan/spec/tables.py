@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from freezeplan.spec.locations import NOWHERE, Locations
 from freezeplan.spec.validators import (
+    NO_DECAY_RULES,
+    as_it_is,
     as_list,
     check_betas,
     check_lr_mult,
+    check_no_decay,
     check_task_name,
     check_version,
     check_warmup,
@@ -27,6 +39,15 @@ Strings = Annotated[
                 {"type": "array", "items": {"type": "string"}, "minItems": 1},
             ]
         }
+    ),
+]
+# The name of a rule passes as it is; anything else is checked, entry by entry, as a list of patterns.
+NoDecay = Annotated[
+    list[str],
+    WrapValidator(check_no_decay),
+    PlainSerializer(as_it_is),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(NO_DECAY_RULES)}, {"type": "array", "items": {"type": "string"}}]},
     ),
 ]
 Positive = Annotated[float, Field(gt=0)]
@@ -60,8 +81,9 @@ class ModelTable(Table):
     """A whole model config, `model_type` included; the inline form of `architecture`."""
     class_: str | None = Field(default=None, alias="class")
     """Class of transformers to build, such as `AutoModelForCausalLM`, in a spec without `[[task]]`."""
-    pooling: Literal["mean", "cls"] = "mean"
-    """How the task heads see a text: mean over its real tokens, or the first token."""
+    pooling: Literal["mean", "cls", "last"] = "mean"
+    """How the task heads see a text: mean over its real tokens, the first token, or the last real one (the \
+only one that has seen the whole text in a decoder)."""
     revision: str | None = None
     """Branch, tag or commit of a hub source."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -118,8 +140,9 @@ class OptimizerTable(OptimizerOptions):
     """Base learning rate; rules multiply it."""
     weight_decay: NonNegative = 0.01
     """Weight decay of every parameter that no rule and no mask changes."""
-    no_decay: list[str] = ["@bias", "@norm"]
-    """Patterns of parameters that get weight decay 0; a mask applied after all rules."""
+    no_decay: NoDecay = ["@bias", "@norm"]
+    """Patterns of parameters that get weight decay 0, or the name of a published rule that says which do; \
+a mask applied after all rules."""
 
 
 class ScheduleTable(Table):
@@ -202,12 +225,25 @@ class DataTable(Table):
     """The same for the final test."""
     text: str = "text"
     """Column that holds the text."""
+    image: str | None = None
+    """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
+or numbers from 0 to 255 (height x width, or height x width x channels)."""
     label: str = "label"
     """Column that holds the label."""
     hub: str | None = None
     """Name of a dataset on the hub; `train`, `validation` and `test` then name its splits."""
     subset: str | None = None
     """Configuration of the hub dataset."""
+
+    @property
+    def kind(self) -> str:
+        """What the rows hold for the model to read: ``text`` or ``image``."""
+        return "text" if self.image is None else "image"
+
+    @property
+    def column(self) -> str:
+        """The column that holds it."""
+        return self.text if self.image is None else self.image
 
 
 class Task(Table):

@@ -7,10 +7,13 @@ Each raises ``PydanticCustomError`` whose type is the diagnostic's code and whos
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+NO_DECAY_RULES = ("beit", "timm", "transformers")
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 # Attributes of torch.nn.ModuleDict, which holds the heads: it refuses modules of these names.
@@ -130,6 +133,24 @@ def check_betas(value: Any) -> Any:
     if not numbers or len(value) != 2 or not all(0 <= beta < 1 for beta in value):
         raise _wrong("FP104", "betas must be two numbers from 0 up to 1", "betas = [0.9, 0.999]")
     return list(value)
+
+
+def check_no_decay(value: Any, check_list: Callable[[Any], list[str]]) -> str | list[str]:
+    """Accept a list of patterns, or one string that names a published rule."""
+    if not isinstance(value, str):
+        return check_list(value)
+    if value in NO_DECAY_RULES:
+        return value
+    close = get_close_matches(value, NO_DECAY_RULES, n=1)
+    listed = ", ".join(f'"{name}"' for name in NO_DECAY_RULES)
+    message = "`no_decay` names no published rule: a string is the name of one, patterns stand in a list"
+    advice = f'did you mean "{close[0]}"?' if close else f'rules: {listed}; patterns: no_decay = ["@bias"]'
+    raise _wrong("FP105", message, advice)
+
+
+def as_it_is(value: Any) -> Any:
+    """Return a value unchanged."""
+    return value
 
 
 def check_task_name(value: Any) -> Any:

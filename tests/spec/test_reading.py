@@ -367,8 +367,10 @@ def test_a_mapping_is_told_where_by_key_path() -> None:
     ids=["number", "number inside", "object", "half a surrogate", "none"],
 )
 def test_odd_mappings_are_refused(mapping: dict) -> None:
-    for item in problems(mapping):
-        str(item).encode("utf-8")
+    found = problems(mapping)
+    assert found
+    for item in found:
+        assert str(item).encode("utf-8")
 
 
 def test_a_misspelt_property_is_one_problem_not_two() -> None:
@@ -409,7 +411,7 @@ def test_what_is_not_a_property_is_still_a_key() -> None:
     assert set(fields_of(Rule)) > NOT_PROPERTIES
 
 
-def refused_or_read(path: Path) -> None:
+def check_refused_or_read(path: Path) -> None:
     """Read a file: a spec, or diagnostics that can be shown and stand in file order."""
     try:
         spec = load_spec(path)
@@ -429,13 +431,13 @@ def refused_or_read(path: Path) -> None:
 @example(b"\r")
 @example(b"\x00")
 def test_any_bytes_are_read_or_refused(spec_file, content: bytes) -> None:
-    refused_or_read(spec_file(content))
+    check_refused_or_read(spec_file(content))
 
 
 @QUICK
 @given(toml_texts())
 def test_any_toml_is_read_or_refused(spec_file, text: str) -> None:
-    refused_or_read(spec_file(text))
+    check_refused_or_read(spec_file(text))
 
 
 @QUICK
@@ -447,7 +449,7 @@ def test_any_toml_is_read_or_refused(spec_file, text: str) -> None:
     ),
 )
 def test_a_good_spec_with_a_scar_is_read_or_refused(spec_file, start: int, length: int, patch: str) -> None:
-    refused_or_read(spec_file(GOOD[:start] + patch + GOOD[start + length :]))
+    check_refused_or_read(spec_file(GOOD[:start] + patch + GOOD[start + length :]))
 
 
 KEYS = sorted(

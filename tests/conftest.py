@@ -1,0 +1,29 @@
+"""What all tests share: one profile of hypothesis, no network, one thread, the data beside the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before anything imports torch or transformers: both read these once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["FREEZEPLAN_CACHE"] = "off"
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# Generated models make the first examples of a property slow to draw; that says nothing about the law.
+settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ci")
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of conformance cases and data beside the repository; skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder of shared conformance cases is not beside this checkout")
+    return SHARED
