@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
     from freezeplan.inventory.records import Inventory
@@ -21,15 +24,52 @@ class Compiled:
     plan: Plan
 
 
-def compiled(path: Path) -> Compiled:
-    """Read a spec, find its model and compile the plan.
+def compiled(path: Path, model: str | None = None) -> Compiled:
+    """Read a spec, find its model (or ``model`` in its place) and compile the plan.
 
     Raises ``DiagnosticError`` with everything that is wrong.
     """
-    from freezeplan.inventory.sources import inventory_for
-    from freezeplan.plan import compile_plan
     from freezeplan.spec.reading import load_spec
 
-    spec = load_spec(path)
+    return compiled_spec(load_spec(path), model)
+
+
+def compiled_spec(spec: Spec, model: str | None = None) -> Compiled:
+    """Compile a spec that was read, for its own model or for ``model``, which all diagnostics then name."""
+    if model is None:
+        return _compiled(spec)
+    from freezeplan.inventory.overriding import with_model
+
+    try:
+        work = _compiled(with_model(spec, model))
+    except DiagnosticError as error:
+        raise DiagnosticError(_named(error.diagnostics, model)) from None
+    plan = replace(work.plan, diagnostics=_named(work.plan.diagnostics, model))
+    return replace(work, plan=plan)
+
+
+def _compiled(spec: Spec) -> Compiled:
+    from freezeplan.inventory.sources import inventory_for
+    from freezeplan.plan import compile_plan
+
     inventory = inventory_for(spec)
     return Compiled(spec, inventory, compile_plan(inventory, spec))
+
+
+def _named(items: Iterable[Diagnostic], model: str) -> tuple[Diagnostic, ...]:
+    """Say in each diagnostic which model it is about, and put those about ``[model]`` at the option."""
+    return tuple(_about(item, model) for item in items)
+
+
+def _about(item: Diagnostic, model: str) -> Diagnostic:
+    if item.span is None and (item.where or "").startswith("model."):
+        return replace(item, where=f"--model {model}", help=_help(item, model))
+    return replace(item, notes=(*item.notes, f"the model is `{model}`, by --model"))
+
+
+def _help(item: Diagnostic, model: str) -> str | None:
+    if item.code != "FP156":
+        return item.help
+    from freezeplan.inventory.overriding import close_type
+
+    return close_type(model) or item.help

@@ -33,6 +33,20 @@ def format_option(*forms: str) -> Callable[[Command], Command]:
     return click.option("--format", "form", type=choice, default=forms[0], help=f"Default: {forms[0]}.")
 
 
+def model_option(*, multiple: bool = False) -> Callable[[Command], Command]:
+    """Add ``--model``: another model in the place of the spec's, or several."""
+    text = "Use this model instead: what [model] takes as source, or a model type."
+    if multiple:
+        return click.option("--model", "models", metavar="MODEL", multiple=True, help=f"{text} Repeatable.")
+    return click.option("--model", metavar="MODEL", help=text)
+
+
+def class_option(command: Command) -> Command:
+    """Add ``--class``: the class of transformers to build."""
+    text = "Class of transformers, such as AutoModelForCausalLM (default: the base model)."
+    return click.option("--class", "class_name", metavar="CLASS", help=text)(command)
+
+
 def _set_no_color(context: click.Context, _: click.Parameter, value: bool) -> None:
     settings = context.ensure_object(Settings)
     settings.no_color = settings.no_color or value

@@ -1,4 +1,4 @@
-"""``freezeplan predict``: the labels of texts, by a finished run."""
+"""``freezeplan predict``: the labels of texts or images, by a finished run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from freezeplan.cli.streams import Settings, print_json, print_out
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 
 
-@click.command(short_help="Label texts with a finished run.")
+@click.command(short_help="Label texts or images with a finished run.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option(
@@ -33,7 +33,8 @@ def predict(
 ) -> int:
     """Label each TEXT with every task of the run in DIR, one line (or JSON object) per text.
 
-    Without TEXT and --file, texts are read from standard input, one per line.
+    Without TEXT and --file, texts are read from standard input, one per line. For a run that reads
+    images, each TEXT is the path of an image file.
     """
     inputs = _inputs(texts, source)
     from freezeplan.train.predict import predict as label
@@ -75,8 +76,9 @@ def _line(answer: dict[str, Any]) -> Any:
     from freezeplan.render.visible import visible
 
     line = Text(overflow="fold")
-    for task, found in answer.items():
-        if task != "text":
-            line.append(f"{task}: ", style="dim").append(visible(found["label"], keep=""), style="bold")
-            line.append(f" ({found['score']:.2f})  ", style="dim")
-    return line.append(visible(answer["text"], keep=""))
+    # What was labelled stands first, under the name of its kind.
+    (_, given), *tasks = answer.items()
+    for task, found in tasks:
+        line.append(f"{task}: ", style="dim").append(visible(found["label"], keep=""), style="bold")
+        line.append(f" ({found['score']:.2f})  ", style="dim")
+    return line.append(visible(given, keep=""))

@@ -12,7 +12,10 @@ import click
 
 from freezeplan.cli.check import check
 from freezeplan.cli.explain import explain
+from freezeplan.cli.init import init
+from freezeplan.cli.interrupts import noting_interrupts
 from freezeplan.cli.options import common_options
+from freezeplan.cli.params import params
 from freezeplan.cli.predict import predict
 from freezeplan.cli.schema import schema
 from freezeplan.cli.show import show
@@ -47,7 +50,7 @@ def program() -> None:
     """Compile a fine-tuning spec into a plan you can read and check, and train exactly that plan."""
 
 
-for _command in (show, why, check, train, predict, explain, schema):
+for _command in (show, why, check, init, params, train, predict, explain, schema):
     program.add_command(_command)
 
 
@@ -60,20 +63,30 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status and let no exception but ``SystemExit`` through."""
     settings = Settings()
     set_streams_to_never_fail()
+    with noting_interrupts(settings):
+        return _run(arguments, settings)
+
+
+def _run(arguments: Sequence[str] | None, settings: Settings) -> int:
     try:
         status = program.main(arguments, "freezeplan", standalone_mode=False, obj=settings)
         return status if isinstance(status, int) else CLEAN
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except DiagnosticError as error:
-        report(error.diagnostics, settings)
-        return status_of(error.diagnostics)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except Exception as error:
-        _report_internal(error, settings)
-        return UNUSABLE
+        # Importing transformers turns a Ctrl-C into an import error of its own.
+        return INTERRUPTED if settings.interrupted else _failed(error, settings)
+
+
+def _failed(error: Exception, settings: Settings) -> int:
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, DiagnosticError):
+        report(error.diagnostics, settings)
+        return status_of(error.diagnostics)
+    _report_internal(error, settings)
+    return UNUSABLE
 
 
 def _report_internal(error: Exception, settings: Settings) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from freezeplan.cli.compiling import compiled
-from freezeplan.cli.options import common_options, format_option, spec_argument
+from freezeplan.cli.compiling import Compiled, compiled
+from freezeplan.cli.options import common_options, format_option, model_option, spec_argument
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out, report_below
 
@@ -23,24 +23,26 @@ if TYPE_CHECKING:
 @click.command(short_help="Show the plan that a spec compiles to.")
 @spec_argument(required=False)
 @format_option("table", "json")
+@model_option()
 @click.option("--params", is_flag=True, help="One line per parameter instead of the table.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write it to FILE as JSON.")
 @common_options
 @click.pass_obj
-def show(settings: Settings, spec: Path, form: str, params: bool, out: Path | None) -> int:
-    """Show the plan that SPEC (default: freezeplan.toml) compiles to.
+def show(settings: Settings, spec: Path, form: str, model: str | None, params: bool, out: Path | None) -> int:
+    """Show the plan that SPEC (default: freezeplan.toml) compiles to, for its model or another one.
 
     No weights and no network are needed. The plan goes to standard output, warnings to standard error.
     """
     if params and form == "json":
         raise click.UsageError("--params is a form of the table; --format json holds every parameter anyway")
-    plan = compiled(spec).plan
+    work = compiled(spec, model)
+    plan = work.plan
     if out:
         write_whole(out, _json(plan))
     if form == "json":
         print_json(_json(plan))
     else:
-        print_out(_view(plan, params=params), settings)
+        print_out(_view(work, params=params), settings)
     report_below(plan.diagnostics, settings)
     return CLEAN
 
@@ -51,30 +53,39 @@ def _json(plan: Plan) -> str:
     return to_json(plan)
 
 
-def _view(plan: Plan, *, params: bool) -> ParamsView | PlanView:
+def _view(work: Compiled, *, params: bool) -> ParamsView | PlanView:
     from freezeplan.render.params import ParamsView
     from freezeplan.render.table import PlanView
 
-    return ParamsView(plan) if params else PlanView(plan)
+    return ParamsView(work.plan) if params else PlanView(work.plan, work.inventory.notes)
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file as UTF-8 so that it is there complete or not at all.
 
-    Raises ``click.FileError`` where the file cannot be written.
+    What a link names is written, not the link; a device or a pipe is written to and stays what it is. Raises
+    ``click.BadParameter`` where the file cannot be written.
     """
+    data = (text.rstrip("\n") + "\n").encode()
+    target = Path(os.path.realpath(path))
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+        else:
+            _replace(target, data)
     except OSError as error:
         raise click.BadParameter(f"cannot write {path}: {_reason(error)}", param_hint="--out") from None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text.rstrip("\n") + "\n")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise click.BadParameter(f"cannot write {path}: {_reason(error)}", param_hint="--out") from None
 
 
 def _reason(error: OSError) -> str:

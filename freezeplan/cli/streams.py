@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from freezeplan.cli.status import UNUSABLE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,48 +24,73 @@ UNBOUNDED = 100_000
 
 @dataclass
 class Settings:
-    """What the options that every command shares decided."""
+    """What the options that every command shares decided, and whether a Ctrl-C came."""
 
     no_color: bool = False
     diagnostics: str = "full"
+    interrupted: bool = False
+
+    def raise_if_interrupted(self) -> None:
+        """Raise the ``KeyboardInterrupt`` that a library kept for itself."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+
+class OutputError(click.ClickException):
+    """Say that a standard stream takes nothing more, because of a full disk for instance."""
+
+    exit_code = UNUSABLE
 
 
 class PatientStream:
-    """Write to a stream until its reader goes away, and to nowhere from then on, silently."""
+    """Write to a stream until its reader goes away, and to nowhere from then on, silently.
+
+    Raises :class:`OutputError` when the stream fails for another reason.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Write a text; returns its length."""
-        try:
-            return self._stream.write(text)
-        except BrokenPipeError:
-            set_stream_to_nowhere(self._stream)
-            return len(text)
+        with self._failures():
+            self._stream.write(text)
+        return len(text)
 
     def write_bytes(self, data: bytes) -> None:
         """Write bytes past the stream's encoding."""
         self.flush()
-        try:
+        with self._failures():
             self._stream.buffer.write(data)
             self._stream.buffer.flush()
-        except BrokenPipeError:
-            set_stream_to_nowhere(self._stream)
 
     def flush(self) -> None:
         """Pass on what is written so far."""
-        try:
+        with self._failures():
             self._stream.flush()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
         except BrokenPipeError:
             set_stream_to_nowhere(self._stream)
+        except OSError as error:
+            set_stream_to_nowhere(self._stream)
+            reason = (error.strerror or str(error)).lower()
+            raise OutputError(
+                f"cannot write to standard {'error' if self._stream is sys.stderr else 'output'}: {reason}"
+            ) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 def set_streams_to_never_fail() -> None:
-    """Write characters that the streams' encoding lacks as escapes instead of failing."""
+    """Write characters that the streams' encoding lacks as escapes, and nowhere where a stream is closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - lasts to the end
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

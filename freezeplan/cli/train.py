@@ -32,9 +32,10 @@ def train(settings: Settings, spec: Path, out: Path | None, overwrite: bool) -> 
     from freezeplan.render.table import PlanView
 
     work = compiled(spec)
-    print_out(PlanView(work.plan), settings)
+    print_out(PlanView(work.plan, work.inventory.notes), settings)
     report_below(work.plan.diagnostics, settings)
     print_out("", settings)
+    settings.raise_if_interrupted()
     result = _trained(work, out or Path("runs") / spec.stem, settings, overwrite=overwrite)
     report(result.diagnostics, settings)
     return INTERRUPTED if result.status == "interrupted" else CLEAN

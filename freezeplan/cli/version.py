@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import click
 
 
 def freezeplan_version() -> str:
     """Return the version of the installed package; ``unknown`` in a checkout that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("freezeplan")
     except PackageNotFoundError:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from freezeplan.diagnostics import Entry, entries
 from freezeplan.plan.binding import OPTION_NAMES
 from freezeplan.plan.optimizers import OptimizerFacts, optimizer_table
+from freezeplan.render.filling import fill_template
 from freezeplan.render.schema_tables import key_tables
 
 FAMILIES = {
@@ -100,22 +98,11 @@ def fence(text: str) -> str:
     return "`" * max(3, longest + 1)
 
 
-def _template(name: str) -> str:
-    return (files("freezeplan.render") / "templates" / name).read_text("utf-8")
-
-
 def _render(template: str, **values: Any) -> str:
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML
+    filters = {"cell": cell, "fence": fence, "page_name": page_name}
+    return fill_template(
+        template, {**filters, "option_names": option_names, "state_words": state_words}, **values
     )
-    environment.filters.update(cell=cell, fence=fence, page_name=page_name)
-    environment.filters.update(option_names=option_names, state_words=state_words)
-    return environment.get_template(template).render(**values)
 
 
 if __name__ == "__main__":

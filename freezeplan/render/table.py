@@ -28,14 +28,15 @@ RULE = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
 
 
 class PlanView:
-    """Render a plan: per phase its table and its summary.
+    """Render a plan: per phase its table and its summary, and below them ``notes`` about its model.
 
     A console that is too narrow for the table gets the same rows stacked, one block per group;
     names are never cut.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, notes: Iterable[str] = ()) -> None:
         self.plan = plan
+        self.notes = tuple(notes)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for index, phase in enumerate(self.plan.phases):
@@ -46,6 +47,8 @@ class PlanView:
             yield from _rows(plan_rows(self.plan, index), options)
             yield Text("")
             yield facts_grid(summary_facts(self.plan, index))
+        for note in self.notes:
+            yield Text(visible(f"note: {note}"), overflow="fold")
 
 
 def facts_grid(facts: Iterable[Fact], *, indent: int = 0, label_width: int = 0) -> Table:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.train.findings import Spot, did_you_mean, quoted, rows_phrase
+from freezeplan.train.findings import SHOWN_ROWS, Flaw, Spot, did_you_mean, quoted, rows_phrase
+from freezeplan.train.kinds import Kind
 
 
 def check_columns(spots: Mapping[str, Spot], present: Sequence[str], source: str) -> list[Diagnostic]:
@@ -20,16 +21,37 @@ def check_columns(spots: Mapping[str, Spot], present: Sequence[str], source: str
     ]
 
 
-def check_texts(values: Sequence[Any], column: str, source: str, spot: Spot) -> list[Diagnostic]:
-    """Report values that are not text, and blank texts, once per kind of problem."""
+def check_inputs(
+    flaws: Mapping[int, Flaw], kind: Kind, column: str, source: str, spot: Spot
+) -> list[Diagnostic]:
+    """Report rows (counted from 1) whose text or image cannot be used, once per kind of flaw."""
+    rows: dict[str, list[int]] = {}
+    for row, flaw in flaws.items():
+        rows.setdefault(flaw.what, []).append(row)
     return [
         spot.report(
-            "FP457",
-            f"column `{column}` of `{source}` holds {what} in {rows_phrase(rows)}",
-            help="every row needs a text that is not blank; rows count from 1",
+            kind.code,
+            f"column `{column}` of `{source}` holds {what} in {rows_phrase(found)}",
+            help=f"{kind.advice}; rows count from 1",
+            notes=[f"row {row}: {flaws[row].detail}" for row in found[:SHOWN_ROWS] if flaws[row].detail],
         )
-        for what, rows in _by_problem(values, text_problem).items()
+        for what, found in rows.items()
     ]
+
+
+def check_scale(values: Sequence[Any], column: str, source: str, spot: Spot) -> list[Diagnostic]:
+    """Warn of images whose numbers are all 0 or 1: they were scaled already, or are masks."""
+    numbers = [value for value in values if isinstance(value, list)]
+    if not numbers or any(_reaches(value, 2) for value in numbers):
+        return []
+    message = f"no number in the images of column `{column}` of `{source}` is above 1"
+    return [spot.report("FP473", message, help="write pixels as whole numbers from 0 (black) to 255")]
+
+
+def _reaches(value: Any, least: float) -> bool:
+    if isinstance(value, list):
+        return any(_reaches(item, least) for item in value)
+    return not isinstance(value, (int, float)) or value >= least
 
 
 def check_labels(values: Sequence[Any], column: str, source: str, spot: Spot) -> list[Diagnostic]:
@@ -89,18 +111,23 @@ def check_classes(
     ]
 
 
-def check_repeated(train: Iterable[str], other: Sequence[str], source: str, spot: Spot) -> list[Diagnostic]:
-    """Warn of texts that evaluation shares with training: its score then says less than it seems."""
+def check_repeated(
+    train: Iterable[Any], other: Sequence[Any], plural: str, source: str, spot: Spot
+) -> list[Diagnostic]:
+    """Warn of inputs that evaluation shares with training: its score then says less than it seems.
+
+    ``train`` and ``other`` hold what equal inputs have in common; ``plural`` says what they are.
+    """
     known = set(train)
-    rows = [number for number, text in enumerate(other, 1) if text in known]
+    rows = [number for number, key in enumerate(other, 1) if key in known]
     if not rows:
         return []
     return [
         spot.report(
             "FP462",
-            f"{len(rows)} of {len(other)} texts of `{source}` {'is' if len(rows) == 1 else 'are'} "
+            f"{len(rows)} of {len(other)} {plural} of `{source}` {'is' if len(rows) == 1 else 'are'} "
             f"in the training data too ({rows_phrase(rows)})",
-            help="take them out of one of the two; a score on texts seen in training flatters",
+            help=f"take them out of one of the two; a score on {plural} seen in training flatters",
         )
     ]
 
@@ -114,6 +141,12 @@ def text_problem(value: Any) -> str | None:
     if isinstance(value, str):
         return _unusable(value) if value.strip() else "blank text"
     return "null (no text)" if value is None else _kind(value)
+
+
+def text_flaw(value: Any) -> Flaw | None:
+    """Return what :func:`text_problem` says as a flaw."""
+    what = text_problem(value)
+    return None if what is None else Flaw(what)
 
 
 def label_problem(value: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import datasets
 
@@ -14,12 +15,16 @@ from freezeplan.spec.tables import Spec, Task
 from freezeplan.train.checks import (
     check_classes,
     check_columns,
+    check_inputs,
     check_known,
     check_labels,
     check_repeated,
-    check_texts,
+    check_scale,
+    text_flaw,
 )
 from freezeplan.train.findings import Spot, spot
+from freezeplan.train.images import image_flaw, image_key, located
+from freezeplan.train.kinds import IMAGE, KINDS, TEXT, Kind
 from freezeplan.train.tabular import Unreadable, columns, read_file, read_hub
 
 SPLITS = ("train", "validation", "test")
@@ -27,12 +32,19 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Hold the rows of one split: texts, their labels as text, and the name people know it by."""
+    """Hold the rows of one split: texts or images, their labels as text, and the name people know it by."""
 
-    texts: list[str]
+    kind: Kind
+    column: str
+    inputs: list[Any]
     labels: list[str]
     source: str
     spot: Spot
+
+    @property
+    def keys(self) -> list[Any]:
+        """What equal inputs have in common, row by row."""
+        return [image_key(value) for value in self.inputs] if self.kind is IMAGE else self.inputs
 
 
 @dataclass(frozen=True)
@@ -107,11 +119,11 @@ def check_training_data(spec: Spec, learning: Collection[str]) -> tuple[Diagnost
 
 def _load_task(spec: Spec, index: int, known: tuple[str, ...], findings: _Findings) -> TaskData:
     task = spec.task[index]
-    if task.name == "text":
+    if task.name == _kind(task).name:
         findings.items.append(
             spot(spec, ("task", index, "name")).report(
                 "FP464",
-                "a task cannot be named `text`: predictions hold the text under that name",
+                f"a task cannot be named `{task.name}`: predictions hold the {task.name} under that name",
                 help="rename it",
             )
         )
@@ -132,19 +144,45 @@ def _load_split(spec: Spec, index: int, name: str, findings: _Findings) -> Split
     try:
         rows, path = _read(spec, index, name, findings)
         source = path.name if path else f"{data.hub}, split {name}"
-        wanted = {data.text: ("task", index, "data", "text"), data.label: ("task", index, "data", "label")}
+        wanted = {
+            data.column: ("task", index, "data", data.kind),
+            data.label: ("task", index, "data", "label"),
+        }
         spots = {column: spot(spec, where) for column, where in wanted.items()}
         problems = check_columns(spots, rows.column_names, source)
-        values = {} if problems else columns(rows, [data.text, data.label], path)
+        values = {} if problems else columns(rows, [data.column, data.label], path)
     except Unreadable as problem:
         findings.items.append(place.report(problem.code, problem.message, help=problem.help))
         return None
-    if values:
-        problems += check_texts(values[data.text], data.text, source, place)
-        problems += check_labels(values[data.label], data.label, source, place)
+    if problems:
+        findings.items += problems
+        return None
+    labels = [str(label) for label in values[data.label]]
+    split = _split(_kind(spec.task[index]), data.column, values[data.column], labels, source, place, path)
+    problems = [*_check_inputs(split), *check_labels(values[data.label], data.label, source, place)]
     findings.items += problems
-    labels = [str(label) for label in values.get(data.label, ())]
-    return None if problems else Split(values[data.text], labels, source, place)
+    return None if any(item.is_error for item in problems) else split
+
+
+def _split(
+    kind: Kind, column: str, values: list[Any], labels: list[str], source: str, place: Spot, path: Path | None
+) -> Split:
+    if kind is IMAGE:
+        values = [located(value, path.parent if path else None) for value in values]
+    return Split(kind, column, values, labels, source, place)
+
+
+def _check_inputs(split: Split) -> list[Diagnostic]:
+    flaw = image_flaw if split.kind is IMAGE else text_flaw
+    flaws = {row: found for row, value in enumerate(split.inputs, 1) if (found := flaw(value)) is not None}
+    found = check_inputs(flaws, split.kind, split.column, split.source, split.spot)
+    if split.kind is IMAGE and not found:
+        found += check_scale(split.inputs, split.column, split.source, split.spot)
+    return found
+
+
+def _kind(task: Task) -> Kind:
+    return KINDS[task.data.kind] if task.data is not None else TEXT
 
 
 def _read(spec: Spec, index: int, name: str, findings: _Findings) -> tuple[datasets.Dataset, Path | None]:
@@ -167,5 +205,5 @@ def _check_task(
         if labels:
             found += check_known(split.labels, labels, split.source, declared, split.spot)
         if train is not None and name != "train":
-            found += check_repeated(train.texts, split.texts, split.source, split.spot)
+            found += check_repeated(train.keys, split.keys, split.kind.plural, split.source, split.spot)
     return found

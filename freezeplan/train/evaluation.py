@@ -14,9 +14,9 @@ from freezeplan.train.encoding import Encoded, Encoder, in_chunks
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """Hold one split of one task, ready for the model: tokens and the class number of each row."""
+    """Hold one split of one task, ready for the model: encoded inputs and the class number of each row."""
 
-    texts: Encoded
+    inputs: Encoded
     classes: Sequence[int]
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ def _scores(
 ) -> dict[str, float]:
     logits = torch.cat(
         [
-            model(task=task, **encoder.batch(split.texts, rows, device)).float()
+            model(task=task, **encoder.batch(split.inputs, rows, device)).float()
             for rows in in_chunks(len(split), batch_size)
         ]
     ).cpu()

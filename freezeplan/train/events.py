@@ -15,7 +15,8 @@ class RunStarted:
     """The data, the model and the plan are ready.
 
     ``rows`` maps each task to its number of rows per split; ``groups`` names the optimizer's groups in order;
-    ``steps`` counts the optimizer steps of the whole run (0 for an evaluation); ``max_length`` is in tokens.
+    ``steps`` counts the optimizer steps of the whole run (0 for an evaluation); ``max_length`` is in tokens,
+    None for images.
     ``only_evaluated`` names the tasks that cannot learn, their head and the backbone being frozen.
     """
 
@@ -24,7 +25,7 @@ class RunStarted:
     epochs: int
     steps: int
     device: str
-    max_length: int
+    max_length: int | None
     evaluation_only: bool
     only_evaluated: tuple[str, ...] = ()
 

@@ -14,6 +14,14 @@ SHOWN_ROWS = 5
 
 
 @dataclass(frozen=True)
+class Flaw:
+    """Say what is wrong with one row's value: in words that rows may share, and what is this row's own."""
+
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class Spot:
     """Hold the place of one value of a spec: its span when it came from a file, and its key path."""
 

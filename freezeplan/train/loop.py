@@ -95,7 +95,7 @@ class Loop:
 
     def _loss(self, part: Part) -> torch.Tensor:
         device, split = self.accelerator.device, self.data[part.task]
-        batch = self.encoder.batch(split.texts, part.rows, device)
+        batch = self.encoder.batch(split.inputs, part.rows, device)
         truth = torch.tensor([split.classes[row] for row in part.rows], device=device)
         return cross_entropy(self.model(task=part.task, **batch).float(), truth)
 

@@ -71,7 +71,8 @@ class ProgressView:
     def _start(self, event: RunStarted) -> None:
         for task, rows in event.rows.items():
             self._print(f"task {task}", [", ".join(f"{count} {split} rows" for split, count in rows.items())])
-        where = f"on {event.device}, texts up to {event.max_length} tokens"
+        read = "images" if event.max_length is None else f"texts up to {counted(event.max_length, 'token')}"
+        where = f"on {event.device}, {read}"
         if event.evaluation_only:
             self._print("everything is frozen", [f"nothing will be learned: evaluation only, {where}"])
             return

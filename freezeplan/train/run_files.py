@@ -1,4 +1,4 @@
-"""The files of a run's folder: weights, tokenizer, plan, spec, and the record of how far it got."""
+"""The files of a run's folder: weights, tokenizer or image processor, plan, spec, how far the run got."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from freezeplan.inventory.runs import RUN_MARKER, RUN_WEIGHTS, RunRecord, RunTask
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
+from freezeplan.train.encoding import Encoder
 from freezeplan.train.evidence import Evidence
 from freezeplan.train.metrics_log import MetricsLog
 from freezeplan.train.run_folder import write_json
@@ -30,23 +31,22 @@ SPEC_NOTE = (
 class RunFiles:
     """Know what a run's files hold; each ``write_…`` puts some of them into a folder.
 
-    ``labels`` maps the tasks to their labels in the order of the heads' outputs; ``max_length`` is in tokens.
+    ``labels`` maps the tasks to their labels in the order of the heads' outputs.
     """
 
     spec: Spec
     plan: Plan
     model: torch.nn.Module
-    tokenizer: Any
+    encoder: Encoder
     labels: Mapping[str, tuple[str, ...]]
-    max_length: int
     log: MetricsLog
 
     def write_start(self, folder: Path) -> None:
-        """Write what stays the same for the whole run: the backbone's config, tokenizer, spec and plan."""
+        """Write what stays the same for the whole run: the backbone's config, the encoder, spec and plan."""
         from freezeplan.plan.document import to_json
 
         self.model.backbone.config.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        self.encoder.save(folder)
         (folder / "spec.toml").write_text(SPEC_NOTE + spec_text(self.spec), "utf-8")
         (folder / "plan.json").write_text(to_json(self.plan), "utf-8")
 
@@ -68,12 +68,15 @@ class RunFiles:
         record = RunRecord(tasks, self.spec.model.pooling, "spec.toml").as_record()
         for task in self.spec.task:
             if task.data is not None:
-                record["tasks"][task.name] |= {"columns": {"text": task.data.text, "label": task.data.label}}
+                record["tasks"][task.name] |= {
+                    "columns": {task.data.kind: task.data.column, "label": task.data.label}
+                }
         return record | {
             "status": status,
             "epoch": epoch,
             "epochs": self.spec.train.epochs,
-            "max_length": self.max_length,
+            "input": self.encoder.kind.name,
+            "max_length": self.encoder.max_length,
             "eval_batch_size": self.spec.train.eval_batch_size,
             "dtype": self.spec.model.dtype,
             "libraries": {name: _version(name) for name in LIBRARIES},

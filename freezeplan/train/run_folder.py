@@ -23,8 +23,8 @@ UNFINISHED = ("running", "interrupted", "failed")
 class RunFolder:
     """Own the folder of one run.
 
-    Files are written into a folder beside it and moved into place by renaming, the marker ``run.json`` last.
-    ``started`` tells whether this run has put an epoch there.
+    Files are written into a hidden folder, beside it or in it where it exists already, and moved into place
+    by renaming, the marker ``run.json`` last. ``started`` tells whether this run has put an epoch there.
     """
 
     path: Path
@@ -37,8 +37,9 @@ class RunFolder:
         Raises ``DiagnosticError`` (FP501) for a folder that holds something, unless it is an unfinished run
         and ``overwrite`` is set, and (FP502) for a place where nothing can be written.
         """
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and not self._stays():
             self._check_replaceable()
+            self._check_movable()
         elif self.path.exists() and not self.path.is_dir():
             raise _taken(f"`{self.path}` is a file", "name a folder that does not exist yet")
         ancestor = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
@@ -52,7 +53,7 @@ class RunFolder:
         Nothing here changes unless ``write`` succeeds; a Ctrl-C while files are moved waits until they are.
         Raises ``DiagnosticError`` (FP502) when the disk refuses.
         """
-        partial = self.path.absolute().parent / f".{self.path.name}.partial-{os.getpid()}"
+        partial = self._workplace()
         with self._disk_errors():
             shutil.rmtree(partial, ignore_errors=True)
             try:
@@ -63,17 +64,42 @@ class RunFolder:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
 
-    def _put_in_place(self, partial: Path) -> None:
+    @property
+    def _real(self) -> Path:
+        return Path(os.path.realpath(self.path))
+
+    def _workplace(self) -> Path:
+        """Return where to write: in a folder that stays (it may be a mount), else beside the one to be."""
+        name = f".{self._real.name}.partial-{os.getpid()}"
+        return self._real / name if self._stays() else self._real.parent / name
+
+    def _stays(self) -> bool:
+        """Whether the folder is there and is to be filled: it is this run's, or holds nothing of use."""
         if self.started:
+            return True
+        return self.path.is_dir() and all(_is_partial(item) for item in self.path.iterdir())
+
+    def _put_in_place(self, partial: Path) -> None:
+        real = self._real
+        if partial.parent == real:
             for item in sorted(partial.iterdir(), key=lambda item: item.name == RUN_MARKER):
-                os.replace(item, self.path / item.name)
-            return
-        old = partial.with_name(partial.name.replace(".partial-", ".replaced-"))
-        if self.path.exists():
-            os.rename(self.path, old)
-        os.rename(partial, self.path)
-        shutil.rmtree(old, ignore_errors=True)
+                os.replace(item, real / item.name)
+        else:
+            old = partial.with_name(partial.name.replace(".partial-", ".replaced-"))
+            if real.exists():
+                os.rename(real, old)
+            os.rename(partial, real)
+            shutil.rmtree(old, ignore_errors=True)
         self.started = True
+
+    def _check_movable(self) -> None:
+        """Make sure that an unfinished run can be renamed away: it is no mount, and its parent is writable."""
+        real = self._real
+        if os.path.ismount(real) or real == Path.cwd() or not os.access(real.parent, os.W_OK):
+            message = f"the unfinished run `{self.path}` cannot be moved out of the way"
+            raise DiagnosticError(
+                [diagnostic("FP502", message, help="empty the folder, or name another one")]
+            )
 
     def _check_replaceable(self) -> None:
         status = _status(self.path)
@@ -104,6 +130,10 @@ class RunFolder:
             message = f"the run cannot be written to `{self.path}`: {reason}"
             help = "free some space or name a folder on another disk with --out"
             raise DiagnosticError([diagnostic("FP502", message, help=help, notes=[kept])]) from error
+
+
+def _is_partial(item: Path) -> bool:
+    return item.name.startswith(".") and ".partial-" in item.name
 
 
 def _status(folder: Path) -> str | None:

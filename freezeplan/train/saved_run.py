@@ -1,4 +1,4 @@
-"""Reads a run's folder back: the model with its heads, the tokenizer, the labels."""
+"""Reads a run's folder back: the model with its heads, its encoder, the labels."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.inventory.loading import load_model, load_tokenizer
 from freezeplan.inventory.runs import RUN_MARKER, read_run
-from freezeplan.spec.tables import Spec
+from freezeplan.spec.tables import ModelTable, Spec
+from freezeplan.train.encoding import Encoder, make_text_encoder
+from freezeplan.train.image_encoding import make_image_encoder
+from freezeplan.train.kinds import IMAGE, KINDS, TEXT
 
 DTYPES = ("float32", "bfloat16", "float16")
+POOLINGS = get_args(ModelTable.model_fields["pooling"].annotation)
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,13 @@ class SavedRun:
 
     folder: Path
     model: torch.nn.Module
-    tokenizer: Any
+    encoder: Encoder
     labels: Mapping[str, tuple[str, ...]]
     record: Mapping[str, Any]
 
     @property
-    def max_length(self) -> int:
-        """Most tokens of a text, as in training."""
-        return self.record["max_length"]
-
-    @property
     def batch_size(self) -> int:
-        """Texts per batch."""
+        """Texts or images per batch."""
         return self.record["eval_batch_size"]
 
 
@@ -57,13 +56,27 @@ def load_run(folder: Path) -> SavedRun:
     record, spec = _read(folder)
     try:
         model, loaded = load_model(spec)
-        tokenizer = load_tokenizer(spec)
+        encoder = _encoder(spec, model.backbone, record)
     except DiagnosticError as error:
         raise _damaged(folder, error.diagnostics[0].message) from error
     if loaded.fresh:
         raise _damaged(folder, f"its weights lack `{loaded.fresh[0]}`")
     labels = {task.name: tuple(task.labels or ()) for task in spec.task}
-    return SavedRun(folder, model.eval(), tokenizer, labels, record)
+    return SavedRun(folder, model.eval(), encoder, labels, record)
+
+
+def _encoder(spec: Spec, backbone: torch.nn.Module, record: Mapping[str, Any]) -> Encoder:
+    if record.get("input", TEXT.name) == IMAGE.name:
+        return make_image_encoder(spec, backbone)
+    return make_text_encoder(load_tokenizer(spec), backbone, record["max_length"])
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    wanted = ["eval_batch_size"]
+    if record.get("input", TEXT.name) == TEXT.name:
+        wanted.append("max_length")
+    numbers = [record.get(name) for name in wanted]
+    return record.get("input", TEXT.name) in KINDS and all(isinstance(n, int) and n > 0 for n in numbers)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], Spec]:
@@ -72,9 +85,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], Spec]:
         record = json.loads((folder / RUN_MARKER).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise _damaged(folder, str(error)) from error
-    numbers = [record.get(name) for name in ("max_length", "eval_batch_size")]
-    sound = all(isinstance(number, int) and number > 0 for number in numbers)
-    if run is None or not run.tasks or not sound or run.pooling not in ("mean", "cls"):
+    if run is None or not run.tasks or not _is_sound(record) or run.pooling not in POOLINGS:
         raise _damaged(folder, f"`{RUN_MARKER}` does not hold what a run writes")
     model = {"source": str(folder.resolve()), "pooling": run.pooling}
     if record.get("dtype") in DTYPES:

@@ -53,8 +53,7 @@ class Session:
     def __post_init__(self) -> None:
         setup = self.setup
         labels = {task.name: task.labels for task in setup.tasks}
-        length = setup.encoder.max_length
-        self.files = RunFiles(setup.spec, setup.plan, setup.model, setup.tokenizer, labels, length, self.log)
+        self.files = RunFiles(setup.spec, setup.plan, setup.model, setup.encoder, labels, self.log)
         self.watch = GradientWatch(setup.plan.names(trainable=True))
 
     def run(self) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,13 +16,17 @@ from freezeplan.inventory.loading import load_model, load_tokenizer
 from freezeplan.inventory.resolve import resolve_source
 from freezeplan.inventory.sources import label_of
 from freezeplan.plan import compile_plan
+from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
 from freezeplan.train.batches import Course
-from freezeplan.train.data import SPLITS, Split, TaskData, check_training_data, load_task_data
-from freezeplan.train.encoding import Encoded, Encoder, longest_text, make_encoder
+from freezeplan.train.checks import check_inputs
+from freezeplan.train.data import SPLITS, TaskData, check_training_data, load_task_data
+from freezeplan.train.encoding import Encoder, longest_text, make_text_encoder
 from freezeplan.train.evaluation import EncodedSplit
-from freezeplan.train.findings import rows_phrase, spot
+from freezeplan.train.findings import spot
+from freezeplan.train.image_encoding import ImageEncoder, check_forward, make_image_encoder
+from freezeplan.train.kinds import IMAGE, check_kinds, kind_of
 from freezeplan.train.same_plan import check_same_plan
 from freezeplan.train.schedule import check_schedule
 
@@ -40,7 +43,6 @@ class Setup:
     spec: Spec
     plan: Plan
     model: torch.nn.Module
-    tokenizer: Any
     encoder: Encoder
     tasks: tuple[TaskData, ...]
     data: Mapping[str, Mapping[str, EncodedSplit]]
@@ -62,21 +64,23 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     tasks, warnings = load_task_data(spec, known, learning_tasks(spec, shown) if shown else ())
     set_seed(spec.train.seed)
     model, record = load_model(_with_labels(spec, tasks))
-    tokenizer = load_tokenizer(spec)
+    _raise_errors(check_kinds(spec, model.backbone))
+    encoder = _encoder(spec, model.backbone)
     loaded = set(record.loaded)
     inventory = inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded.__contains__)
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)
     warnings += _new_advice(shown or plan, plan)
     course = _course(spec, plan, tasks)
+    _check_optimizer(spec, plan)
     _check_purpose(spec, course, tasks)
     warnings += check_schedule(spec, course.steps) if course else ()
     _raise_errors(warnings)
-    encoder = make_encoder(tokenizer, model.backbone, longest_text(spec, tokenizer, model.backbone))
     data = {split: _encoded(tasks, split, encoder) for split in SPLITS}
+    _check_images(spec, model, encoder, data)
     model = accelerator.prepare_model(model)
     apply_freeze(model, plan)
-    return Setup(spec, plan, model, tokenizer, encoder, tasks, data, course, accelerator, warnings)
+    return Setup(spec, plan, model, encoder, tasks, data, course, accelerator, warnings)
 
 
 def _one_process() -> Accelerator:
@@ -88,6 +92,13 @@ def _one_process() -> Accelerator:
             [where.report("FP468", message, help="start it without torchrun or accelerate launch")]
         )
     return accelerator
+
+
+def _encoder(spec: Spec, backbone: torch.nn.Module) -> Encoder:
+    if kind_of(backbone) is IMAGE:
+        return make_image_encoder(spec, backbone)
+    tokenizer = load_tokenizer(spec)
+    return make_text_encoder(tokenizer, backbone, longest_text(spec, tokenizer, backbone))
 
 
 def _with_labels(spec: Spec, tasks: tuple[TaskData, ...]) -> Spec:
@@ -127,6 +138,15 @@ def learning_tasks(spec: Spec, plan: Plan) -> tuple[str, ...]:
     )
 
 
+def _check_optimizer(spec: Spec, plan: Plan) -> None:
+    """Refuse an optimizer whose step calls back for the loss: a step here is one pass over its batches."""
+    facts = optimizer_table()[plan.optimizer.lower()]
+    if plan.groups and facts.demand == "a closure":
+        message = f"{facts.name} asks for {facts.demand} at each step; this trainer has none"
+        place = spot(spec, ("optimizer", "name"))
+        raise DiagnosticError([place.report("FP402", message, help="use another optimizer, such as `adamw`")])
+
+
 def _check_purpose(spec: Spec, course: Course | None, tasks: tuple[TaskData, ...]) -> None:
     if course is None and not any(task.splits.keys() & {"validation", "test"} for task in tasks):
         message = "everything is frozen and no task has validation or test data: there is nothing to do"
@@ -139,20 +159,20 @@ def _encoded(tasks: tuple[TaskData, ...], split: str, encoder: Encoder) -> dict[
     for task in tasks:
         rows = task.splits.get(split)
         if rows is not None:
-            texts = encoder.encode(rows.texts)
-            _raise_errors(_without_tokens(texts, rows))
-            found[task.name] = EncodedSplit(texts, task.classes(split))
+            inputs = encoder.encode(rows.inputs)
+            _raise_errors(check_inputs(inputs.flaws, rows.kind, rows.column, rows.source, rows.spot))
+            found[task.name] = EncodedSplit(inputs, task.classes(split))
     return found
 
 
-def _without_tokens(texts: Encoded, rows: Split) -> tuple[Diagnostic, ...]:
-    bare = [row for row, ids in enumerate(texts.inputs["input_ids"], 1) if not ids]
-    if not bare:
-        return ()
-    message = f"the tokenizer finds no token in {rows_phrase(bare)} of `{rows.source}`"
-    return (rows.spot.report("FP457", message, help="every row needs a text that is not blank"),)
+def _check_images(
+    spec: Spec, model: torch.nn.Module, encoder: Encoder, data: Mapping[str, Mapping[str, EncodedSplit]]
+) -> None:
+    first = next((split.inputs for name in SPLITS for split in data[name].values()), None)
+    if isinstance(encoder, ImageEncoder) and first is not None:
+        check_forward(spec, model, encoder, first)
 
 
-def _raise_errors(items: tuple[Diagnostic, ...]) -> None:
+def _raise_errors(items: Sequence[Diagnostic]) -> None:
     if any(item.is_error for item in items):
         raise DiagnosticError(items)

@@ -15,6 +15,8 @@ from typing import Any
 import datasets
 from pyarrow import parquet
 
+from freezeplan.inventory.hub import offline_if_unreachable
+from freezeplan.inventory.silence import quiet
 from freezeplan.train.findings import did_you_mean, quoted
 
 BUILDERS = {
@@ -77,7 +79,7 @@ def read_hub(name: str, subset: str | None, split: str) -> datasets.Dataset:
     split.
     """
     try:
-        with _quiet():
+        with _quiet(), offline_if_unreachable():
             return datasets.load_dataset(name, subset, split=split)
     except Exception as error:  # datasets raises many unrelated types
         raise Unreadable(
@@ -94,7 +96,7 @@ def columns(rows: datasets.Dataset, names: Sequence[str], path: Path | None) -> 
     Raises :class:`Unreadable` for values that their own format cannot mean, such as text that is not UTF-8.
     """
     try:
-        values = rows.select_columns(list(dict.fromkeys(names)))[:]
+        values = _undecoded(rows.select_columns(list(dict.fromkeys(names))))[:]
     except (UnicodeDecodeError, ValueError, OSError) as error:
         raise _broken(path or Path("the dataset"), "parquet", error) from error
     for name, feature in rows.features.items():
@@ -103,6 +105,14 @@ def columns(rows: datasets.Dataset, names: Sequence[str], path: Path | None) -> 
         elif name in values and _became_a_date(feature, path):
             values[name] = [row.get(name) for row in _json_rows(path)]
     return values
+
+
+def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
+    """Return the rows with images as bytes and paths: they are decoded one by one, where each is used."""
+    for name, feature in rows.features.items():
+        if isinstance(feature, datasets.Image):
+            rows = rows.cast_column(name, datasets.Image(decode=False))
+    return rows
 
 
 def _class_name(feature: datasets.ClassLabel, value: int | None) -> str | None:
@@ -166,9 +176,11 @@ def _empty(path: Path) -> Unreadable:
 
 def _broken(path: Path, kind: str, error: Exception) -> Unreadable:
     reason = _not_utf8(path) if kind != "parquet" else None
-    if reason is None and kind == "json":
+    if reason is not None:
+        return Unreadable("FP455", f"`{path.name}` cannot be read: {reason}", "save the file as UTF-8")
+    if kind == "json":
         reason = _bad_json(path)
-    if reason is None and kind == "csv":
+    if kind == "csv":
         reason = _bad_csv(path)
     reason = reason or _first_line(error.__cause__ or error)
     return Unreadable("FP455", f"`{path.name}` cannot be read: {reason}", _ADVICE[kind])
@@ -225,10 +237,13 @@ def _json_line(line: str, number: int) -> Any:
 def _bad_csv(path: Path) -> str | None:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=_separator(path))
-        width = len(next(reader, []))
-        for row in reader:
-            if len(row) > width:
-                return f"line {reader.line_num} has {len(row)} fields, the header {width}"
+        try:
+            width = len(next(reader, []))
+            for row in reader:
+                if len(row) > width:
+                    return f"line {reader.line_num} has {len(row)} fields, the header {width}"
+        except csv.Error:  # a field longer than the csv module takes, which is no fault of the file
+            return None
     return None
 
 
@@ -239,12 +254,13 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the progress bars and the log of datasets, and restore both."""
+    """Silence the progress bars and the logs of datasets and of the hub's client, and restore them."""
     level, bars = datasets.logging.get_verbosity(), datasets.are_progress_bars_disabled()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     datasets.disable_progress_bars()
     try:
-        yield
+        with quiet():
+            yield
     finally:
         datasets.logging.set_verbosity(level)
         if not bars:

@@ -104,6 +104,19 @@ class Room:
         seen = read_all(mine)
         return Outcome(process.wait(timeout=120), seen.replace(b"\r\n", b"\n"), b"")
 
+    def in_shell(self, script: str, *arguments: str) -> Outcome:
+        """Run a shell script in which ``"$@"`` is the command, for redirections; both outputs are piped."""
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", *command(*arguments)],
+            cwd=self.path,
+            env=surroundings({}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
     def with_closed_output(self, *arguments: str) -> Outcome:
         """Run the command with a standard output that nobody reads."""
         reader, writer = os.pipe()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
+import click
 import pytest
 from rich.cells import cell_len
 
+from freezeplan.cli.show import write_whole
 from tests.cli.rooms import GOOD, SHAPES
 
 NAMES = ("everything", "upper", "upper/no_decay", "top of all", "@layers[-2:]", "classifier")
@@ -74,6 +77,29 @@ def test_out_into_a_folder_that_is_not_there_is_an_error_and_writes_nothing(room
     done = room.run("show", "good.toml", "--out", "no/plan.json")
     assert done.status == 2 and "cannot write no/plan.json" in done.err and "Traceback" not in done.err
     assert not (room.path / "no").exists()
+
+
+def test_out_writes_through_links_and_leaves_pipes_what_they_are(tmp_path):
+    (tmp_path / "plan.json").write_text("old")
+    (tmp_path / "link").symlink_to("plan.json")
+    write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "plan.json").read_text() == "new\n"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(tmp_path / "pipe", "new")
+    assert os.read(reader, 100) == b"new\n" and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "plan.json"]
+
+
+def test_out_into_a_folder_is_an_error(tmp_path):
+    with pytest.raises(click.BadParameter, match="is a directory"):
+        write_whole(tmp_path, "new")
+
+
+def test_what_was_assumed_about_the_model_is_said_below_the_summary(room):
+    done = room.run("show", "good.toml")
+    assert done.out.splitlines()[-1].startswith("note: only the names in a file are known")
 
 
 def test_out_leaves_an_existing_file_alone_when_the_spec_is_bad(room):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 
 import pytest
 
 from freezeplan.cli import program
+from freezeplan.cli.interrupts import noting_interrupts
 from freezeplan.cli.status import status_of
+from freezeplan.cli.streams import Settings
 from freezeplan.diagnostics import diagnostic
 from tests.cli.rooms import GOOD
 
@@ -69,6 +73,53 @@ def test_ctrl_c_is_status_130(monkeypatch, capsys):
     monkeypatch.setattr(program, "program", Failing(KeyboardInterrupt()))
     assert program.run([]) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_ctrl_c_that_a_library_keeps_for_itself_is_still_one(monkeypatch, capsys):
+    class Swallowing:
+        def main(self, *arguments: object, **options: object) -> None:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ImportError("a library's own words") from None
+
+    monkeypatch.setattr(program, "program", Swallowing())
+    before = signal.getsignal(signal.SIGINT)
+    assert program.run([]) == 130
+    assert capsys.readouterr().err == ""
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_ctrl_c_that_nothing_raised_stops_the_command_at_its_next_step():
+    settings = Settings()
+    settings.raise_if_interrupted()
+    with noting_interrupts(settings), contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        settings.raise_if_interrupted()
+
+
+def test_a_process_that_ignores_ctrl_c_keeps_ignoring_it():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with noting_interrupts(Settings()):
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("arguments", [["explain"], ["schema"]])
+def test_a_full_disk_is_one_message_and_status_2(room, arguments):
+    done = room.in_shell('"$@" > /dev/full', *arguments)
+    assert done.status == 2
+    assert done.err == "Error: cannot write to standard output: no space left on device\n"
+
+
+@pytest.mark.parametrize(("stream", "out"), [(">&-", ""), ("<&-", "FP201")])
+def test_closed_streams_are_no_error(room, stream, out):
+    done = room.in_shell(f'"$@" {stream}', "explain", "FP201")
+    assert (done.status, done.err) == (0, "")
+    assert out in done.out
 
 
 def test_the_status_weighs_diagnostics():

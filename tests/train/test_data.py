@@ -13,6 +13,7 @@ from datasets import Dataset
 from pyarrow import parquet
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.inventory import hub
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.data import TaskData, load_task_data
@@ -53,7 +54,7 @@ def test_labels_are_the_sorted_ones_of_training_and_classes_their_numbers(tmp_pa
     )
     assert task.labels == ("10", "9")
     assert task.classes("train") == [0, 1, 0]
-    assert task.splits["train"].texts == ["x", "y", "z"]
+    assert task.splits["train"].inputs == ["x", "y", "z"]
     assert warnings == ()
 
 
@@ -75,21 +76,21 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, suffix: str) -> 
     else:
         write_jsonl(path, GOOD)
     tasks, _ = load_task_data(spec_of(tmp_path, train=path.name))
-    assert tasks[0].splits["train"].texts == [row["text"] for row in GOOD]
+    assert tasks[0].splits["train"].inputs == [row["text"] for row in GOOD]
     assert tasks[0].splits["train"].labels == [row["label"] for row in GOOD]
 
 
 def test_csv_values_stay_as_they_are_written(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label\n2020-01-01,01\nNone,NA\n1e3,01\n")
     tasks, _ = load_task_data(spec_of(tmp_path, train="train.csv"))
-    assert tasks[0].splits["train"].texts == ["2020-01-01", "None", "1e3"]
+    assert tasks[0].splits["train"].inputs == ["2020-01-01", "None", "1e3"]
     assert tasks[0].labels == ("01", "NA")
 
 
 def test_json_text_that_looks_like_dates_stays_text(tmp_path: Path) -> None:
     rows = [{"text": "2020-01-01", "label": "2021-05-05"}, {"text": "2020-01-02", "label": "2021-05-06"}]
     task, _ = load(tmp_path, rows)
-    assert task.splits["train"].texts == ["2020-01-01", "2020-01-02"]
+    assert task.splits["train"].inputs == ["2020-01-01", "2020-01-02"]
     assert task.labels == ("2021-05-05", "2021-05-06")
 
 
@@ -97,7 +98,7 @@ def test_file_names_are_no_patterns(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a[1]*.jsonl", GOOD)
     write_jsonl(tmp_path / "a1.jsonl", GOOD * 2)
     tasks, _ = load_task_data(spec_of(tmp_path, train="a[1]*.jsonl"))
-    assert len(tasks[0].splits["train"].texts) == 6
+    assert len(tasks[0].splits["train"].inputs) == 6
 
 
 def test_reading_leaves_no_cache_and_prints_nothing(
@@ -133,6 +134,19 @@ def test_text_that_is_not_utf8_is_named_by_its_line(tmp_path: Path) -> None:
     )
     (found,) = errors(spec_of(tmp_path, train="train.jsonl"))
     assert (found.code, "line 2 is not UTF-8" in found.message) == ("FP455", True)
+    assert found.help == "save the file as UTF-8"
+
+
+@pytest.mark.parametrize(("row", "count"), [("", 2), ("a,b,c,d\n", None)])
+def test_csv_fields_may_be_longer_than_the_csv_module_takes(
+    tmp_path: Path, row: str, count: int | None
+) -> None:
+    (tmp_path / "train.csv").write_text("text,label\n" + "word " * 40_000 + ",a\nx,b\n" + row)
+    spec = spec_of(tmp_path, train="train.csv", labels=["a", "b"])
+    if count is None:
+        assert [found.code for found in errors(spec)] == ["FP455"]
+    else:
+        assert len(load_task_data(spec)[0][0].splits["train"].inputs) == count
 
 
 def test_csv_with_too_many_fields_is_named_by_its_line(tmp_path: Path) -> None:
@@ -294,6 +308,20 @@ def test_a_hub_dataset_without_network_says_what_to_do(
     (found,) = errors(spec)
     assert (found.code, found.where) == ("FP463", "task[1].data.train")
     assert "without network" in (found.help or "")
+
+
+def test_an_unreachable_hub_is_asked_once_and_in_silence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(hub, "_reachable", lambda endpoint: False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    spec = Spec.model_validate({"task": [{"name": "t", "data": {"hub": "nobody/nothing", "train": "train"}}]})
+    before = huggingface_hub.constants.HF_HUB_OFFLINE
+    assert [found.code for found in errors(spec)] == ["FP463"]
+    assert capfd.readouterr() == ("", "")
+    assert before == huggingface_hub.constants.HF_HUB_OFFLINE
 
 
 def test_hub_classes_are_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,9 +56,9 @@ def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def plain_loss(loop: Loop, part: Part) -> torch.Tensor:
-    texts = loop.data[part.task]
-    batch = loop.encoder.batch(texts.texts, part.rows, torch.device("cpu"))
-    truth = torch.tensor([texts.classes[row] for row in part.rows])
+    split = loop.data[part.task]
+    batch = loop.encoder.batch(split.inputs, part.rows, torch.device("cpu"))
+    truth = torch.tensor([split.classes[row] for row in part.rows])
     return cross_entropy(loop.model(task=part.task, **batch), truth)
 
 

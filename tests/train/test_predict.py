@@ -51,7 +51,7 @@ def test_every_text_gets_every_task_in_order(run: Path) -> None:
 def test_scores_are_the_softmax_of_the_heads_logits(run: Path) -> None:
     saved = load_run(run)
     (answer,) = predict(run, ["great parcel"])
-    batch = saved.tokenizer(["great parcel"], return_tensors="pt")
+    batch = saved.encoder.tokenizer(["great parcel"], return_tensors="pt")
     with torch.no_grad():
         logits = saved.model(
             task="topic", input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
@@ -112,7 +112,7 @@ def test_a_loaded_run_has_the_bits_that_training_ended_with(run: Path) -> None:
     found = fingerprints(saved.model)
     assert {t["name"]: t["after"] for t in evidence["tensors"]} == found.parameters | found.buffers
     assert saved.model.training is False
-    assert (saved.labels["mood"], saved.max_length, saved.record["status"]) == (
+    assert (saved.labels["mood"], saved.encoder.max_length, saved.record["status"]) == (
         ("bad", "good"),
         64,
         "finished",

@@ -424,6 +424,22 @@ def test_a_text_longer_than_the_model_takes_is_refused(toy: Path, tmp_path: Path
     assert error_of(toy_spec(toy, train={"max_length": 65}), tmp_path / "run") == "FP465"
 
 
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_length_without_room_for_a_text_is_refused(toy: Path, tmp_path: Path, length: int) -> None:
+    with pytest.raises(DiagnosticError, match="leaves no room for a text") as caught:
+        train(toy_spec(toy, train={"max_length": length}), tmp_path / "run")
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.where) == ("FP465", "train.max_length")
+    assert "adds 2 tokens" in (found.help or "")
+
+
+def test_an_optimizer_that_calls_back_is_refused(toy: Path, tmp_path: Path) -> None:
+    spec = toy_spec(toy, optimizer={"name": "lbfgs", "weight_decay": 0.0, "no_decay": []})
+    with pytest.raises(DiagnosticError, match="LBFGS asks for a closure") as caught:
+        train(spec, tmp_path / "run")
+    assert [(found.code, found.where) for found in caught.value.diagnostics] == [("FP402", "optimizer.name")]
+
+
 def test_max_length_and_cls_pooling_reach_the_folder(toy: Path, tmp_path: Path) -> None:
     model = {"source": str(toy / "bert"), "pooling": "cls"}
     spec = toy_spec(toy, model=model, train={"epochs": 1, "max_length": 4})

@@ -35,6 +35,47 @@ def test_the_first_publication_appears_whole_and_later_ones_replace_files(tmp_pa
     assert [item.name for item in tmp_path.iterdir()] == ["run"]
 
 
+def test_an_existing_folder_stays_the_folder_it_is(tmp_path: Path) -> None:
+    target, link = tmp_path / "mount", tmp_path / "link"
+    target.mkdir()
+    link.symlink_to(target)
+    number = target.stat().st_ino
+    folder = RunFolder(link)
+    folder.check_free()
+    for text in ("1", "2"):
+        folder.publish(write(run=text))
+    assert (contents(target), target.stat().st_ino, link.is_symlink()) == ({"run.json": "2"}, number, True)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["link", "mount"]
+
+
+def test_the_folder_one_is_in_can_be_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(Path("."))
+    folder.check_free()
+    folder.publish(write(run="1"))
+    assert contents(tmp_path) == {"run.json": "1"}
+
+
+def test_an_unfinished_run_that_cannot_be_moved_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.json").write_text('{"status": "interrupted"}')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DiagnosticError, match="cannot be moved out of the way") as caught:
+        RunFolder(Path("."), overwrite=True).check_free()
+    assert [item.code for item in caught.value.diagnostics] == ["FP502"]
+
+
+def test_an_interrupted_writer_leaves_an_existing_folder_empty(tmp_path: Path) -> None:
+    def fail(place: Path) -> None:
+        (place / "run.json").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder(tmp_path).publish(fail)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_writer_that_fails_changes_nothing(tmp_path: Path, error: BaseException) -> None:
     folder = RunFolder(tmp_path / "run")

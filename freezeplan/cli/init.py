@@ -1,0 +1,91 @@
+"""``freezeplan init``: a commented spec for one model, compiled before it is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from freezeplan.cli.options import DEFAULT_SPEC, class_option, common_options
+from freezeplan.cli.status import CLEAN
+from freezeplan.cli.streams import Settings, print_out, report
+from freezeplan.render.scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from freezeplan.spec.tables import Spec
+
+LABELS = ("negative", "positive")
+
+
+@click.command(short_help="Write a commented spec for a model.")
+@click.argument("model", metavar="MODEL")
+@click.option("--scenario", type=click.Choice(SCENARIOS), required=True, help="What is to be frozen.")
+@class_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_SPEC,
+    metavar="FILE",
+    help=f"Where to write it (default: {DEFAULT_SPEC}); an existing file is never replaced.",
+)
+@common_options
+@click.pass_obj
+def init(settings: Settings, model: str, scenario: str, class_name: str | None, out: Path) -> int:
+    """Write a spec that puts MODEL into a SCENARIO: rules that fit its structure, with comments.
+
+    MODEL is a hub name, a folder, package:NAME/SUBDIR, or a model type. Without --class the spec has one
+    example task. Only what compiles is written.
+    """
+    from freezeplan.cli.compiling import compiled_spec
+    from freezeplan.render.summary import trainable_line
+    from freezeplan.spec.reading import load_text
+
+    if os.path.lexists(out):
+        raise click.BadParameter(f"{out} exists, and is never replaced", param_hint="--out")
+    text = _text(model, scenario, class_name, out)
+    plan = compiled_spec(load_text(text, out)).plan
+    _write_new(out, text)
+    print_out(f"wrote {out}: {trainable_line(plan, plan.phases[0])} train", settings)
+    report(plan.diagnostics, settings)
+    return CLEAN
+
+
+def _text(model: str, scenario: str, class_name: str | None, out: Path) -> str:
+    from freezeplan.inventory.overriding import with_model
+    from freezeplan.inventory.sources import inventory_for
+    from freezeplan.render.scaffold import scaffold
+    from freezeplan.spec.reading import load_spec
+
+    labels = () if class_name else LABELS
+    tasks = [{"name": "example", "labels": list(labels)}] if labels else []
+    table = {"class": class_name} if class_name else {}
+    spec = with_model(load_spec({"model": table, "task": tasks}), model)
+    return scaffold(inventory_for(spec), scenario, {**_model_table(spec, out.parent), **table}, labels)
+
+
+def _model_table(spec: Spec, folder: Path) -> Mapping[str, str]:
+    """Return the keys that name the model in a file of ``folder``, where relative paths then start."""
+    source, architecture = spec.model.source, spec.model.architecture
+    if architecture is not None:
+        return {"architecture": _from(folder, architecture)}
+    assert source is not None
+    return {"source": _from(folder, source)}
+
+
+def _from(folder: Path, text: str) -> str:
+    if not os.path.exists(text) or os.path.isabs(text):
+        return text
+    path = Path(os.path.relpath(text, folder)).as_posix()
+    return path if path.startswith(".") else f"./{path}"
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.BadParameter(f"cannot write {path}: {reason}", param_hint="--out") from None
