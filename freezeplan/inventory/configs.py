@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.inventory.counting import counts_something
 from freezeplan.inventory.finding import closest, fault, first_line
 from freezeplan.inventory.resolve import Source
 from freezeplan.inventory.silence import quiet
@@ -58,10 +59,8 @@ def _check_known(source: Source, model_type: str, config: dict[str, Any], locati
 
 
 def _check_depth(source: Source, config: dict[str, Any], locations: Locations) -> None:
-    from freezeplan.inventory.hints import COUNTS
-
     for name, value in config.items():
-        if COUNTS.search(name) and isinstance(value, int) and value > MOST_LAYERS:
+        if counts_something(name) and isinstance(value, int) and value > MOST_LAYERS:
             message = f"the model's config asks for {name} = {value}"
             raise fault(
                 locations, source.config_at, "FP154", message, help=f"at most {MOST_LAYERS} are built"

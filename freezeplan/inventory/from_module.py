@@ -30,12 +30,16 @@ def inventory_of(
     class). ``loaded`` tells for a parameter's name whether a checkpoint provides it (default: not known).
 
     Returns an :class:`Inventory` whose ``params`` are in registration order, tied tensors once per name.
-    Raises ``DiagnosticError`` for a model without parameters (FP166) or with uninitialised ones (FP167).
+    Raises ``DiagnosticError`` for a model without parameters (FP166) or with uninitialised ones (FP167),
+    ``TypeError`` for what is no module.
 
     >>> import torch
     >>> [info.name for info in inventory_of(torch.nn.Linear(2, 3)).params]
     ['weight', 'bias']
     """
+    if not hasattr(model, "_parameters") or isinstance(model, type):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise TypeError(f"a model is a torch.nn.Module (or an Inventory), not {what}")
     params = _params(model, loaded or (lambda name: None))
     modules = tuple(
         ModuleInfo(path, class_names(module), own_buffers(outermost))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
+import copy
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from freezeplan.inventory.names import canonical_modules, unwrapped
-from freezeplan.inventory.structure import Hints, Tower
-
-# Config attributes that count layers: num_hidden_layers, n_layer, encoder_layers, num_blocks, depths …
-COUNTS = re.compile(
-    r"(?:^|_)(?:n|num|encoder|decoder)_(?:\w+_)?(?:layers?|blocks?|groups?|stages?)$|(?:^|_)depths?$"
-)
+from freezeplan.inventory.counting import Count, as_count, counts_something
+from freezeplan.inventory.names import canonical_modules, join, unwrapped, wrapped_child
+from freezeplan.inventory.probe import Growth, Probe
+from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
 
 # How transformers ends the names of classes without a head.
 BARE = ("Model", "Encoder", "Decoder", "Backbone")
@@ -21,17 +20,62 @@ BARE = ("Model", "Encoder", "Decoder", "Backbone")
 def hints_of(model: Any) -> Hints:
     """Return what is known of a live model beside its tree of modules."""
     root = unwrapped(model)
-    names = {base.__name__ for base in type(root).__mro__}
+    found = list(canonical_modules(model))
+    modules = [(path, module) for path, module, _ in found]
+    hints = Hints(
+        input_embeddings=_input_embeddings(modules),
+        towers=tuple(_towers(modules)),
+        adapters=tuple(path for item in found for path in _adapters(*item)),
+        growths=_growths(modules),
+    )
     multitask = sys.modules.get("freezeplan.inventory.multitask")
-    modules = [(path, module) for path, module, _ in canonical_modules(model)]
-    embeddings = _input_embeddings(modules)
-    towers = tuple(_tower(path, module) for path, module in modules if _is_pretrained(module))
     if multitask is not None and isinstance(root, multitask.MultiTaskModel):
-        return Hints("backbone", heads=("heads",), input_embeddings=embeddings, towers=towers)
-    if "PreTrainedModel" not in names:
-        return Hints(towers=towers, input_embeddings=embeddings)
+        return replace(hints, base="backbone", heads=("heads",))
+    if not _is_pretrained(root):
+        return hints
     base = _base(root)
-    return Hints(base, base is None and _is_task_class(root), None, embeddings, towers)
+    if base is not None or not _is_task_class(root):
+        return replace(hints, base=base)
+    return replace(hints, head_only=True, base_children=_base_children(root))
+
+
+def _base_children(root: Any) -> tuple[str, ...] | None:
+    """Return the names of the children of the base model's class, None when it shares none with the root."""
+    import torch
+    import transformers
+
+    from freezeplan.inventory.silence import quiet
+
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]), torch.device("meta"):
+            base = transformers.AutoModel.from_config(copy.deepcopy(root.config))
+    except Exception:  # noqa: BLE001 - many configs have no base model
+        return None
+    names = tuple(name for name, _ in base.named_children())
+    return names if type(base) is not type(root) and set(names) & root._modules.keys() else None
+
+
+def _growths(modules: list[tuple[str, Any]]) -> Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None:
+    """Return what asks the outermost models of transformers which lists their config values lengthen."""
+    probes: list[Probe] = []
+    for path, module in modules:
+        if _is_pretrained(module) and not any(is_under(path, probe.path) for probe in probes):
+            probes.append(Probe(path, module))
+    if not probes:
+        return None
+    return lambda lengths, clear: tuple(
+        growth for probe in probes for growth in probe.growths(set(lengths), clear)
+    )
+
+
+def _adapters(path: str, module: Any, outermost: Any) -> list[str]:
+    """Return the modules and parameters that PEFT's layers around ``module`` added."""
+    names: list[str] = []
+    while outermost is not module:
+        added = getattr(outermost, "adapter_layer_names", ())
+        names += [name for name in added if name in outermost._modules or name in outermost._parameters]
+        outermost = outermost._modules[wrapped_child(outermost)]
+    return [join(path, name) for name in names]
 
 
 def _is_pretrained(module: Any) -> bool:
@@ -70,10 +114,30 @@ def _input_embedding(module: Any) -> Any:
         return None
 
 
+def _towers(modules: list[tuple[str, Any]]) -> Iterator[Tower]:
+    """Yield the models inside the model, and plain modules that hold a config of their own."""
+    configs: dict[str, int] = {}
+    for path, module in modules:
+        config = getattr(module, "config", None)
+        if not hasattr(config, "to_diff_dict"):
+            continue
+        above = next((configs[up] for up in ancestors(path)[1:] if up in configs), None)
+        if _is_pretrained(module) or id(config) != above:
+            configs[path] = id(config)
+            yield _tower(path, module)
+
+
 def _tower(path: str, module: Any) -> Tower:
     recorded = (getattr(module, "_can_record_outputs", None) or {}).get("hidden_states")
     unsplit = getattr(module, "_no_split_modules", None) or ()
-    return Tower(path, _counts(module.config), frozenset(unsplit), frozenset(_class_names(recorded)))
+    return Tower(
+        path,
+        _counts(module.config),
+        frozenset(unsplit),
+        frozenset(_class_names(recorded)),
+        id(module.config),
+        _is_pretrained(module),
+    )
 
 
 def _class_names(recorded: Any) -> list[str]:
@@ -82,15 +146,7 @@ def _class_names(recorded: Any) -> list[str]:
     return [item.__name__ for item in classes if isinstance(item, type)]
 
 
-def _counts(config: Any) -> dict[str, int | tuple[int, ...]]:
+def _counts(config: Any) -> dict[str, Count]:
     names = [*getattr(config, "attribute_map", {}), *vars(config)]
-    found = {name: _count(getattr(config, name, None)) for name in names if COUNTS.search(name)}
+    found = {name: as_count(getattr(config, name, None)) for name in names if counts_something(name)}
     return {name: count for name, count in found.items() if count is not None}
-
-
-def _count(value: Any) -> int | tuple[int, ...] | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, (list, tuple)) and all(isinstance(item, int) for item in value):
-        return tuple(value)
-    return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
+from typing import Any
 
 from freezeplan.inventory.silence import quiet
 
@@ -31,11 +34,41 @@ def is_hub_id(source: str) -> bool:
 
 
 def cached_config(repo: str, revision: str | None) -> Path | None:
-    """Return the config.json of a hub model in the local cache, None when it is not there."""
-    from huggingface_hub import try_to_load_from_cache
+    """Return the config.json of a hub model in the local cache, None when it is not there.
 
-    found = try_to_load_from_cache(repo, "config.json", revision=revision)
-    return Path(found) if isinstance(found, str) else None
+    Reads the layout that ``huggingface_hub.try_to_load_from_cache`` reads, without importing that package:
+    https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+    """
+    folder = _cache_folder() / ("models--" + repo.replace("/", "--"))
+    commit = _commit(folder, revision or "main")
+    try:
+        known = commit in os.listdir(folder / "snapshots")
+    except OSError:
+        return None
+    path = folder / "snapshots" / commit / "config.json"
+    absent = folder / ".no_exist" / commit / "config.json"
+    return path if known and path.is_file() and not absent.is_file() else None
+
+
+def _commit(folder: Path, revision: str) -> str:
+    """Return what a branch or tag stands for, a commit itself as it is."""
+    try:
+        return (folder / "refs" / revision).read_text("utf-8")
+    except (OSError, ValueError):
+        return revision
+
+
+def _cache_folder() -> Path:
+    """Return the hub's cache folder: what the package has set when it is loaded, else what it would."""
+    loaded = sys.modules.get("huggingface_hub.constants")
+    if loaded is not None:
+        return Path(loaded.HF_HUB_CACHE)
+    environment = os.environ
+    home = environment.get("HF_HOME") or os.path.join(
+        environment.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"), "huggingface"
+    )
+    named = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE")
+    return Path(os.path.expandvars(os.path.expanduser(named or os.path.join(home, "hub"))))
 
 
 def fetched_config(repo: str, revision: str | None) -> Path:
@@ -54,6 +87,28 @@ def fetched_config(repo: str, revision: str | None) -> Path:
         raise HubProblem(_reason(error)) from None
 
 
+@contextmanager
+def offline_if_unreachable() -> Iterator[None]:
+    """Let the block use the local caches only when the hub cannot be reached.
+
+    The hub's client would try each request again for half a minute.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or _reachable(constants.ENDPOINT):
+        yield
+        return
+    modules: list[Any] = [constants, *filter(None, [sys.modules.get("datasets.config")])]
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    for module in modules:
+        module.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
+
+
 def _reason(error: Exception) -> str:
     name = type(error).__name__
     known = {
@@ -68,6 +123,9 @@ def _reason(error: Exception) -> str:
 
 def _reachable(endpoint: str) -> bool:
     """Try one connection, because the hub's own client tries again for half a minute."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
     url = urlsplit(endpoint)
     if getproxies() or not url.hostname:
         return True

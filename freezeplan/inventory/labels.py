@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.inventory.finding import about, closest
+from freezeplan.inventory.finding import about, closest, first_line
 from freezeplan.inventory.runs import RunRecord
 from freezeplan.spec.locations import KeyPath, Locations
 from freezeplan.spec.tables import DataTable, Spec, Task
@@ -17,6 +17,11 @@ from freezeplan.spec.tables import DataTable, Spec, Task
 JSON_LINES = (".jsonl", ".json", ".ndjson")
 SEPARATED = {".csv": ",", ".tsv": "\t"}
 Found = tuple[tuple[str, ...] | None, Diagnostic | None]
+
+
+COLUMNAR = (".parquet",)
+# The csv module refuses longer fields than 128 KiB unless told; a text may be longer.
+LONGEST_FIELD = 1 << 30
 
 
 class Unreadable(Exception):
@@ -60,7 +65,10 @@ def _labels(task: Task, index: int, spec: Spec, run: RunRecord | None) -> Found:
         return (trained.labels, None) if trained else (None, _unknown(task, index, path, spec.locations))
     assert task.data is not None
     try:
-        return sorted_labels(read_labels(path, task.data.label)), None
+        labels = sorted_labels(read_labels(path, task.data.label))
+        if not labels:
+            raise Unreadable(f"`{path.name}` has no rows")
+        return labels, None
     except Unreadable as problem:
         return None, _unreadable(task, index, str(problem), spec.locations)
 
@@ -71,18 +79,23 @@ def training_file(data: DataTable | None, spec: Spec, index: int) -> Path | None
         return None
     start = spec.locations.directory_of(("task", index, "data", "train")) or Path()
     path = start / data.train
-    return path if path.suffix.lower() in (*JSON_LINES, *SEPARATED) else None
+    return path if path.suffix.lower() in (*JSON_LINES, *SEPARATED, *COLUMNAR) else None
 
 
 def _unknown(task: Task, index: int, path: Path | None, locations: Locations) -> Diagnostic:
     at: KeyPath = ("task", index, "data", "train") if path else ("task", index)
-    assert task.data is not None or path is None
-    why = (
-        f"its training file `{task.data.train}` does not exist" if path and task.data else "nothing here says"
-    )
-    message = f"the labels of the task `{task.name}` are not known: {why}"
+    message = f"the labels of the task `{task.name}` are not known: {_why_unknown(task.data, path)}"
     advice = 'write them: `labels = ["…", "…"]`'
     return about(locations, at, "FP161", message, help=advice)
+
+
+def _why_unknown(data: DataTable | None, path: Path | None) -> str:
+    if data is not None and data.hub is not None:
+        return f"the hub dataset `{data.hub}` is not asked for them"
+    if data is not None and data.train is not None:
+        kind = "does not exist" if path else "is of no kind that they are read from"
+        return f"its training file `{data.train}` {kind}"
+    return "nothing here says"
 
 
 def _unreadable(task: Task, index: int, why: str, locations: Locations) -> Diagnostic:
@@ -108,11 +121,11 @@ def _check(
 
 
 def read_labels(path: Path, column: str) -> Iterator[Any]:
-    """Yield the label of every row of a JSON-lines, CSV or TSV file.
+    """Yield the label of every row of a JSON (lines or one array), CSV, TSV or Parquet file.
 
     Raises :class:`Unreadable`, with the line, for rows that are not JSON, have no such column or no label.
     """
-    rows = _separated(path) if path.suffix.lower() in SEPARATED else _json_lines(path)
+    rows = _rows(path, column)
     try:
         for line, row in rows:
             yield _label(row, column, path.name, line)
@@ -134,11 +147,46 @@ def _label(row: dict[str, Any], column: str, name: str, line: int) -> Any:
     return value
 
 
+def _rows(path: Path, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    suffix = path.suffix.lower()
+    if suffix in SEPARATED:
+        return _separated(path)
+    return _columnar(path, column) if suffix in COLUMNAR else _json_lines(path)
+
+
+def _columnar(path: Path, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        names = parquet.read_schema(path).names
+        table = parquet.read_table(path, columns=[column] if column in names else [])
+        rows = table.to_pylist() if column in names else [dict.fromkeys(names)]
+    except (ArrowException, ValueError) as error:
+        raise Unreadable(f"`{path.name}`: {first_line(error)}") from None
+    yield from enumerate(rows, 1)
+
+
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig") as file:
+        if path.suffix.lower() == ".json" and file.read(4096).lstrip().startswith("["):
+            file.seek(0)
+            yield from enumerate(_json_array(file.read().removeprefix("\ufeff"), path.name), 1)
+            return
+        file.seek(0)
         for line, text in enumerate(file, 1):
             if text.strip():
                 yield line, _json_row(text, path.name, line)
+
+
+def _json_array(text: str, name: str) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"`{name}` is not JSON: {first_line(error)}") from None
+    odd = next((number for number, row in enumerate(rows, 1) if not isinstance(row, dict)), None)
+    if odd is not None:
+        raise Unreadable(f"row {odd} of `{name}` is not a JSON object")
+    return rows
 
 
 def _json_row(text: str, name: str, line: int) -> dict[str, Any]:
@@ -152,7 +200,11 @@ def _json_row(text: str, name: str, line: int) -> dict[str, Any]:
 
 
 def _separated(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=SEPARATED[path.suffix.lower()])
-        for row in reader:
-            yield reader.line_num, row
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=SEPARATED[path.suffix.lower()])
+            for row in reader:
+                yield reader.line_num, row
+    finally:
+        csv.field_size_limit(limit)

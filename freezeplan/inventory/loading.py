@@ -254,12 +254,26 @@ def load_tokenizer(spec: Spec, directory: Path | None = None) -> Any:
     options |= {} if source.kind == "hub" else {"local_files_only": True}
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 place, trust_remote_code=spec.model.trust_remote_code, **options
             )
     except Exception as error:
-        message = f"the tokenizer of `{source.label}` does not load: {first_line(error)}"
-        advice = (
-            "the source needs its tokenizer's files (tokenizer.json, or vocabulary and tokenizer_config.json)"
-        )
-        raise fault(spec.locations, SOURCE, "FP171", message, help=advice) from None
+        raise _no_tokenizer(
+            spec, f"the tokenizer of `{source.label}` does not load: {first_line(error)}"
+        ) from None
+    if source.kind != "hub" and _without_files(tokenizer, Path(place)):
+        raise _no_tokenizer(spec, f"`{source.label}` ships no vocabulary: every text would be unknown tokens")
+    return tokenizer
+
+
+def _without_files(tokenizer: Any, folder: Path) -> bool:
+    """Tell whether a tokenizer that reads files found none, which transformers passes over for some types."""
+    names = set((type(tokenizer).vocab_files_names or {}).values())
+    return bool(names) and not any((folder / name).is_file() for name in (*names, "tokenizer.json"))
+
+
+def _no_tokenizer(spec: Spec, message: str) -> DiagnosticError:
+    advice = (
+        "the source needs its tokenizer's files (tokenizer.json, or vocabulary and tokenizer_config.json)"
+    )
+    return fault(spec.locations, SOURCE, "FP171", message, help=advice)

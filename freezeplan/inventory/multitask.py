@@ -27,7 +27,8 @@ class MultiTaskModel(nn.Module):
 
     ``backbone`` is any module whose output has ``last_hidden_state`` (or is a tensor or a tuple that starts
     with it); ``heads`` maps task names to ``(number of labels, dropout)``; ``hidden`` is the size of the
-    backbone's output; ``pooling`` is ``mean`` (over real tokens, or over space) or ``cls`` (first token).
+    backbone's output; ``pooling`` is ``mean`` (over real tokens), ``cls`` (first token) or ``last`` (last real
+    token). Outputs that are a map (channels, height, width) are averaged over space whatever it says.
 
     >>> model = MultiTaskModel(nn.Embedding(10, 4), 4, {"topic": (3, 0.0)})
     >>> model(task="topic", input=torch.tensor([[1, 2]])).shape
@@ -81,7 +82,10 @@ class MultiTaskModel(nn.Module):
         if self.pooling == "cls":
             return states[:, 0]
         if mask is None or mask.shape != states.shape[:2]:
-            return states.mean(dim=1)
+            return states[:, -1] if self.pooling == "last" else states.mean(dim=1)
+        if self.pooling == "last":
+            last = (torch.arange(mask.shape[1], device=mask.device) * mask).argmax(dim=1)
+            return states[torch.arange(len(states), device=states.device), last]
         weights = mask.unsqueeze(-1).to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 

@@ -6,8 +6,21 @@ from dataclasses import dataclass, field
 from math import prod
 
 ITEM_BYTES = {
-    "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2,
-    "float8_e4m3fn": 1, "float8_e5m2": 1, "int8": 1, "uint8": 1, "bool": 1,
+    "complex128": 16,
+    "complex64": 8,
+    "complex32": 4,
+    "float64": 8,
+    "int64": 8,
+    "float32": 4,
+    "int32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int16": 2,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
 }
 
 
@@ -19,9 +32,10 @@ class ParamInfo:
     (``alias_of`` is None), the others name it in ``alias_of``.
 
     ``module`` is the path of the owning module (``""`` for the root). ``roles`` holds any of
-    ``backbone heads embeddings layers pooler final_norm norm bias``. ``stack`` is the path of the
-    layer stack the parameter belongs to and ``layer`` its index there, both None outside stacks.
-    ``loaded`` tells whether a checkpoint provides the values (None: not known).
+    ``backbone heads embeddings layers stages pooler final_norm norm bias experts router adapters``.
+    ``stack`` is the path of the layer stack the parameter belongs to, ``layer`` its layer's index there
+    and ``stage`` its stage's: a parameter of a stage, but of none of its layers, has no ``layer``.
+    All are None outside stacks. ``loaded`` tells whether a checkpoint provides the values (None: not known).
     """
 
     name: str
@@ -33,6 +47,7 @@ class ParamInfo:
     stack: str | None = None
     layer: int | None = None
     loaded: bool | None = None
+    stage: int | None = None
 
     @property
     def numel(self) -> int:
@@ -59,17 +74,51 @@ class ModuleInfo:
 
 @dataclass(frozen=True)
 class Stack:
-    """Describe one stack of layers: the path of each layer in order, and why it is taken for one."""
+    """Describe one stack of layers: the path of each layer in order, and why it is taken for one.
+
+    ``main`` stacks are the model's layers; the others only look like some. Where parallel lists make up
+    a layer together, ``companions`` holds, for each layer, the paths of its other modules. A stack in
+    stages has in ``stages`` the paths of the modules of each stage (which may hold more than layers) and
+    in ``stage_sizes`` how many layers each holds. ``shared`` says, where layers share their tensors, how:
+    then depth is no property of a tensor, and no layer can be named alone.
+    """
 
     path: str
     layers: tuple[str, ...]
     evidence: tuple[str, ...] = ()
     main: bool = True
+    companions: tuple[tuple[str, ...], ...] = ()
+    stages: tuple[tuple[str, ...], ...] = ()
+    stage_sizes: tuple[int, ...] = ()
+    shared: str | None = None
+
+    @property
+    def spans(self) -> tuple[tuple[str, ...], ...]:
+        """The paths of all modules of each layer, in order."""
+        if not self.companions:
+            return tuple((layer,) for layer in self.layers)
+        return tuple((layer, *more) for layer, more in zip(self.layers, self.companions, strict=True))
 
     @property
     def length(self) -> int:
         """Number of layers."""
         return len(self.layers)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Say where the evidence about a model's structure disagrees, and what a spec should write instead.
+
+    ``roles`` are the roles that must not be used where the doubt is, ``where`` the path of the tower in
+    doubt; ``candidates`` the paths and lengths of what they could mean, best first, each with its evidence.
+    A pattern scoped to one candidate, or a path, is free of it.
+    """
+
+    roles: tuple[str, ...]
+    where: str
+    reason: str
+    candidates: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,8 +128,8 @@ class Inventory:
     ``params`` holds every name in registration order, aliases included. ``modules`` holds every
     module in registration order (parents first). ``base`` is the path of the base model inside the
     root (``""`` when the root is the base model itself). ``role_nodes`` maps ``backbone``, ``heads``,
-    ``embeddings``, ``pooler``, ``final_norm``, ``norm``, ``bias`` to the paths (modules or parameters)
-    that the role names. ``label`` says in words which model this is, ``origin`` how it was found
+    ``embeddings``, ``pooler``, ``final_norm``, ``norm``, ``bias``, ``experts``, ``router`` and ``adapters``
+    to the paths (modules or parameters) that the role names. ``doubts`` lists where evidence disagrees. ``label`` says in words which model this is, ``origin`` how it was found
     (for example ``architecture defaults``). ``weak`` is true when only names were known.
     """
 
@@ -93,6 +142,7 @@ class Inventory:
     origin: str = ""
     weak: bool = False
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def tensors(self) -> tuple[ParamInfo, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from freezeplan.inventory.records import Inventory, ParamInfo, Stack
+from freezeplan.inventory.experts import find_adapters, find_experts, find_routers
+from freezeplan.inventory.records import Doubt, Inventory, ParamInfo, Stack
 from freezeplan.inventory.stacks import find_stacks
 from freezeplan.inventory.structure import (
     Hints,
@@ -30,38 +32,58 @@ class Parts:
     hints: Hints
     base: str
     stacks: tuple[Stack, ...]
+    doubts: tuple[Doubt, ...] = ()
     heads: tuple[str, ...] = ()
     pooler: tuple[str, ...] = ()
     final_norm: tuple[str, ...] = ()
 
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """The place of each module in registration order."""
+        return {info.path: place for place, info in enumerate(self.tree.modules)}
+
     @property
     def layers(self) -> tuple[str, ...]:
         """The paths of all layers of the main stacks."""
-        return tuple(layer for stack in self.stacks if stack.main for layer in stack.layers)
+        return tuple(path for stack in self.stacks if stack.main for span in stack.spans for path in span)
 
 
 def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
     """Return the inventory with its base, stacks, role nodes, and each parameter's roles and layer."""
     tree = Tree(inventory.params, inventory.modules)
     parts = _find_parts(tree, hints)
+    experts = find_experts(tree)
     nodes = {
         "backbone": _backbone(parts),
         "heads": parts.heads,
         "embeddings": _embeddings(parts),
         "pooler": parts.pooler,
         "final_norm": parts.final_norm,
+        "experts": tuple(experts),
+        "router": find_routers(tree, experts),
+        "adapters": find_adapters(tree, hints.adapters),
         "norm": tuple(info.path for info in tree.modules if is_norm(tree, info.path)),
         "bias": tuple(info.name for info in tree.params if is_bias(info)),
     }
-    sets, places = {role: frozenset(paths) for role, paths in nodes.items()}, _places(parts.stacks)
-    params = tuple(_with_roles(info, sets, places) for info in tree.params)
-    return replace(inventory, params=params, base=parts.base, stacks=parts.stacks, role_nodes=nodes)
+    sets = {role: frozenset(paths) for role, paths in nodes.items()}
+    layers = {path: at for stack in parts.stacks for path, at in _places(stack, stack.spans)}
+    stages = {path: at for stack in parts.stacks for path, at in _places(stack, stack.stages)}
+    params = tuple(_with_roles(info, sets, layers, stages) for info in tree.params)
+    return replace(
+        inventory,
+        params=params,
+        base=parts.base,
+        stacks=parts.stacks,
+        role_nodes=nodes,
+        doubts=parts.doubts,
+    )
 
 
 def _find_parts(tree: Tree, hints: Hints) -> Parts:
-    stacks = find_stacks(tree, hints)
+    found = find_stacks(tree, hints)
+    stacks = found.stacks
     base = hints.base if hints.base is not None else _base(tree, hints, stacks)
-    parts = Parts(tree, hints, base, stacks)
+    parts = Parts(tree, hints, base, stacks, found.doubts)
     parts = replace(parts, heads=_heads(parts))
     parts = replace(parts, pooler=_pooler(parts))
     return replace(parts, final_norm=_final_norm(parts))
@@ -79,11 +101,12 @@ def _base(tree: Tree, hints: Hints, stacks: tuple[Stack, ...]) -> str:
 
 
 def _backbone(parts: Parts) -> tuple[str, ...]:
-    if parts.base:
+    rest = [info.name for info in parts.tree.params if not under_any(info.name, parts.heads)]
+    if parts.base and all(is_under(name, parts.base) for name in rest):
         return (parts.base,)
     if not parts.heads:
         return ("",)
-    return cover(parts.tree, [p.name for p in parts.tree.params if not under_any(p.name, parts.heads)])
+    return cover(parts.tree, rest)
 
 
 def _heads(parts: Parts) -> tuple[str, ...]:
@@ -93,6 +116,10 @@ def _heads(parts: Parts) -> tuple[str, ...]:
         return hints.heads
     if not parts.base and not hints.head_only:
         return ()
+    if hints.base_children is not None:
+        return tuple(
+            path for path in _beside_base(parts, "") if last(path) not in hints.base_children
+        )
     own = [info.name for info in tree.own.get("", ()) if parts.base]
     return tuple(own) + tuple(_beside_base(parts, ""))
 
@@ -115,7 +142,9 @@ def _holds_trunk(parts: Parts, path: str) -> bool:
 def _pooler(parts: Parts) -> tuple[str, ...]:
     named = [path for path in parts.tree.by_path if "pooler" in last(path).lower() and parts.tree.below(path)]
     return smallest(
-        path for path in named if not under_any(path, parts.layers) and not _holds_trunk(parts, path)
+        path
+        for path in named
+        if not under_any(path, (*parts.layers, *parts.heads)) and not _holds_trunk(parts, path)
     )
 
 
@@ -154,9 +183,23 @@ def _embeddings(parts: Parts) -> tuple[str, ...]:
     roots = [*parts.hints.input_embeddings]
     roots += [path for path in tree.by_path if is_embedding(tree, path)]
     roots += [path for stack in parts.stacks if stack.main for path in _before(parts, stack)]
-    out = (*parts.layers, *parts.heads, *parts.pooler, *parts.final_norm)
+    out = (*parts.layers, *parts.heads, *parts.pooler, *parts.final_norm, *_later_stages(parts))
     kept = smallest(root for root in roots if not under_any(root, out) and not _holds_stack(parts, root))
     return cover(tree, [info.name for info in tree.params if under_any(info.name, kept)])
+
+
+def _later_stages(parts: Parts) -> Iterable[str]:
+    """Yield what follows the first layer of a stack in stages: what embeds there makes the image smaller."""
+    for stack in parts.stacks:
+        if stack.stages and stack.main:
+            first = parts.order[stack.layers[0]]
+            stages = [path for paths in stack.stages for path in paths]
+            yield from (path for paths in stack.stages[1:] for path in paths)
+            yield from (
+                path
+                for path in parts.tree.by_path
+                if parts.order[path] > first and is_embedding(parts.tree, path) and under_any(path, stages)
+            )
 
 
 def _holds_stack(parts: Parts, path: str) -> bool:
@@ -166,9 +209,16 @@ def _holds_stack(parts: Parts, path: str) -> bool:
 def _before(parts: Parts, stack: Stack) -> Iterable[str]:
     """Yield what is registered before a stack, and the tokens and positions that modules around it hold."""
     for before, inside, _ in _levels(parts, stack):
-        yield from before
+        yield from (path for path in before if _takes_inputs(parts.tree, path))
         own = parts.tree.own.get(parent(inside), ())
         yield from (info.name for info in own if len(info.shape) >= 2)
+
+
+def _takes_inputs(tree: Tree, path: str) -> bool:
+    """Tell a first projection from a network: a convolution or an embedding in it, or at most one matrix."""
+    sizes = [len(info.shape) for info in tree.below(path)]
+    inside = (other for other in tree.by_path if is_under(other, path))
+    return max(sizes, default=0) > 2 or sizes.count(2) < 2 or any(is_embedding(tree, at) for at in inside)
 
 
 def is_embedding(tree: Tree, path: str) -> bool:
@@ -197,16 +247,29 @@ def is_bias(info: ParamInfo) -> bool:
     return last(info.name).endswith("bias") and len(info.shape) <= 1
 
 
+Place = tuple[Stack, int]
+
+
 def _with_roles(
-    info: ParamInfo, nodes: dict[str, frozenset[str]], places: dict[str, tuple[Stack, int]]
+    info: ParamInfo, nodes: dict[str, frozenset[str]], layers: dict[str, Place], stages: dict[str, Place]
 ) -> ParamInfo:
     above = ancestors(info.name)
     roles = {role for role, paths in nodes.items() if not paths.isdisjoint(above)}
-    stack, layer = next((places[path] for path in above if path in places), (None, None))
-    if stack is not None and stack.main:
-        roles.add("layers")
-    return replace(info, roles=frozenset(roles), stack=stack.path if stack else None, layer=layer)
+    layer = next((layers[path] for path in above if path in layers), None)
+    stage = next((stages[path] for path in above if path in stages), None)
+    roles.update(
+        role for role, place in (("layers", layer), ("stages", stage)) if place is not None and place[0].main
+    )
+    home = layer or stage
+    return replace(
+        info,
+        roles=frozenset(roles),
+        stack=home[0].path if home else None,
+        layer=layer[1] if layer else None,
+        stage=stage[1] if stage else None,
+    )
 
 
-def _places(stacks: tuple[Stack, ...]) -> dict[str, tuple[Stack, int]]:
-    return {path: (stack, index) for stack in stacks for index, path in enumerate(stack.layers)}
+def _places(stack: Stack, spans: tuple[tuple[str, ...], ...]) -> Iterable[tuple[str, Place]]:
+    for index, span in enumerate(spans):
+        yield from ((path, (stack, index)) for path in span)

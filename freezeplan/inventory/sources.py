@@ -5,37 +5,47 @@ from __future__ import annotations
 from pathlib import Path
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.inventory.build import build_meta_model
+from freezeplan.inventory.cache import cached
 from freezeplan.inventory.finding import SOURCE, fault
-from freezeplan.inventory.from_module import inventory_of
-from freezeplan.inventory.header import header_inventory
+from freezeplan.inventory.fingerprint import inventory_key
 from freezeplan.inventory.labels import labels_of
-from freezeplan.inventory.provided import provided_by
 from freezeplan.inventory.records import Inventory
 from freezeplan.inventory.resolve import Source, resolve_source
 from freezeplan.spec.tables import Spec
 
-__all__ = ["Source", "build_meta_model", "inventory_for", "resolve_source"]
+__all__ = ["Source", "inventory_for", "label_of", "resolve_source"]
+
+Labels = dict[str, tuple[str, ...]]
 
 
 def inventory_for(spec: Spec, directory: Path | None = None) -> Inventory:
     """Return the inventory of the model that a spec describes.
 
     The model is built on the meta device from its config (or read from a .safetensors header); no weights are
-    read. ``directory`` is where relative paths start when the spec does not come from a file.
+    read. ``directory`` is where relative paths start when the spec does not come from a file. An inventory that
+    was made before, of the same model by the same code, comes from the cache, without torch or transformers.
 
     Raises ``DiagnosticError`` with all problems of the source and of the tasks' labels.
     """
     source, labels = _source_and_labels(spec, directory)
     if source.config is None and source.file is not None:
         return _from_header(source, source.file, spec)
+    return cached(inventory_key(source, spec, labels), lambda: _built(source, spec, labels))
+
+
+def _built(source: Source, spec: Spec, labels: Labels) -> Inventory:
+    # Only here, so that an inventory from the cache is read in no time.
+    from freezeplan.inventory.build import build_meta_model
+    from freezeplan.inventory.from_module import inventory_of
+    from freezeplan.inventory.provided import provided_by
+
     model = build_meta_model(source, spec, labels)
     loaded = provided_by(source, spec, model)
     notes = (*source.notes, *_pooling_note(source, spec))
     return inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded, notes=notes)
 
 
-def _source_and_labels(spec: Spec, directory: Path | None) -> tuple[Source, dict[str, tuple[str, ...]]]:
+def _source_and_labels(spec: Spec, directory: Path | None) -> tuple[Source, Labels]:
     problems: list[Diagnostic] = []
     source, labels = None, {}
     try:
@@ -57,6 +67,8 @@ def _from_header(source: Source, file: Path, spec: Spec) -> Inventory:
         message = f"`{source.label}` is a file of tensors: {what} cannot be put on it"
         advice = "add `architecture`, or name the folder that holds the model's config.json"
         raise fault(spec.locations, SOURCE, "FP173", message, help=advice)
+    from freezeplan.inventory.header import header_inventory
+
     return header_inventory(file, source.label, spec.locations)
 
 

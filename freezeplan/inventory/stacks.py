@@ -2,149 +2,228 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from freezeplan.inventory.records import Stack
-from freezeplan.inventory.structure import Hints, Tower, Tree, ancestors, is_under, join_index, last, parent
+from freezeplan.inventory.candidates import LAYER_COUNT, Candidate, apart, candidates, outermost
+from freezeplan.inventory.causes import Chosen, Lists, caused, in_order, of_parts
+from freezeplan.inventory.probe import Growth
+from freezeplan.inventory.records import Doubt, Stack
+from freezeplan.inventory.stages import in_stages
+from freezeplan.inventory.structure import Hints, Tree, ancestors, is_under, join_index, parent
 
-LAYER_BASE = "GradientCheckpointingLayer"
-LAYER_COUNT = "num_hidden_layers"
-PLAIN = Tower("")
+# What a role must not mean while it is open which modules are the layers.
+UNSURE = ("layers", "stages", "final_norm")
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """Hold a module with alike, consecutively numbered children, and what speaks for each being a layer."""
+class Found:
+    """Hold the stacks of a model in registration order, and where the evidence for them disagrees."""
 
-    path: str
-    items: tuple[str, ...]
-    tower: Tower
-    numel: int
-    evidence: tuple[tuple[int, str], ...] = ()
-
-    @property
-    def score(self) -> int:
-        """Weight of the evidence beside repetition."""
-        return sum(weight for weight, _ in self.evidence)
+    stacks: tuple[Stack, ...]
+    doubts: tuple[Doubt, ...] = ()
 
 
-def find_stacks(tree: Tree, hints: Hints) -> tuple[Stack, ...]:
-    """Return every outermost stack in registration order; ``main`` ones are the model's layers.
+def find_stacks(tree: Tree, hints: Hints) -> Found:
+    """Return every outermost stack; ``main`` ones are the model's layers.
 
-    A candidate is a module with children numbered from 0 that are alike in class. What confirms it:
-    its items derive from transformers' layer base class, are of a class that the model never splits or
-    records hidden states of, or are as many as the nearest config counts. Within one tower the best
-    confirmed candidate is main; where none is confirmed (plain torch modules), the largest. Equally good
-    candidates are all main: choosing between them is left to the spec.
+    A list of numbered modules is a candidate. Clear is a tower where one candidate alone is marked by the
+    library (its items derive from transformers' layer base class, hidden states of their class are recorded,
+    or it is never split) and has as many items as the nearest config counts layers. Of the others the
+    model's own code is asked which lists grow when a count in the config is raised. In towers for which that
+    gives no answer (plain torch modules have no config), the best confirmed candidates are main, and the
+    largest where none is confirmed in the whole model; contradicting evidence becomes a doubt.
     """
-    candidates = [item for path in tree.children if (item := _candidate(tree, hints, path))]
-    stages = [found for item in candidates if (found := _staged(item, candidates))]
-    outermost = _outermost(stages + _not_in_stages(candidates, stages))
-    main = _main(outermost)
-    return tuple(_stack(item, item in main) for item in outermost)
+    lists = candidates(tree, hints)
+    clear = _clear(lists)
+    growths = _growths(lists, clear, hints)
+    chosen = [Chosen((item,), item.evidence) for item in clear]
+    chosen += caused(_apart(lists, chosen), growths)
+    grown = {path for growth in growths for path in growth.lists}
+    steps = (
+        lambda rest: (of_parts(rest, growths, layers_only=True), ()),
+        lambda rest: (_by_counts(rest), ()),
+        lambda rest: _weighed({path: item for path, item in rest.items() if path not in grown}),
+    )
+    doubts: list[Doubt] = []
+    for step in steps:
+        more, unsure = step(_in_free_towers(lists, chosen))
+        chosen, doubts = [*chosen, *more], [*doubts, *unsure]
+    if not chosen:
+        chosen, unsure = _by_size(tree, lists, of_parts(lists, growths, layers_only=False))
+        doubts += unsure
+    chosen = in_order(chosen, lists)
+    stacks = [_shared(tree, _stack(item), item, growths) for item in chosen]
+    return Found(_with_others(stacks, chosen, lists), tuple(doubts))
 
 
-def _candidate(tree: Tree, hints: Hints, path: str) -> Candidate | None:
-    items = numbered_children(tree, path)
-    if not items or not _alike(tree, items):
-        return None
-    tower = _owner(hints, path)
-    evidence = _evidence(tree, tower, items)
-    if len(items) < 2 and not evidence:
-        return None
-    numel = sum(info.numel for item in items for info in tree.below(item))
-    return Candidate(path, items, tower, numel, evidence) if numel else None
+def _clear(lists: Lists) -> list[Candidate]:
+    """Return the one candidate of each tower where nothing speaks against it."""
+    found = outermost(_alike(lists))
+    sure = [item for item in found if item.marks and LAYER_COUNT in item.counts and item.length > 1]
+    rivals = {item.tower.path for item in found if item.score and item not in sure}
+    towers = Counter(item.tower.path for item in sure)
+    return [
+        item
+        for item in sure
+        if towers[item.tower.path] == 1 and item.tower.path not in rivals and not _per_stage(item)
+    ]
 
 
-def numbered_children(tree: Tree, path: str) -> tuple[str, ...]:
-    """Return the children named 0, 1, 2 … of a module; empty when numbers are missing."""
-    numbered = {int(last(child)): child for child in tree.children[path] if last(child).isdecimal()}
-    items = tuple(numbered[index] for index in sorted(numbered))
-    return items if items == tuple(join_index(path, index) for index in range(len(items))) else ()
+def _growths(lists: Lists, clear: list[Candidate], hints: Hints) -> tuple[Growth, ...]:
+    """Ask about all counts but those of clear towers' layers; about none when all towers are clear."""
+    rest = [item for item in _alike(lists) if apart(item, [other.path for other in clear])]
+    open_towers = {item.tower.config for item in rest if item.tower not in [other.tower for other in clear]}
+    if hints.growths is None or not (open_towers or not clear):
+        return ()
+    settled = {item.tower.config: item.length for item in clear if item.tower.config not in open_towers}
+    return hints.growths([item.length for item in lists.values()], settled)
 
 
-def _alike(tree: Tree, items: tuple[str, ...]) -> bool:
-    if all(LAYER_BASE in tree.classes(item) for item in items):
-        return True
-    if not tree.classes(items[0]):
-        return len({_child_names(tree, item) for item in items}) == 1 and bool(tree.children[items[0]])
-    return len({tree.classes(item)[0] for item in items}) == 1
+def _apart(lists: Lists, chosen: list[Chosen]) -> Lists:
+    taken = [root for item in chosen for root in item.roots]
+    return {path: item for path, item in lists.items() if apart(item, taken)}
 
 
-def _child_names(tree: Tree, item: str) -> frozenset[str]:
-    return frozenset(last(child) for child in tree.children[item])
+def _in_free_towers(lists: Lists, chosen: list[Chosen]) -> Lists:
+    """Return the lists of towers that hold no stack yet."""
+    taken = [root for item in chosen for root in item.roots]
+    towers = {item.tower.path for item in lists.values()}
+    free = {tower for tower in towers if not any(is_under(path, tower) for path in taken)}
+    return {path: item for path, item in lists.items() if item.tower.path in free and apart(item, taken)}
 
 
-def _owner(hints: Hints, path: str) -> Tower:
-    towers = [tower for tower in hints.towers if is_under(path, tower.path)]
-    return max(towers, key=lambda tower: len(tower.path), default=PLAIN)
+def _alike(lists: Lists) -> list[Candidate]:
+    return [item for item in lists.values() if item.alike and (item.length > 1 or item.score)]
 
 
-def _evidence(tree: Tree, tower: Tower, items: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
-    classes = [set(tree.classes(item)) for item in items]
-    names = " or ".join(dict.fromkeys(tree.classes(item)[0] for item in items if tree.classes(item)))
+def _per_stage(item: Candidate) -> bool:
+    counts = [count for count in item.tower.counts.values() if isinstance(count, tuple)]
+    return any(len(count) == item.length or item.length == sum(count) for count in counts)
+
+
+def _by_counts(lists: Lists) -> list[Chosen]:
+    """Return the stacks in stages whose blocks a config counts, where the model's code gives no answer."""
     found = []
-    if all(LAYER_BASE in item for item in classes):
-        found.append((2, f"{names} is a {LAYER_BASE}"))
-    if all(item & tower.recorded for item in classes):
-        found.append((2, f"the model records hidden states of {names}"))
-    if all(item & tower.unsplit for item in classes):
-        found.append((1, f"the model never splits {names}"))
-    found += _counted(tower, len(items))
-    return tuple(found)
+    for outer in outermost(_alike(lists)):
+        for name, count in outer.tower.counts.items():
+            if isinstance(count, tuple) and len(count) == outer.length:
+                inner = [_fitting(lists, item, size) for item, size in zip(outer.items, count, strict=True)]
+                groups = in_stages(count, [path for path in inner if path], lists)
+                evidence = (f"{name} = {list(count)}, blocks of {len(count)} stages in order",)
+                found += [Chosen(item.lists, evidence, item) for item in groups[:1]]
+                break
+    return found
 
 
-def _counted(tower: Tower, length: int) -> list[tuple[int, str]]:
-    names = [name for name, count in tower.counts.items() if count == length]
-    if LAYER_COUNT in names:
-        return [(3, f"{LAYER_COUNT} = {length}")]
-    return [(1, f"{names[0]} = {length}")] if names else []
+def _fitting(lists: Lists, stage: str, size: int) -> str | None:
+    inside = [item for item in lists.values() if is_under(item.path, stage)]
+    return next((item.path for item in inside if item.length == size), None)
 
 
-def _staged(outer: Candidate, candidates: list[Candidate]) -> Candidate | None:
-    """Return the blocks of a list of stages as one candidate, when the config counts blocks per stage."""
-    for name, count in outer.tower.counts.items():
-        if not isinstance(count, tuple) or len(count) != len(outer.items):
-            continue
-        lists = [_inner(stage, length, candidates) for stage, length in zip(outer.items, count, strict=True)]
-        if all(lists):
-            blocks = tuple(block for inner in lists if inner for block in inner)
-            evidence = ((4, f"{name} = {list(count)}, blocks of {len(count)} stages in order"),)
-            return Candidate(outer.path, blocks, outer.tower, outer.numel, evidence)
+def _weighed(lists: Lists) -> tuple[list[Chosen], tuple[Doubt, ...]]:
+    """Choose by weight of evidence, tower by tower; where marks and counts part ways, say so."""
+    confirmed = [item for item in outermost(_alike(lists)) if item.score >= 2 and item.length > 1]
+    best = {item.tower.path: max(_scores(confirmed, item.tower.path)) for item in confirmed}
+    main = [item for item in confirmed if item.score == best[item.tower.path]]
+    doubts = tuple(doubt for tower in best if (doubt := _doubt(tower, confirmed)))
+    return [Chosen((item,), item.evidence) for item in main], doubts
+
+
+def _by_size(tree: Tree, lists: Lists, parts: list[Chosen]) -> tuple[list[Chosen], tuple[Doubt, ...]]:
+    """Choose where nothing is confirmed: what some count makes longer, else the largest lists."""
+    found = outermost(_alike(lists))
+    most = max((item.numel for item in found), default=0)
+    largest = [item for item in found if item.numel * 2 > most]
+    if parts:
+        counted = [root for item in parts for root in item.roots]
+        missed = [item for item in largest if item.path not in counted]
+        reason = "the largest list of repeated modules is not one that the config counts"
+        ranked = [*missed, *(item.lists[0] for item in parts)]
+        return parts, (_unsure("", reason, ranked),) if missed else ()
+    doubts = _only_large(tree, largest, found) if largest else ()
+    return [Chosen((item,), item.evidence) for item in largest], doubts
+
+
+def _scores(found: Iterable[Candidate], tower: str) -> list[int]:
+    return [item.score for item in found if item.tower.path == tower]
+
+
+def _doubt(tower: str, confirmed: list[Candidate]) -> Doubt | None:
+    inside = [item for item in confirmed if item.tower.path == tower]
+    marked, counted = [i for i in inside if i.marks], [i for i in inside if LAYER_COUNT in i.counts]
+    if not marked or not counted or any(item in marked for item in counted):
+        return None
+    ranked = sorted(inside, key=lambda item: -item.score)
+    return _unsure(tower, "the lists marked as layers are not those that the config counts", ranked)
+
+
+def _only_large(tree: Tree, largest: list[Candidate], found: list[Candidate]) -> tuple[Doubt, ...]:
+    """Doubt a choice for which nothing speaks but size: between unlike lists, or where others are sizeable."""
+    rivals = [item for item in found if item.numel * 10 > largest[0].numel and item.length > 1]
+    if len(rivals) <= len(largest) and len({tree.classes(item.items[0])[:1] for item in largest}) < 2:
+        return ()
+    return (_unsure("", "several lists repeat a module, and nothing says which are the layers", rivals),)
+
+
+def _unsure(tower: str, reason: str, ranked: list[Candidate]) -> Doubt:
+    options = tuple((item.path, item.length, item.evidence) for item in ranked)
+    first = ranked[0]
+    advice = f"write the path, such as `{join_index(first.path, 0).rpartition('.')[0]}.{{0..{first.length - 1}}}`"
+    return Doubt(UNSURE, tower, reason, options, advice)
+
+
+def _stack(item: Chosen) -> Stack:
+    if item.staged:
+        folders = list(dict.fromkeys(found.path for found in item.lists))
+        layers = item.staged.layers
+        repeated = f"{len(layers)} numbered modules in {', '.join(folders)}"
+        evidence = (repeated, *item.evidence)
+        return Stack(item.path, layers, evidence, stages=item.staged.modules, stage_sizes=item.staged.sizes)
+    first, *more = item.lists
+    folders = ", ".join(found.path or "the root" for found in item.lists)
+    companions = tuple(zip(*(found.items for found in more), strict=True)) if more else ()
+    repeated = f"{first.length} numbered modules in {folders}"
+    return Stack(first.path, first.items, (repeated, *item.evidence), companions=companions)
+
+
+def _with_others(stacks: list[Stack], chosen: list[Chosen], lists: Lists) -> tuple[Stack, ...]:
+    """Return the main stacks and, in registration order, the other lists that look like some."""
+    taken = [root for item in chosen for root in item.roots] + [stack.path for stack in stacks]
+    others = [item for item in outermost(_alike(lists)) if apart(item, taken)]
+    places = {path: index for index, path in enumerate(lists)}
+    extra = [replace(_stack(Chosen((item,), item.evidence)), main=False) for item in others]
+    first = {stack.path: places[item.lists[0].path] for stack, item in zip(stacks, chosen, strict=True)}
+    first.update({stack.path: places[stack.path] for stack in extra})
+    return tuple(sorted([*stacks, *extra], key=lambda stack: first[stack.path]))
+
+
+def _shared(tree: Tree, stack: Stack, item: Chosen, growths: tuple[Growth, ...]) -> Stack:
+    reason = _tied_layers(tree, stack) or _repeated(item, growths)
+    return replace(stack, shared=reason) if reason else stack
+
+
+def _tied_layers(tree: Tree, stack: Stack) -> str | None:
+    place = {path: index for index, paths in enumerate(stack.spans) for path in paths}
+    for info in tree.params:
+        if info.alias_of is not None:
+            here, there = _layer(info.name, place), _layer(info.alias_of, place)
+            if here is not None and there is not None and here != there:
+                return f"layers {there} and {here} share `{info.alias_of}`"
     return None
 
 
-def _inner(stage: str, length: int, candidates: list[Candidate]) -> tuple[str, ...]:
-    inside = [item for item in candidates if is_under(item.path, stage)]
-    fitting = [item.items for item in inside if len(item.items) == length]
-    return fitting[0] if fitting else ()
+def _layer(name: str, place: dict[str, int]) -> int | None:
+    return next((place[path] for path in ancestors(parent(name)) if path in place), None)
 
 
-def _not_in_stages(candidates: list[Candidate], stages: list[Candidate]) -> list[Candidate]:
-    roots = {stage.path for stage in stages}
-    return [item for item in candidates if not roots.intersection(ancestors(item.path))]
-
-
-def _outermost(candidates: list[Candidate]) -> list[Candidate]:
-    items = {item for candidate in candidates for item in candidate.items}
-    return [item for item in candidates if not items.intersection(ancestors(item.path))]
-
-
-def _main(candidates: list[Candidate]) -> list[Candidate]:
-    confirmed = [item for item in candidates if item.score >= 2]
-    if confirmed:
-        best = {item.tower.path: max(_scores(confirmed, item.tower)) for item in confirmed}
-        return [item for item in confirmed if item.score == best[item.tower.path]]
-    most = max((item.numel for item in candidates), default=0)
-    return [item for item in candidates if item.numel * 2 > most]
-
-
-def _scores(candidates: Iterable[Candidate], tower: Tower) -> list[int]:
-    return [item.score for item in candidates if item.tower.path == tower.path]
-
-
-def _stack(item: Candidate, main: bool) -> Stack:
-    folders = list(dict.fromkeys(parent(path) or "the root" for path in item.items))
-    repeated = f"{len(item.items)} numbered modules in {', '.join(folders)}"
-    return Stack(item.path, item.items, (repeated, *(text for _, text in item.evidence)), main)
+def _repeated(item: Chosen, growths: tuple[Growth, ...]) -> str | None:
+    """Say that the config asks for more layers than there are, and that asking for more adds none."""
+    first = item.lists[0]
+    asked = first.tower.counts.get(LAYER_COUNT)
+    if not isinstance(asked, int) or item.staged or not item.attributes or asked <= first.length:
+        return None
+    if any(growth.before == asked for growth in growths):
+        return None
+    return f"{LAYER_COUNT} = {asked} runs the {first.length} in `{first.path}` repeatedly"

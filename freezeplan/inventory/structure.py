@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from freezeplan.inventory.probe import Growth
 from freezeplan.inventory.records import ModuleInfo, ParamInfo
 
 
@@ -13,13 +14,16 @@ from freezeplan.inventory.records import ModuleInfo, ParamInfo
 class Tower:
     """Describe one model inside the model: its path, what its config counts, what it calls a layer.
 
-    ``counts`` maps config attributes to a number of layers or to one number per stage.
+    ``counts`` maps config attributes to a number of layers or to one number per stage. ``config`` tells
+    configs apart (towers that share one have the same number), ``model`` whether it is a model of its own.
     """
 
     path: str
     counts: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
     unsplit: frozenset[str] = frozenset()
     recorded: frozenset[str] = frozenset()
+    config: int = 0
+    model: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,11 @@ class Hints:
     """Hold what the library that made a model says about its structure.
 
     ``base`` is the path of the base model, None when not known. ``head_only`` tells that the root is a
-    task model whose base is not a child of its own. ``heads`` names the heads where the model says so.
+    task model whose base is not a child of its own. ``heads`` names the heads where the model says so,
+    ``base_children`` the children of the base model's class where no child of the root is the base,
+    ``adapters`` the modules that an adapter library added. ``growths`` asks the model's own code which config
+    values make lists longer (see :meth:`freezeplan.inventory.probe.Probe.growths`); None where it cannot be
+    asked.
     """
 
     base: str | None = None
@@ -35,6 +43,9 @@ class Hints:
     heads: tuple[str, ...] | None = None
     input_embeddings: tuple[str, ...] = ()
     towers: tuple[Tower, ...] = ()
+    adapters: tuple[str, ...] = ()
+    base_children: tuple[str, ...] | None = None
+    growths: Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None = None
 
 
 @dataclass(frozen=True)

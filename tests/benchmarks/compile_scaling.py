@@ -55,4 +55,6 @@ def seconds(names: int, repeats: int = 3) -> float:
 if __name__ == "__main__":
     small, large = seconds(10_000), seconds(100_000)
     print(f"10,000 names x {RULES} rules: {small:.2f} s")
-    print(f"100,000 names x {RULES} rules: {large:.2f} s ({large / small:.1f} times as long for 10 times the names)")
+    print(
+        f"100,000 names x {RULES} rules: {large:.2f} s ({large / small:.1f} times as long for 10 times the names)"
+    )

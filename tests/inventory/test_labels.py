@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.labels import labels_of, sorted_labels
@@ -27,6 +30,10 @@ FILES = {
     "marked.jsonl": '\ufeff{"topic": "a"}\n{"topic": "b"}\n',
     "rows.csv": 'text,topic\n"one, two\nthree",b\nfour,a\n',
     "rows.tsv": "text\ttopic\none\tb\ntwo\ta\n",
+    "array.json": '[{"topic": "b"}, {"topic": "a"}]',
+    "marked.json": '\ufeff[{"topic": "b"}, {"topic": "a"}]',
+    "lines.json": '\ufeff{"topic": "b"}\n{"topic": "a"}\n',
+    "long.csv": "text,topic\n" + "word " * 40_000 + ",b\nfour,a\n",
 }
 
 
@@ -35,6 +42,59 @@ def test_labels_are_read_from_the_training_file(name: str, tmp_path: Path) -> No
     (tmp_path / name).write_text(FILES[name], "utf-8")
     expected = ("10", "2") if name == "numbers.jsonl" else ("a", "b")
     assert labels_of(spec_with(tmp_path / name)) == {"topic": expected}
+
+
+def test_labels_are_read_from_a_parquet_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.table({"topic": ["b", "a", "b"], "text": ["1", "2", "3"]}), path)
+    assert labels_of(spec_with(path)) == {"topic": ("a", "b")}
+
+
+def test_reading_labels_leaves_the_limit_of_the_csv_module_alone(tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text(FILES["long.csv"], "utf-8")
+    before = csv.field_size_limit()
+    labels_of(spec_with(tmp_path / "long.csv"))
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"hub": "imdb", "train": "train"}, "the hub dataset `imdb`"),
+        ({"train": "gone.parquet"}, "`gone.parquet` does not exist"),
+        ({"train": "rows.txt"}, "`rows.txt` is of no kind"),
+        (None, "nothing here says"),
+    ],
+)
+def test_unknown_labels_say_why(data: dict[str, str] | None, why: str) -> None:
+    with pytest.raises(DiagnosticError, match=why) as caught:
+        labels_of(Spec.model_validate({"task": [{"name": "topic", "data": data}]}))
+    assert [item.code for item in caught.value.diagnostics] == ["FP161"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("rows.jsonl", b"", "has no rows"),
+        ("rows.csv", b"text,topic\n", "has no rows"),
+        ("rows.json", b"[]", "has no rows"),
+        ("rows.json", b"[1]", "row 1 of `rows.json` is not a JSON object"),
+        ("rows.json", b'[{"topic": ', "is not JSON"),
+        ("rows.parquet", b"PAR1", "`rows.parquet`: "),
+    ],
+)
+def test_whole_files_that_hold_no_labels(name: str, content: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DiagnosticError, match=what) as caught:
+        labels_of(spec_with(tmp_path / name))
+    assert [item.code for item in caught.value.diagnostics] == ["FP162"]
+
+
+def test_a_parquet_file_without_the_column_names_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.table({"topik": ["b", "a"]}), path)
+    with pytest.raises(DiagnosticError, match="no column `topic`; did you mean `topik`"):
+        labels_of(spec_with(path))
 
 
 def test_written_labels_win_and_keep_their_order(tmp_path: Path) -> None:

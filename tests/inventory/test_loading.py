@@ -211,6 +211,21 @@ def test_a_run_record_survives_its_json(tmp_path: Path) -> None:
     assert read_run(tmp_path) == record
 
 
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "gpt2", "mpnet"])
+def test_a_tokenizer_without_its_vocabulary_is_refused(model_type: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}), "utf-8")
+    with pytest.raises(DiagnosticError, match="ships no vocabulary") as caught:
+        load_tokenizer(spec_of({"source": str(tmp_path)}))
+    assert [item.code for item in caught.value.diagnostics] == ["FP171"]
+
+
+def test_a_tokenizer_of_one_file_is_enough_for_any_type(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({"model_type": "gpt2"}), "utf-8")
+    assert load_tokenizer(spec_of({"source": str(folder)}))("good day")["input_ids"]
+
+
 def test_the_tokenizer_comes_with_the_source(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(spec_of({"source": str(saved(tmp_path))}))
     assert tokenizer("good day")["input_ids"] == [2, 5, 7, 3]
