@@ -1,6 +1,6 @@
 """Write scikit-learn's digits (1,797 grey images of 8 x 8) as JSON lines, for examples/digits_vit.toml.
 
-    python examples/make_digits.py runs/digits
+python examples/make_digits.py runs/digits
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ def main(folder: Path) -> None:
     digits = load_digits()
     rows = [
         # scikit-learn counts ink from 0 to 16; pixels go from 0 to 255.
-        {"image": (image * 255 / 16).round().astype(int).tolist(), "digit": int(digit), "parity": PARITY[digit % 2]}
+        {
+            "image": (image * 255 / 16).round().astype(int).tolist(),
+            "digit": int(digit),
+            "parity": PARITY[digit % 2],
+        }
         for image, digit in zip(digits.images, digits.target, strict=True)
     ]
     random.Random(0).shuffle(rows)

@@ -18,7 +18,7 @@ class Candidate:
 
     ``alike`` tells whether its items are of one kind, ``marks`` how strongly the library that made the
     model marks them as layers, ``counts`` the attributes of the nearest config that have its length.
-    ``base``: its items derive from transformers' layer base class. ``norms``: they hold nothing but vectors.
+    ``base``: its items derive from transformers' layer base class. ``norms``: they are norms.
     """
 
     path: str
@@ -61,8 +61,15 @@ def _candidate(tree: Tree, hints: Hints, path: str) -> Candidate | None:
     texts = [text for _, text in marks] + [f"{name} = {len(items)}" for name in counts]
     weight = sum(weight for weight, _ in marks)
     base = all(LAYER_BASE in tree.classes(item) for item in items)
-    norms = all(len(info.shape) < 2 for item in items for info in tree.below(item))
-    return Candidate(path, items, tower, numel, _alike(tree, items), weight, counts, tuple(texts), base, norms)
+    norms = all(_is_norm(tree, item) for item in items)
+    return Candidate(
+        path, items, tower, numel, _alike(tree, items), weight, counts, tuple(texts), base, norms
+    )
+
+
+def _is_norm(tree: Tree, path: str) -> bool:
+    vectors = all(len(info.shape) < 2 for info in tree.below(path))
+    return vectors and any("norm" in name.lower() for name in tree.classes(path))
 
 
 def _own_elements(tree: Tree, path: str, items: tuple[str, ...]) -> int:

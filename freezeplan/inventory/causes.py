@@ -109,7 +109,9 @@ def _flat(causes: Causes, staged: list[Chosen]) -> list[Chosen]:
 def _grown(causes: Causes, attributes: tuple[str, ...], fits: Callable[[Candidate], bool]) -> bool:
     """Tell whether some fitting list grows with the same values."""
     growths = [growth for growth in causes.growths if growth.attribute in attributes]
-    return any(fits(causes.lists[path]) for growth in growths for path in growth.lists if path in causes.lists)
+    return any(
+        fits(causes.lists[path]) for growth in growths for path in growth.lists if path in causes.lists
+    )
 
 
 def _side_by_side(causes: Causes, attributes: tuple[str, ...], group: list[Candidate]) -> list[Chosen]:

@@ -73,7 +73,9 @@ def is_adapter_name(name: str) -> bool:
     >>> is_adapter_name("encoder.query.lora_A.default.weight"), is_adapter_name("encoder.query.weight")
     (True, False)
     """
-    return any(part.startswith(("lora_", "ia3_", "hada_", "oft_", "vera_lambda_")) for part in name.split("."))
+    return any(
+        part.startswith(("lora_", "ia3_", "hada_", "oft_", "vera_lambda_")) for part in name.split(".")
+    )
 
 
 def find_adapters(tree: Tree, named: Iterable[str]) -> tuple[str, ...]:

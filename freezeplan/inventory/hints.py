@@ -55,7 +55,9 @@ def _base_children(root: Any) -> tuple[str, ...] | None:
     return names if type(base) is not type(root) and set(names) & root._modules.keys() else None
 
 
-def _growths(modules: list[tuple[str, Any]]) -> Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None:
+def _growths(
+    modules: list[tuple[str, Any]],
+) -> Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None:
     """Return what asks the outermost models of transformers which lists their config values lengthen."""
     probes: list[Probe] = []
     for path, module in modules:

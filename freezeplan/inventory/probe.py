@@ -158,4 +158,6 @@ def _stepped(value: Any, step: int) -> Any:
 
 def _as_long(config: Any, count: Count) -> dict[str, Any]:
     values = vars(config).items() if isinstance(count, int) else ()
-    return {name: list_ for name, list_ in values if isinstance(list_, (list, tuple)) and len(list_) == count > 0}
+    return {
+        name: list_ for name, list_ in values if isinstance(list_, (list, tuple)) and len(list_) == count > 0
+    }

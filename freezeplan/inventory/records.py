@@ -128,9 +128,10 @@ class Inventory:
     ``params`` holds every name in registration order, aliases included. ``modules`` holds every
     module in registration order (parents first). ``base`` is the path of the base model inside the
     root (``""`` when the root is the base model itself). ``role_nodes`` maps ``backbone``, ``heads``,
-    ``embeddings``, ``pooler``, ``final_norm``, ``norm``, ``bias``, ``experts``, ``router`` and ``adapters``
-    to the paths (modules or parameters) that the role names. ``doubts`` lists where evidence disagrees. ``label`` says in words which model this is, ``origin`` how it was found
-    (for example ``architecture defaults``). ``weak`` is true when only names were known.
+    ``embeddings``, ``pooler``, ``final_norm``, ``norm``, ``bias``, ``experts``, ``router`` and
+    ``adapters`` to the paths (modules or parameters) that the role names. ``doubts`` lists where the
+    evidence for the layers disagrees. ``label`` says in words which model this is, ``origin`` how it was
+    found (for example ``architecture defaults``). ``weak`` is true when only names were known.
     """
 
     label: str

@@ -117,9 +117,7 @@ def _heads(parts: Parts) -> tuple[str, ...]:
     if not parts.base and not hints.head_only:
         return ()
     if hints.base_children is not None:
-        return tuple(
-            path for path in _beside_base(parts, "") if last(path) not in hints.base_children
-        )
+        return tuple(path for path in _beside_base(parts, "") if last(path) not in hints.base_children)
     own = [info.name for info in tree.own.get("", ()) if parts.base]
     return tuple(own) + tuple(_beside_base(parts, ""))
 
@@ -154,10 +152,22 @@ def _final_norm(parts: Parts) -> tuple[str, ...]:
 
 
 def _norms_beside(parts: Parts, stack: Stack) -> Iterable[str]:
-    for before, _, after in _levels(parts, stack):
-        yield from (path for path in after if _is_norm_only(parts.tree, path))
-        # A few models (OPT) register their last norm before the stack; it says so in its name.
-        yield from (path for path in before if "final" in last(path) and _is_norm_only(parts.tree, path))
+    """Yield the norms registered after a stack; else the one right before it, which some models run last."""
+    levels = list(_levels(parts, stack))
+    after = [path for _, _, rest in levels for path in rest if _ends(parts.tree, path)]
+    before = [path for path in levels[0][0] if _ends(parts.tree, path)] if levels else []
+    yield from after or (path for path in before if not _begins(path))
+    if after:
+        yield from (path for path in before if "final" in last(path))
+
+
+def _ends(tree: Tree, path: str) -> bool:
+    return _is_norm_only(tree, path) and "emb" not in last(path).lower()
+
+
+def _begins(path: str) -> bool:
+    """Tell whether a norm's name says that it comes before the layers."""
+    return not {"pre", "in", "input", "first"}.isdisjoint(last(path).lower().split("_"))
 
 
 def _is_norm_only(tree: Tree, path: str) -> bool:
@@ -182,10 +192,17 @@ def _embeddings(parts: Parts) -> tuple[str, ...]:
     tree = parts.tree
     roots = [*parts.hints.input_embeddings]
     roots += [path for path in tree.by_path if is_embedding(tree, path)]
+    roots += [path for stack in parts.stacks if stack.main for path in _norms_of_embeddings(parts, stack)]
     roots += [path for stack in parts.stacks if stack.main for path in _before(parts, stack)]
     out = (*parts.layers, *parts.heads, *parts.pooler, *parts.final_norm, *_later_stages(parts))
     kept = smallest(root for root in roots if not under_any(root, out) and not _holds_stack(parts, root))
     return cover(tree, [info.name for info in tree.params if under_any(info.name, kept)])
+
+
+def _norms_of_embeddings(parts: Parts, stack: Stack) -> Iterable[str]:
+    """Yield the norms beside a stack that say in their names that they are the embeddings'."""
+    for _, _, after in _levels(parts, stack):
+        yield from (path for path in after if _is_norm_only(parts.tree, path) and not _ends(parts.tree, path))
 
 
 def _later_stages(parts: Parts) -> Iterable[str]:

@@ -54,7 +54,7 @@ def find_stacks(tree: Tree, hints: Hints) -> Found:
         chosen, unsure = _by_size(tree, lists, of_parts(lists, growths, layers_only=False))
         doubts += unsure
     chosen = in_order(chosen, lists)
-    stacks = [_shared(tree, _stack(item), item, growths) for item in chosen]
+    stacks = [_shared(tree, _stack(item), item, lists) for item in chosen]
     return Found(_with_others(stacks, chosen, lists), tuple(doubts))
 
 
@@ -170,7 +170,9 @@ def _only_large(tree: Tree, largest: list[Candidate], found: list[Candidate]) ->
 def _unsure(tower: str, reason: str, ranked: list[Candidate]) -> Doubt:
     options = tuple((item.path, item.length, item.evidence) for item in ranked)
     first = ranked[0]
-    advice = f"write the path, such as `{join_index(first.path, 0).rpartition('.')[0]}.{{0..{first.length - 1}}}`"
+    advice = (
+        f"write the path, such as `{join_index(first.path, 0).rpartition('.')[0]}.{{0..{first.length - 1}}}`"
+    )
     return Doubt(UNSURE, tower, reason, options, advice)
 
 
@@ -199,8 +201,8 @@ def _with_others(stacks: list[Stack], chosen: list[Chosen], lists: Lists) -> tup
     return tuple(sorted([*stacks, *extra], key=lambda stack: first[stack.path]))
 
 
-def _shared(tree: Tree, stack: Stack, item: Chosen, growths: tuple[Growth, ...]) -> Stack:
-    reason = _tied_layers(tree, stack) or _repeated(item, growths)
+def _shared(tree: Tree, stack: Stack, item: Chosen, lists: Lists) -> Stack:
+    reason = _tied_layers(tree, stack) or _repeated(item, lists)
     return replace(stack, shared=reason) if reason else stack
 
 
@@ -218,12 +220,12 @@ def _layer(name: str, place: dict[str, int]) -> int | None:
     return next((place[path] for path in ancestors(parent(name)) if path in place), None)
 
 
-def _repeated(item: Chosen, growths: tuple[Growth, ...]) -> str | None:
-    """Say that the config asks for more layers than there are, and that asking for more adds none."""
+def _repeated(item: Chosen, lists: Lists) -> str | None:
+    """Say that the config asks for more layers than any list has, and another value sets their number."""
     first = item.lists[0]
     asked = first.tower.counts.get(LAYER_COUNT)
     if not isinstance(asked, int) or item.staged or not item.attributes or asked <= first.length:
         return None
-    if any(growth.before == asked for growth in growths):
+    if any(other.length == asked for other in lists.values()):
         return None
     return f"{LAYER_COUNT} = {asked} runs the {first.length} in `{first.path}` repeatedly"

@@ -141,6 +141,9 @@ def decay_problems(
             found.append(
                 report(spec, "FP416", message, place, advice="write rates for the modules themselves")
             )
+        elif shared := next((item for item in tree.inventory.stacks if item.main and item.shared), None):
+            message = f"`layer_decay`: the layers of `{shared.path}` share tensors: {shared.shared}"
+            found.append(report(spec, "FP215", message, place, advice="give them one rate"))
         elif lost:
             message = f"the depth of {some(lost, 3)} is not clear: it feeds stacks of different lengths"
             advice = "leave it out with `except`, and give it a rate of its own"

@@ -20,7 +20,9 @@ def layer_nodes(tree: NameTree, scope: Scope, segment: Segment) -> tuple[list[No
     if not stacks:
         return [], _none(segment)
     if segment.cut is None:
-        return [tree.by_path[path] for stack in stacks for span in items(stack, segment) for path in span], None
+        return [
+            tree.by_path[path] for stack in stacks for span in items(stack, segment) for path in span
+        ], None
     if len(stacks) > 1:
         return [], _several(stacks, segment)
     return _cut(tree, stacks[0], segment, segment.cut)

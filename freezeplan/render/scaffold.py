@@ -18,8 +18,8 @@ def scaffold(inventory: Inventory, scenario: str, model: Mapping[str, str], labe
     """Return a commented spec as TOML text.
 
     ``scenario`` is one of :data:`freezeplan.render.scenarios.SCENARIOS`, ``model`` the keys of ``[model]``,
-    ``labels`` those of the one task (none: a spec without tasks). What the rules name is what the inventory has: a model of several stacks
-    gets a pattern for each, a head that is tied to an embedding gets no rule of its own.
+    ``labels`` those of the one task (none: a spec without tasks). The rules name what the inventory has: a
+    model of several stacks gets a pattern for each, a head that is tied to an embedding no rule of its own.
     """
     stacks = [stack for stack in inventory.stacks if stack.main]
     scopes = [f"{stack.path}." if len(stacks) > 1 and stack.path else "" for stack in stacks] or [""]

@@ -101,7 +101,9 @@ def parse_selector(text: str) -> Selector:
 def _prefixed(text: str, kind: str) -> Selector:
     value = text.partition(":")[2]
     if not value:
-        raise SelectorError("FP140", f"`{text}` names nothing", 0, len(text), f"write `{kind}:` and {WANTED[kind]}")
+        raise SelectorError(
+            "FP140", f"`{text}` names nothing", 0, len(text), f"write `{kind}:` and {WANTED[kind]}"
+        )
     return Selector(text, "regex" if kind == "re" else kind, value=value)
 
 

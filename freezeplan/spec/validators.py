@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 NO_DECAY_RULES = ("beit", "timm", "transformers")
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
-# Attributes of torch.nn.ModuleDict, which holds the heads: it refuses modules of these names.
+# Attributes of torch.nn.ModuleDict, which holds the heads: it refuses modules of these names. transformers adds
+# `smart_apply` to all modules.
 TAKEN_NAMES = frozenset(
     [
         "T_destination",
@@ -69,6 +70,7 @@ TAKEN_NAMES = frozenset(
         "set_extra_state",
         "set_submodule",
         "share_memory",
+        "smart_apply",
         "state_dict",
         "to",
         "to_empty",

@@ -10,6 +10,7 @@ from typing import Any
 
 from freezeplan.inventory.silence import quiet
 
+
 def meta_model(model_type: str, class_name: str) -> Any:
     """Build a class with the default config of its type on the meta device."""
     import torch
@@ -29,7 +30,9 @@ def every_class() -> list[tuple[str, str]]:
     for name in dir(modeling_auto):
         if name.startswith("MODEL_") and name.endswith("_MAPPING_NAMES"):
             for model_type, classes in getattr(modeling_auto, name).items():
-                found.update((model_type, item) for item in _as_tuple(classes) if model_type in CONFIG_MAPPING)
+                found.update(
+                    (model_type, item) for item in _as_tuple(classes) if model_type in CONFIG_MAPPING
+                )
     return sorted(found)
 
 

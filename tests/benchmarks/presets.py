@@ -31,8 +31,10 @@ SECONDS = 120
 # What a preset may be refused for: each code says what the model lacks, or which stacks there are.
 REASONS = {
     "FP203": "the model has no such role",
-    "FP204": "several stacks, or structure in doubt",
+    "FP204": "several stacks",
     "FP205": "the stack is shorter than the slice",
+    "FP214": "not clear which modules are the layers",
+    "FP215": "layers share their tensors",
     "FP305": "tied head",
     "FP416": "no stack of layers for a ladder",
     "FP417": "depth not clear",

@@ -58,7 +58,8 @@ def test_version_and_help(room):
     shown = room.run("-h")
     assert shown.status == 0
     listed = re.findall(r"^  (\w+) +\w", shown.out.partition("Commands:")[2], re.M)
-    assert listed[:7] == ["show", "why", "check", "train", "predict", "explain", "schema"]
+    commands = ["show", "why", "check", "init", "params", "train", "predict", "explain", "schema"]
+    assert listed[: len(commands)] == commands
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["explain", "FP201"], ["explain"], ["--version"]])

@@ -64,3 +64,16 @@ def test_a_task_gets_its_own_logits_and_no_task_gets_all() -> None:
     assert {name: tuple(logits.shape) for name, logits in every.items()} == {"mood": (2, 2), "topic": (2, 5)}
     assert torch.equal(model(task="topic", **batch), every["topic"])
     assert torch.equal(model(task="topic", pooled=model.pool(**batch)), every["topic"])
+
+
+@pytest.mark.parametrize("mask", [[1, 1, 0], [0, 1, 0], [1, 1, 1], None])
+def test_last_takes_the_last_real_token_on_either_side_of_padding(mask: list[int] | None) -> None:
+    inputs = {} if mask is None else {"attention_mask": torch.tensor([mask])}
+    position = 2 if mask is None else max(index for index, real in enumerate(mask) if real)
+    assert torch.equal(model_over(STATES, "last").pool(**inputs), STATES[:, position])
+
+
+def test_last_goes_text_by_text() -> None:
+    states = torch.arange(12.0).reshape(2, 3, 2)
+    pooled = model_over(states, "last").pool(attention_mask=torch.tensor([[1, 0, 0], [1, 1, 1]]))
+    assert torch.equal(pooled, torch.stack([states[0, 0], states[1, 2]]))

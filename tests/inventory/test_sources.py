@@ -142,7 +142,7 @@ def test_an_unreachable_hub_is_noticed_at_the_first_try(monkeypatch: pytest.Monk
         raise OSError("no route")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
     monkeypatch.setattr(hub.socket, "create_connection", refuse)
     with pytest.raises(DiagnosticError, match="FP156"):
         inventory_for(spec_of({"source": "nobody/nothing"}))

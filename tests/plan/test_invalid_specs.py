@@ -21,6 +21,7 @@ WITHOUT_FILE = {
     "FP207": "needs a weights file: test_classes_are_not_known_from_a_weights_file",
     "FP208": "needs a shorter time limit: test_a_regular_expression_that_blows_up_is_stopped",
     "FP213": "a name asked of `why`, not a spec: test_an_unknown_name_is_refused_with_close_ones",
+    "FP214": "needs a model without a config: test_lists_of_which_none_is_confirmed_are_in_doubt",
     "FP411": "needs a quantised model: test_a_quantised_tensor_cannot_be_trained",
     "FP413": "about building an optimizer: test_an_optimizer_without_a_trainable_parameter_is_refused",
     "FP416": "needs a model without layers: test_a_ladder_needs_layers",

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 VIT = {
     "model_type": "vit",
     "image_size": 8,
-    "patch_size": 2,
+    "patch_size": 4,
     "num_channels": 1,
     "hidden_size": 32,
     "num_hidden_layers": 3,
@@ -26,7 +26,10 @@ VIT = {
     "hidden_dropout_prob": 0.0,
 }
 LABELS = {"digit": [str(number) for number in range(10)], "parity": ["even", "odd"]}
-EVERYTHING = [{"match": "**", "except": "@pooler", "state": "trainable"}, {"match": "@pooler", "state": "frozen"}]
+EVERYTHING = [
+    {"match": "**", "except": "@pooler", "state": "trainable"},
+    {"match": "@pooler", "state": "frozen"},
+]
 
 
 def write_digits(folder: Path) -> None:
@@ -47,7 +50,9 @@ def save_resnet(folder: Path) -> Path:
     return folder
 
 
-def digits_spec(data: Path, model: dict[str, Any], tasks: tuple[str, ...] = ("digit", "parity"), **tables: Any) -> Spec:
+def digits_spec(
+    data: Path, model: dict[str, Any], tasks: tuple[str, ...] = ("digit", "parity"), **tables: Any
+) -> Spec:
     """Return a spec over the digits in a folder; keywords replace whole tables."""
     files = {split: str(data / f"{split}.jsonl") for split in ("train", "validation", "test")}
     values: dict[str, Any] = {

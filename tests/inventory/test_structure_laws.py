@@ -1,0 +1,30 @@
+"""Laws of the structure found, over the architectures of transformers: a sample always, all when slow."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+
+from tests.benchmarks.building import every_class
+from tests.benchmarks.every_type import describe
+
+SHARDS = 120
+
+
+def sample() -> list[tuple[str, str]]:
+    """Return about one class in a hundred, spread over the types."""
+    return [key for key in every_class() if zlib.crc32("/".join(key).encode()) % SHARDS == 1]
+
+
+@pytest.mark.parametrize("key", sample(), ids="/".join)
+def test_laws_hold_on_a_sample(key: tuple[str, str]) -> None:
+    entry = describe(key)
+    assert entry.error or entry.broken == {}
+
+
+@pytest.mark.slow
+def test_laws_hold_on_every_class_that_builds() -> None:
+    entries = [describe(key) for key in every_class()]
+    assert {entry.class_name: entry.broken for entry in entries if entry.broken} == {}
+    assert sum(not entry.error for entry in entries) > 1000
