@@ -80,7 +80,8 @@ def is_adapter_name(name: str) -> bool:
 
 def find_adapters(tree: Tree, named: Iterable[str]) -> tuple[str, ...]:
     """Return the modules and parameters that adapters added: those named by the library, else by their names."""
-    found = [path for path in named if tree.below(path) or "." in path]
+    names = {info.name for info in tree.params}
+    found = [path for path in named if tree.below(path) or path in names]
     if found or any(info.classes for info in tree.modules):
         return smallest(found)
     return smallest(_adapter_root(info.name) for info in tree.params if is_adapter_name(info.name))

@@ -60,8 +60,9 @@ def _owner(node: Node) -> Node:
 def frozen_prefix(tree: NameTree, assignments: Sequence[Assignment]) -> tuple[Stack | None, int]:
     """Return the model's stack and how many of its first layers are frozen with all that feeds them.
 
-    Only a model with one main stack, whose layers are whole modules of their own, has a prefix. What is registered before the stack feeds it, and so do
-    embeddings wherever they stand: tables of relative positions often come after the layers that read them.
+    Only a model with one main stack, whose layers are whole modules of their own, has a prefix. What is
+    registered before the stack feeds it, and so do embeddings wherever they stand: tables of relative
+    positions often come after the layers that read them.
     """
     stacks = [stack for stack in tree.inventory.stacks if stack.main]
     if len(stacks) != 1 or stacks[0].shared or stacks[0].companions:

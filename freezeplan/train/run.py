@@ -55,7 +55,8 @@ def train(
     tokenizer, ``run.json``, ``spec.toml``, ``plan.json``, ``metrics.jsonl``, ``evidence.json``. ``observer``
     is called with each event of the run and may raise ``KeyboardInterrupt`` to stop it. ``plan`` is the plan
     that was shown beforehand: the loaded model must give the same one. ``overwrite`` allows ``out`` to be an
-    unfinished run. A spec built in Python is checked first. A plan that trains nothing is evaluated, and the result says so.
+    unfinished run. A spec built in Python is checked first. A plan that trains nothing is evaluated, and the
+    result says so.
 
     Returns a :class:`RunResult`; a Ctrl-C gives one with the status ``interrupted``. Raises
     ``DiagnosticError`` for bad data or set-up (nothing is written), and for a frozen tensor that moved

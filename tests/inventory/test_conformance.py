@@ -11,6 +11,8 @@ import pytest
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.records import Inventory
 from freezeplan.inventory.structure import parent, under_any
+from tests.benchmarks.architectures import reference_rows
+from tests.benchmarks.reference_rows import compare
 from tests.inventory.models import meta
 
 ROWS = Path(__file__).parents[2].parent / "shared" / "conformance" / "architectures.jsonl"
@@ -103,3 +105,20 @@ def test_embeddings_and_poolers_are_all_found(row: dict) -> None:
     infos = {info.name: info.roles for info in inventory(row["model_type"], row["cls"]).params}
     assert [name for name in row["embedding_params"] if "embeddings" not in infos[name]] == []
     assert [name for name in row["pooler"] if "pooler" not in infos[name]] == []
+
+
+@pytest.mark.slow
+def test_shares_over_every_unflagged_row() -> None:
+    """What the issue asks for; a stack that is wrong must be in doubt."""
+    verdicts = [compare(row) for row in reference_rows(ROWS, ()) if not row["ambiguous"]]
+    count = len(verdicts)
+    shares = {
+        name: sum(item.right(name) for item in verdicts) / count for name in ("stacks", "exact", "heads")
+    }
+    assert shares["stacks"] >= 0.99
+    assert shares["exact"] >= 0.97
+    assert shares["heads"] >= 0.99
+    assert [item.class_name for item in verdicts if not item.right("exact") and not item.said] == []
+    found = [item.numel for item in verdicts if item.numel[0] and item.numel[1]]
+    assert sum(both / wanted for wanted, _, both in found) / len(found) >= 0.97
+    assert sum(both / ours for _, ours, both in found) / len(found) >= 0.97

@@ -72,6 +72,7 @@ def adapted() -> nn.Module:
     model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
     layer = type("BaseTunerLayer", (nn.Module,), {"__module__": "peft.tuners"})()
     layer.base_layer, layer.lora_A = model[0], nn.ModuleDict({"default": nn.Linear(2, 1, bias=False)})
+    layer.adapter_layer_names = ("lora_A", "lora_B")
     model[0] = layer
     tuner = type("BaseTuner", (nn.Module,), {"__module__": "peft.tuners"})()
     tuner.model = model
@@ -86,6 +87,10 @@ def test_adapters_stand_beside_the_layer_that_they_wrap() -> None:
         "0.weight", "0.bias", "0.lora_A.default.weight", "1.weight", "1.bias",
     ]  # fmt: skip
     assert inventory.modules[1].classes == ("Linear",)
+
+
+def test_adapters_are_a_role_where_their_layer_names_them() -> None:
+    assert inventory_of(adapted()).role_nodes["adapters"] == ("0.lora_A",)
 
 
 def test_the_class_that_fully_shard_makes_is_the_models_own() -> None:
