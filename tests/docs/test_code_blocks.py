@@ -102,8 +102,10 @@ def test_a_right_block_passes(desk: Path) -> None:
         "```console approx\n$ tail -n 1 numbers\nfour 4.01\n```\n"
     )
     (desk / "numbers").write_text("one\ntwo\nthree\nfour 4.00\n", "utf-8")
-    for block in blocks_of(page):
+    blocks = list(blocks_of(page))
+    for block in blocks:
         Reader().try_block(block)
+    assert len(blocks) == 2
 
 
 def test_a_rule_takes_the_place_of_the_one_of_its_name() -> None:
