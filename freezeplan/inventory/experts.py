@@ -12,10 +12,14 @@ def find_experts(tree: Tree) -> dict[str, int]:
     """Return the outermost modules that hold routed experts, each with how many there are.
 
     They say so in their class or name, and hold the experts either as two or more numbered modules or stacked
-    in tensors of three dimensions. What all tokens pass (a shared expert) has neither.
+    in tensors of three dimensions; those that all tokens pass are fewer, or stand alone.
     """
-    found = {path: count for path in tree.by_path if _named(tree, path) and (count := _count(tree, path)) > 1}
-    return {path: found[path] for path in smallest(found)}
+    counts = {
+        path: count for path in tree.by_path if _named(tree, path) and (count := _count(tree, path)) > 1
+    }
+    found = smallest(counts)
+    most = {home: max(counts[path] for path in found if parent(path) == home) for home in map(parent, found)}
+    return {path: counts[path] for path in found if counts[path] == most[parent(path)]}
 
 
 def _named(tree: Tree, path: str) -> bool:
@@ -40,7 +44,7 @@ def _numbered(tree: Tree, path: str) -> tuple[str, ...]:
 
 
 def find_routers(tree: Tree, experts: dict[str, int]) -> tuple[str, ...]:
-    """Return the modules that choose among experts: beside them, with one output per expert."""
+    """Return the modules that choose among experts: beside them, called routers or with one output per expert."""
     return smallest(path for home, count in experts.items() for path in _routers(tree, home, count, experts))
 
 
@@ -48,11 +52,17 @@ def _routers(tree: Tree, home: str, count: int, experts: dict[str, int]) -> Iter
     """Yield the routers of one group of experts, from the nearest ancestor that has some."""
     for up in ancestors(home)[1:3]:
         beside = [child for child in tree.children[up] if not _holds_experts(child, experts)]
-        found = [child for child in beside if _chooses(tree, child, count)]
+        named = [child for child in beside if _is_router(tree, child)]
+        found = named or [child for child in beside if _chooses(tree, child, count)]
         found += [info.name for info in tree.own.get(up, ()) if _is_choice(info.shape, count)]
         if found:
             yield from found
             return
+
+
+def _is_router(tree: Tree, path: str) -> bool:
+    names = (last(path), *tree.classes(path)[:1])
+    return any("router" in name.lower() for name in names) and bool(tree.below(path))
 
 
 def _holds_experts(path: str, experts: dict[str, int]) -> bool:
@@ -60,7 +70,8 @@ def _holds_experts(path: str, experts: dict[str, int]) -> bool:
 
 
 def _chooses(tree: Tree, path: str, count: int) -> bool:
-    return any(_is_choice(info.shape, count) for info in tree.below(path))
+    matrices = [info.shape for info in tree.below(path) if len(info.shape) > 1]
+    return len(matrices) == 1 and _is_choice(matrices[0], count)
 
 
 def _is_choice(shape: tuple[int, ...], count: int) -> bool:

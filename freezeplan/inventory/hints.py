@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -12,6 +14,9 @@ from freezeplan.inventory.counting import Count, as_count, counts_something
 from freezeplan.inventory.names import canonical_modules, join, unwrapped, wrapped_child
 from freezeplan.inventory.probe import Growth, Probe
 from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
+
+# A child of a module, where its forward function names it.
+CHILD = re.compile(r"\bself\.(\w+)")
 
 # How transformers ends the names of classes without a head.
 BARE = ("Model", "Encoder", "Decoder", "Backbone")
@@ -27,6 +32,7 @@ def hints_of(model: Any) -> Hints:
         towers=tuple(_towers(modules)),
         adapters=tuple(path for item in found for path in _adapters(*item)),
         growths=_growths(modules),
+        uses=_uses(modules),
     )
     multitask = sys.modules.get("freezeplan.inventory.multitask")
     if multitask is not None and isinstance(root, multitask.MultiTaskModel):
@@ -68,6 +74,23 @@ def _growths(
     return lambda lengths, clear: tuple(
         growth for probe in probes for growth in probe.growths(set(lengths), clear)
     )
+
+
+def _uses(modules: list[tuple[str, Any]]) -> Callable[[str], Mapping[str, tuple[int, int]]]:
+    by_path = dict(modules)
+
+    def uses(path: str) -> Mapping[str, tuple[int, int]]:
+        try:
+            source = inspect.getsource(type(by_path[path]).forward)
+        except (KeyError, OSError, TypeError):  # made at run time, or without a source
+            return {}
+        found: dict[str, tuple[int, int]] = {}
+        for match in CHILD.finditer(source):
+            first, _ = found.get(match[1], (match.start(), 0))
+            found[match[1]] = (first, match.start())
+        return found
+
+    return uses
 
 
 def _adapters(path: str, module: Any, outermost: Any) -> list[str]:

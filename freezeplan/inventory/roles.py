@@ -152,22 +152,20 @@ def _final_norm(parts: Parts) -> tuple[str, ...]:
 
 
 def _norms_beside(parts: Parts, stack: Stack) -> Iterable[str]:
-    """Yield the norms registered after a stack; else the one right before it, which some models run last."""
-    levels = list(_levels(parts, stack))
-    after = [path for _, _, rest in levels for path in rest if _ends(parts.tree, path)]
-    before = [path for path in levels[0][0] if _ends(parts.tree, path)] if levels else []
-    yield from after or (path for path in before if not _begins(path))
-    if after:
-        yield from (path for path in before if "final" in last(path))
+    """Yield the norms around a stack that run after it."""
+    for before, inside, after in _levels(parts, stack):
+        for path in (*before, *after):
+            if _is_norm_only(parts.tree, path) and _runs_after(parts, inside, path, path in after):
+                yield path
 
 
-def _ends(tree: Tree, path: str) -> bool:
-    return _is_norm_only(tree, path) and "emb" not in last(path).lower()
-
-
-def _begins(path: str) -> bool:
-    """Tell whether a norm's name says that it comes before the layers."""
-    return not {"pre", "in", "input", "first"}.isdisjoint(last(path).lower().split("_"))
+def _runs_after(parts: Parts, inside: str, norm: str, registered_after: bool) -> bool:
+    """Tell whether a module runs after its sibling: by the code that runs both, else by registration and name."""
+    uses = parts.hints.uses(parent(norm)) if parts.hints.uses else {}
+    first, second = uses.get(last(inside)), uses.get(last(norm))
+    if first and second:
+        return second[1] > first[0]
+    return ("emb" not in last(norm).lower()) if registered_after else "final" in last(norm)
 
 
 def _is_norm_only(tree: Tree, path: str) -> bool:
@@ -200,9 +198,10 @@ def _embeddings(parts: Parts) -> tuple[str, ...]:
 
 
 def _norms_of_embeddings(parts: Parts, stack: Stack) -> Iterable[str]:
-    """Yield the norms beside a stack that say in their names that they are the embeddings'."""
-    for _, _, after in _levels(parts, stack):
-        yield from (path for path in after if _is_norm_only(parts.tree, path) and not _ends(parts.tree, path))
+    """Yield the norms that are registered after a stack but run before it."""
+    for _, inside, after in _levels(parts, stack):
+        norms = (path for path in after if _is_norm_only(parts.tree, path))
+        yield from (path for path in norms if not _runs_after(parts, inside, path, True))
 
 
 def _later_stages(parts: Parts) -> Iterable[str]:

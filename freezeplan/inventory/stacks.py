@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from freezeplan.inventory.candidates import LAYER_COUNT, Candidate, apart, candidates, outermost
 from freezeplan.inventory.causes import Chosen, Lists, caused, in_order, of_parts
+from freezeplan.inventory.counting import Count
 from freezeplan.inventory.probe import Growth
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.stages import in_stages
@@ -54,7 +55,7 @@ def find_stacks(tree: Tree, hints: Hints) -> Found:
         chosen, unsure = _by_size(tree, lists, of_parts(lists, growths, layers_only=False))
         doubts += unsure
     chosen = in_order(chosen, lists)
-    stacks = [_shared(tree, _stack(item), item, lists) for item in chosen]
+    stacks = [_shared(tree, _stack(item), item, _lengths(lists, growths)) for item in chosen]
     return Found(_with_others(stacks, chosen, lists), tuple(doubts))
 
 
@@ -201,9 +202,14 @@ def _with_others(stacks: list[Stack], chosen: list[Chosen], lists: Lists) -> tup
     return tuple(sorted([*stacks, *extra], key=lambda stack: first[stack.path]))
 
 
-def _shared(tree: Tree, stack: Stack, item: Chosen, lists: Lists) -> Stack:
-    reason = _tied_layers(tree, stack) or _repeated(item, lists)
+def _shared(tree: Tree, stack: Stack, item: Chosen, lengths: set[Count]) -> Stack:
+    reason = _tied_layers(tree, stack) or _repeated(item, lengths)
     return replace(stack, shared=reason) if reason else stack
+
+
+def _lengths(lists: Lists, growths: tuple[Growth, ...]) -> set[Count]:
+    """Return what is counted: the lengths of all lists, and the values that make lists longer."""
+    return {item.length for item in lists.values()} | {growth.before for growth in growths}
 
 
 def _tied_layers(tree: Tree, stack: Stack) -> str | None:
@@ -220,12 +226,12 @@ def _layer(name: str, place: dict[str, int]) -> int | None:
     return next((place[path] for path in ancestors(parent(name)) if path in place), None)
 
 
-def _repeated(item: Chosen, lists: Lists) -> str | None:
+def _repeated(item: Chosen, lengths: set[Count]) -> str | None:
     """Say that the config asks for more layers than any list has, and another value sets their number."""
     first = item.lists[0]
     asked = first.tower.counts.get(LAYER_COUNT)
     if not isinstance(asked, int) or item.staged or not item.attributes or asked <= first.length:
         return None
-    if any(other.length == asked for other in lists.values()):
+    if asked in lengths:
         return None
     return f"{LAYER_COUNT} = {asked} runs the {first.length} in `{first.path}` repeatedly"

@@ -33,9 +33,10 @@ class Hints:
     ``base`` is the path of the base model, None when not known. ``head_only`` tells that the root is a
     task model whose base is not a child of its own. ``heads`` names the heads where the model says so,
     ``base_children`` the children of the base model's class where no child of the root is the base,
-    ``adapters`` the modules that an adapter library added. ``growths`` asks the model's own code which config
-    values make lists longer (see :meth:`freezeplan.inventory.probe.Probe.growths`); None where it cannot be
-    asked.
+    ``adapters`` the modules that an adapter library added. ``uses`` tells where in the text of a module's
+    forward function each child is named first and last. ``growths`` asks the model's own code which config
+    values make lists longer (see :meth:`freezeplan.inventory.probe.Probe.growths`). Both are None where
+    there is no code to ask.
     """
 
     base: str | None = None
@@ -45,6 +46,7 @@ class Hints:
     towers: tuple[Tower, ...] = ()
     adapters: tuple[str, ...] = ()
     base_children: tuple[str, ...] | None = None
+    uses: Callable[[str], Mapping[str, tuple[int, int]]] | None = None
     growths: Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None = None
 
 

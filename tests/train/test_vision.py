@@ -55,7 +55,7 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             {"config": VIT}, EVERYTHING, [frozen, top, HEADS], [LLRD | {"except": "@pooler"}, pooler]
         )
     source = save_resnet(tmp_path_factory.mktemp("resnet"))
-    top = {"match": "encoder.stages.1", "state": "trainable"}
+    top = {"match": "@stages[-1:]", "state": "trainable"}
     everything = [{"match": "**", "state": "trainable"}]
     return Family({"source": str(source)}, everything, [frozen, top, HEADS], [LLRD])
 
