@@ -73,14 +73,14 @@ def _settle(resolution: Resolution, facts: OptimizerFacts) -> None:
     resolution.assignments = assign(spec, facts, resolution.rules, resolution.decided, flags, steps)
     resolution.problems += decay_problems(spec, tree, resolution.rules, steps, winners)
     resolution.problems += dead_rules(spec, tree, resolution.rules, resolution.decided, flags)
-    resolution.problems += tie_conflicts(spec, tree, resolution.rules, resolution.by_name())
-    resolution.problems += _untrainable(resolution)
+    by_name = resolution.by_name()
+    resolution.problems += tie_conflicts(spec, tree, resolution.rules, by_name)
+    resolution.problems += _untrainable(resolution, by_name)
 
 
-def _untrainable(resolution: Resolution) -> list[Diagnostic]:
+def _untrainable(resolution: Resolution, by_name: dict[str, Assignment]) -> list[Diagnostic]:
     """Report quantised (integer) tensors that a rule wants to train: they cannot require a gradient."""
     found = []
-    by_name = resolution.by_name()
     for info in resolution.inventory.tensors:
         what = by_name[info.name]
         if what.trainable and not info.dtype.startswith(("float", "bfloat", "complex")):
