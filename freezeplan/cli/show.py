@@ -16,6 +16,7 @@ from freezeplan.cli.streams import Settings, print_json, print_out, report_below
 
 if TYPE_CHECKING:
     from freezeplan.plan.records import Plan
+    from freezeplan.render.matrix import MatrixView
     from freezeplan.render.params import ParamsView
     from freezeplan.render.table import PlanView
 
@@ -24,15 +25,27 @@ if TYPE_CHECKING:
 @spec_argument(required=False)
 @format_option("table", "json")
 @model_option()
+@click.option("--phase", metavar="NAME", help="The full table of one phase, by its name or number.")
 @click.option("--params", is_flag=True, help="One line per parameter instead of the table.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write it to FILE as JSON.")
 @common_options
 @click.pass_obj
-def show(settings: Settings, spec: Path, form: str, model: str | None, params: bool, out: Path | None) -> int:
+def show(
+    settings: Settings,
+    spec: Path,
+    form: str,
+    model: str | None,
+    phase: str | None,
+    params: bool,
+    out: Path | None,
+) -> int:
     """Show the plan that SPEC (default: freezeplan.toml) compiles to, for its model or another one.
 
+    A run in phases is shown as a matrix, groups x phases; --phase shows one of them in full.
     No weights and no network are needed. The plan goes to standard output, warnings to standard error.
     """
+    if phase and form == "json":
+        raise click.UsageError("--phase is a form of the table; --format json holds every phase anyway")
     if params and form == "json":
         raise click.UsageError("--params is a form of the table; --format json holds every parameter anyway")
     work = compiled(spec, model)
@@ -42,7 +55,7 @@ def show(settings: Settings, spec: Path, form: str, model: str | None, params: b
     if form == "json":
         print_json(_json(plan))
     else:
-        print_out(_view(work, params=params), settings)
+        print_out(_view(work, phase, params=params), settings)
     report_below(plan.diagnostics, settings)
     return CLEAN
 
@@ -53,11 +66,19 @@ def _json(plan: Plan) -> str:
     return to_json(plan)
 
 
-def _view(work: Compiled, *, params: bool) -> ParamsView | PlanView:
+def _view(work: Compiled, phase: str | None, *, params: bool) -> ParamsView | PlanView | MatrixView:
+    from freezeplan.plan.why import phase_position
+    from freezeplan.render.matrix import MatrixView
     from freezeplan.render.params import ParamsView
     from freezeplan.render.table import PlanView
 
-    return ParamsView(work.plan) if params else PlanView(work.plan, work.inventory.notes)
+    names = [item.name for item in work.plan.phases]
+    index = phase_position(names, phase)
+    if params:
+        return ParamsView(work.plan, index)
+    if phase is None and len(names) > 1:
+        return MatrixView(work.plan, work.inventory.notes)
+    return PlanView(work.plan, work.inventory.notes, index)
 
 
 def write_whole(path: Path, text: str) -> None:

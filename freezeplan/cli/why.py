@@ -15,10 +15,11 @@ from freezeplan.cli.streams import Settings, print_json, print_out
 @click.command(short_help="Say for one parameter which rules touched it and which won.")
 @spec_argument(required=True)
 @click.argument("parameter")
+@click.option("--phase", metavar="NAME", help="The phase to explain, by name or number. Default: the last.")
 @format_option("table", "json")
 @common_options
 @click.pass_obj
-def why(settings: Settings, spec: Path, parameter: str, form: str) -> int:
+def why(settings: Settings, spec: Path, parameter: str, phase: str | None, form: str) -> int:
     """Say which rules of SPEC touched PARAMETER, what each set, which won and why.
 
     PARAMETER is a name as `show --params` prints it, or another name of a tied tensor; the base
@@ -30,7 +31,7 @@ def why(settings: Settings, spec: Path, parameter: str, form: str) -> int:
     from freezeplan.spec.reading import load_spec
 
     read = load_spec(spec)
-    found = explain(inventory_for(read), read, parameter)
+    found = explain(inventory_for(read), read, parameter, phase)
     if form == "json":
         print_json(json.dumps(why_record(found), indent=2))
     else:

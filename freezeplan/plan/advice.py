@@ -59,9 +59,22 @@ class Subject:
         return ("optimizer", key) if key == "lr" else ("rule",)
 
 
-def advice(subject: Subject) -> list[Diagnostic]:
-    """Return the warnings for one phase, in the order of the checks."""
-    return [found for check in CHECKS for found in check(subject)]
+def advice_of_phase(subject: Subject) -> list[Diagnostic]:
+    """Return the warnings about what one phase does, in the order of the checks."""
+    return [found for check in OF_A_PHASE for found in check(subject)]
+
+
+def advice_of_run(summary: Subject, phases: Subject) -> list[Diagnostic]:
+    """Return the warnings about the run as a whole.
+
+    ``summary`` holds each tensor once, trainable if any phase trains it; ``phases`` holds the pairs of all
+    phases.
+    """
+    return [
+        *random_and_frozen(summary),
+        *idle_rates(phases),
+        *idle_eval_modes(phases),
+    ]
 
 
 def everything_frozen(subject: Subject) -> Iterator[Diagnostic]:
@@ -234,14 +247,11 @@ def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
         )
 
 
-CHECKS: tuple[Callable[[Subject], Iterator[Diagnostic]], ...] = (
+OF_A_PHASE: tuple[Callable[[Subject], Iterator[Diagnostic]], ...] = (
     everything_frozen,
     drifting_heads,
-    random_and_frozen,
     frozen_above_trainable,
     falling_rates,
     high_rates,
-    idle_rates,
-    idle_eval_modes,
     unused_pooler,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.plan import masks
+from freezeplan.plan.layout import PhaseRule, Stage
 from freezeplan.plan.misses import Miss
 from freezeplan.plan.select import select
 from freezeplan.plan.tree import NameTree
@@ -31,7 +32,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class BoundRule:
-    """A rule with the set of names it selects (a mask over tree positions)."""
+    """A rule with the set of names it selects (a mask over tree positions).
+
+    ``index`` counts over all rules in the order in which they are laid over one another: the base layer's
+    (``phase`` -1), then those of each phase. ``name`` is unique among all of them; ``label`` is what the
+    rules of its own layer call it by.
+    """
 
     index: int
     name: str
@@ -39,6 +45,12 @@ class BoundRule:
     path: KeyPath
     mask: int
     settings: dict[str, Setting] = field(default_factory=dict)
+    phase: int = -1
+    label: str = ""
+
+    def overrules(self, other: BoundRule) -> bool:
+        """Whether the rule may overrule another one: of its own layer by ``override``, of others always."""
+        return other.phase < self.phase or self.overrides(other.label)
 
     def overrides(self, name: str) -> bool:
         """Whether the rule may overrule the rule (or mask) of that name."""
@@ -87,20 +99,55 @@ def settings_of(rule: Rule, base_lr: float) -> dict[str, Setting]:
     return found
 
 
-def bind_rules(spec: Spec, tree: NameTree) -> tuple[list[BoundRule], list[Diagnostic]]:
-    """Match every rule of the base layer; returns the bound rules in order, and all that was wrong."""
+def bind_rules(
+    spec: Spec, tree: NameTree, stages: Sequence[Stage] = ()
+) -> tuple[list[BoundRule], list[Diagnostic]]:
+    """Match the rules of the base layer and of each phase.
+
+    Returns the bound rules in order, the base layer first, and all that was wrong.
+    """
+    layers = [tuple(PhaseRule(rule, ("rule", index)) for index, rule in enumerate(spec.rule))]
+    layers += [stage.rules for stage in stages]
+    names = _layer_names(
+        [[item.rule for item in layer] for layer in layers], [stage.name for stage in stages]
+    )
     problems: list[Diagnostic] = []
-    bound = []
-    for index, (rule, name) in enumerate(zip(spec.rule, rule_names(spec.rule), strict=True)):
-        path: KeyPath = ("rule", index)
-        mask, found = _rule_mask(spec, tree, rule, path)
-        problems += found
-        if not found:
-            problems += _expectations(spec, tree, rule, path, mask)
-        settings = settings_of(rule, spec.optimizer.lr)
-        problems += _rate_problems(spec, path, settings)
-        bound.append(BoundRule(index, name, rule, path, mask, settings))
+    bound: list[BoundRule] = []
+    for phase, (layer, known) in enumerate(zip(layers, names, strict=True), -1):
+        for item, name in zip(layer, known, strict=True):
+            rule, found = _bind(spec, tree, item, name, len(bound), phase)
+            bound.append(rule)
+            problems += found
     return bound, problems
+
+
+def _bind(
+    spec: Spec, tree: NameTree, item: PhaseRule, names: tuple[str, str], index: int, phase: int
+) -> tuple[BoundRule, list[Diagnostic]]:
+    mask, problems = item.mask, []
+    if mask is None:
+        mask, problems = _rule_mask(spec, tree, item.rule, item.path)
+    if not problems:
+        problems = _expectations(spec, tree, item.rule, item.path, mask)
+    settings = settings_of(item.rule, spec.optimizer.lr)
+    problems += _rate_problems(spec, item.path, settings)
+    name, label = names
+    return BoundRule(index, name, item.rule, item.path, mask, settings, phase, label), problems
+
+
+def _layer_names(layers: Sequence[Sequence[Rule]], phases: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """Return each rule's unique name and its name within its layer, layer by layer.
+
+    A name that an earlier layer has is followed by its phase.
+    """
+    found: list[list[tuple[str, str]]] = []
+    taken: set[str] = set()
+    for layer, phase in zip(layers, ("", *phases), strict=True):
+        labels = rule_names(layer)
+        names = [f"{label} ({phase})" if label in taken else label for label in labels]
+        taken.update(names)
+        found.append(list(zip(names, labels, strict=True)))
+    return found
 
 
 def _rate_problems(spec: Spec, path: KeyPath, settings: dict[str, Setting]) -> list[Diagnostic]:

@@ -26,13 +26,13 @@ class Collision:
 
 
 def collisions(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Diagnostic]:
-    """Report every pair of rules that collides, once for all properties it collides in."""
+    """Report every pair of rules of one layer that collides, once for all properties it collides in."""
     found: dict[tuple[int, int], Collision] = {}
     used: set[tuple[int, str]] = set()
     for key in dict.fromkeys(key for rule in rules for key in rule.settings):
         for pair in _contradictions([rule for rule in rules if key in rule.settings], key):
-            if pair.later.overrides(pair.earlier.name):
-                used.add((pair.later.index, pair.earlier.name))
+            if pair.later.overrides(pair.earlier.label):
+                used.add((pair.later.index, pair.earlier.label))
                 continue
             found.setdefault((pair.earlier.index, pair.later.index), pair).keys.append(key)
     idle = _idle_overrides(spec, rules, used)
@@ -60,10 +60,10 @@ def _describe(spec: Spec, tree: NameTree, pair: Collision) -> Diagnostic:
         message = (
             f"rule `{later.name}` takes in all of the earlier `{earlier.name}` and contradicts it ({values})"
         )
-        advice = f'move it above `{earlier.name}`, or write override = ["{earlier.name}"]'
+        advice = f'move it above `{earlier.name}`, or write override = ["{earlier.label}"]'
         return report(spec, "FP303", message, (*later.path, "match"), advice=advice, notes=notes)
     message = f"rules `{earlier.name}` and `{later.name}` overlap and disagree ({values})"
-    advice = f'make one lie inside the other, use `except`, or write override = ["{earlier.name}"]'
+    advice = f'make one lie inside the other, use `except`, or write override = ["{earlier.label}"]'
     return report(spec, "FP302", message, (*later.path, "match"), advice=advice, notes=notes)
 
 

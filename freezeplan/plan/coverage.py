@@ -50,12 +50,13 @@ def _whole_nodes(tree: NameTree, mask: int) -> Iterator[Node]:
 
 
 def dead_rules(
-    spec: Spec, tree: NameTree, rules: Sequence[BoundRule], decided: Cascade, masked: bytes
+    spec: Spec, tree: NameTree, rules: Sequence[BoundRule], decided: Sequence[Cascade], masked: bytes
 ) -> list[Diagnostic]:
-    """Report rules that decide nothing (error), and single properties that decide nothing (warning)."""
+    """Report rules that decide nothing in any phase (error), and single properties likewise (warning)."""
     useful = {
         (key, index)
-        for key, winners in decided.winners.items()
+        for phase in decided
+        for key, winners in phase.winners.items()
         for index in _effective(key, winners, rules, masked)
     }
     found: list[Diagnostic] = []
@@ -93,9 +94,16 @@ def _effective(key: str, winners: list[int], rules: Sequence[BoundRule], masked:
 
 
 def _why_idle(
-    spec: Spec, tree: NameTree, rule: BoundRule, key: str, rules: Sequence[BoundRule], decided: Cascade
+    spec: Spec,
+    tree: NameTree,
+    rule: BoundRule,
+    key: str,
+    rules: Sequence[BoundRule],
+    decided: Sequence[Cascade],
 ) -> str:
-    winners = {decided.winners[key][position] for position in masks.positions_of(rule.mask, tree.size)}
+    positions = list(masks.positions_of(rule.mask, tree.size))
+    phases = decided[max(rule.phase, 0) :]
+    winners = {phase.winners[key][position] for phase in phases for position in positions}
     others = [rules[index] for index in sorted(winners) if index != rule.index]
     if not others:
         written = rule.settings[key].key

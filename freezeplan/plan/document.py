@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
 
-from freezeplan.plan.records import Assignment, FrozenSet, Group, Options, Phase, Plan, PlannedParam
+from freezeplan.plan.records import Assignment, FrozenSet, Group, Length, Options, Phase, Plan, PlannedParam
 
 
 def to_record(plan: Plan) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def to_record(plan: Plan) -> dict[str, Any]:
             "weight_decay": plan.base_weight_decay,
             "options": _options(plan.optimizer_options),
         },
+        "stop_when": asdict(plan.stop_when) if plan.stop_when else None,
         "totals": totals(plan),
         "groups": [_group(group) for group in plan.groups],
         "frozen": [_frozen(row) for row in plan.frozen],
@@ -39,7 +41,9 @@ def to_json(plan: Plan) -> str:
 def plan_hash(plan: Plan) -> str:
     """Return the sha256 of what the plan does, in hexadecimal; advice and labels do not count."""
     record = to_record(plan)
-    essence = {key: record[key] for key in ("format_version", "optimizer", "groups", "frozen", "phases")}
+    essence = {
+        key: record[key] for key in ("format_version", "optimizer", "stop_when", "groups", "frozen", "phases")
+    }
     return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
 
 
@@ -89,11 +93,26 @@ def _phase(plan: Plan, phase: Phase) -> dict[str, Any]:
         "name": phase.name,
         "trainable_parameters": phase.trainable_numel,
         "optimizer_state_bytes": phase.optimizer_state_bytes,
+        "length": _length(phase.length),
+        "schedule": _schedule(phase),
+        "on_thaw": phase.on_thaw,
+        "thawed": list(phase.thawed),
+        "refrozen": list(phase.refrozen),
+        "drops_state": list(phase.drops_state),
         "frozen_prefix": {"stack": phase.stack, "layers": phase.frozen_prefix, "of": phase.stack_length},
         "eval_modules": list(phase.eval_modules),
         "kept_in_train_mode": list(phase.kept_in_train_mode),
         "parameters": [_parameter(param, what) for param, what in pairs],
     }
+
+
+def _length(length: Length) -> dict[str, Any]:
+    return {key: value for key, value in asdict(length).items() if value is not None and value is not False}
+
+
+def _schedule(phase: Phase) -> dict[str, Any]:
+    plan = phase.schedule
+    return {"name": plan.name, "warmup": plan.warmup, **_options(plan.options), "stretch": plan.stretch}
 
 
 def _parameter(param: PlannedParam, what: Assignment) -> dict[str, Any]:

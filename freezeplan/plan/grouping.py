@@ -37,14 +37,21 @@ def _freezer(what: Assignment) -> str:
 
 
 def _key(history: tuple[Assignment, ...]) -> tuple[object, ...]:
+    """Return what tensors of one group have in common; a frozen tensor has no numbers to share."""
     return tuple(
-        (what.rule, what.state, what.lr, what.weight_decay, what.options, what.masked, what.rung)
+        (what.rule, what.lr, what.weight_decay, what.options, what.masked, what.rung)
+        if what.trainable
+        else None
         for what in history
     )
 
 
+def _last_trained(history: Sequence[Assignment]) -> Assignment:
+    return next(what for what in reversed(history) if what.trainable)
+
+
 def _wanted_name(phases: Sequence[Sequence[Assignment]], members: list[int]) -> str:
-    last = phases[-1][members[0]]
+    last = _last_trained([phase[members[0]] for phase in phases])
     parts = [last.rule, last.rung, "no_decay" if last.masked else ""]
     return "/".join(part for part in parts if part)
 
@@ -67,10 +74,11 @@ def _group(
     selected_by: dict[str, str],
 ) -> Group:
     first = [phase[members[0]] for phase in phases]
+    rule = _last_trained(first).rule
     return Group(
         name=name,
-        rule=first[-1].rule,
-        selected_by=selected_by.get(first[-1].rule, ""),
+        rule=rule,
+        selected_by=selected_by.get(rule, ""),
         members=tuple(params[index].name for index in members),
         numel=sum(params[index].numel for index in members),
         lr=tuple(what.lr if what.trainable else None for what in first),

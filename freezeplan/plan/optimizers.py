@@ -13,7 +13,7 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.plan.binding import OPTION_NAMES, BoundRule, report
-from freezeplan.plan.records import Assignment, Group, Options
+from freezeplan.plan.records import Group, Options
 from freezeplan.spec.tables import Spec
 
 
@@ -133,8 +133,3 @@ def _wrong_shapes(
     if facts.demand == "2-D parameters only":
         return [name for group in groups for name in group.members if len(shapes[name]) != 2]
     return []
-
-
-def state_bytes(facts: OptimizerFacts, shape: tuple[int, ...], itemsize: int, what: Assignment) -> int:
-    """Return the bytes of optimizer state of one tensor in one phase; a frozen one keeps none."""
-    return facts.state_bytes(shape, itemsize, what.options) if what.trainable else 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -82,11 +82,50 @@ class FrozenSet:
 
 
 @dataclass(frozen=True)
+class Length:
+    """How long a phase lasts: ``count`` epochs or optimizer steps, or ``until`` a metric says so.
+
+    With ``unit = "until"`` the phase ends after an epoch in which ``metric`` (``task/name``) reached
+    ``target``, or when it has not improved for ``patience`` epochs, at the latest after ``count`` epochs;
+    ``restore_best`` then brings back the epoch in which the metric was best.
+    """
+
+    unit: str
+    count: int
+    metric: str | None = None
+    target: float | None = None
+    patience: int | None = None
+    restore_best: bool = False
+
+
+@dataclass(frozen=True)
+class PhaseSchedule:
+    """The factor on every rate in a phase: a schedule by name, over the *stretch* the phase belongs to.
+
+    A stretch is one phase with a schedule of its own (or with ``until``), or a row of phases that share one;
+    ``stretch`` is the index of its first phase.
+    """
+
+    name: str
+    warmup: int | float
+    options: Options
+    stretch: int
+
+
+WHOLE_RUN = "whole run"
+ONE_EPOCH = Length("epochs", 1)
+CONSTANT = PhaseSchedule("constant", 0, (), 0)
+
+
+@dataclass(frozen=True)
 class Phase:
     """One phase: what each tensor does (in the order of ``Plan.params``), and what follows from it.
 
     ``eval_modules`` are the paths of the modules that run in eval mode. ``frozen_prefix`` counts the
-    leading layers of ``stack`` that are frozen together with all that comes before them.
+    leading layers of ``stack`` that are frozen together with all that comes before them. ``thawed`` and
+    ``refrozen`` name the tensors whose state differs from the phase before (none in the first). The
+    optimizer state of ``drops_state`` is given up on entering: tensors frozen now that no later phase thaws,
+    or only one with ``on_thaw = "reset"``. ``optimizer_state_bytes`` counts what is kept and what trains.
     """
 
     name: str
@@ -98,6 +137,20 @@ class Phase:
     frozen_prefix: int
     trainable_numel: int
     optimizer_state_bytes: int
+    length: Length = ONE_EPOCH
+    schedule: PhaseSchedule = CONSTANT
+    on_thaw: str = "reset"
+    thawed: tuple[str, ...] = ()
+    refrozen: tuple[str, ...] = ()
+    drops_state: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a run may end early: ``metric`` (``task/name``) has reached ``at_least``."""
+
+    metric: str
+    at_least: float
 
 
 @dataclass(frozen=True)
@@ -120,6 +173,7 @@ class Plan:
     groups: tuple[Group, ...]
     frozen: tuple[FrozenSet, ...]
     diagnostics: tuple[Diagnostic, ...] = field(default=(), compare=False)
+    stop_when: Target | None = None
     format_version: str = FORMAT_VERSION
 
     @property
@@ -131,3 +185,21 @@ class Plan:
         """Return the canonical names that are trainable (or frozen) in a phase, in registration order."""
         pairs = zip(self.params, self.phases[phase].assignments, strict=True)
         return tuple(param.name for param, what in pairs if what.trainable is trainable)
+
+    @property
+    def ever_trained(self) -> tuple[str, ...]:
+        """The canonical names that some phase trains, in registration order."""
+        grouped = {name for group in self.groups for name in group.members}
+        return tuple(param.name for param in self.params if param.name in grouped)
+
+    def phase_index(self, phase: int | str) -> int:
+        """Return the position of a phase that is given by position or name.
+
+        Raises ``KeyError`` that lists the phases when there is none like it.
+        """
+        names = [item.name for item in self.phases]
+        if isinstance(phase, str) and phase in names:
+            return names.index(phase)
+        if isinstance(phase, int) and -len(names) <= phase < len(names):
+            return phase % len(names)
+        raise KeyError(f"there is no phase {phase!r}; phases: {', '.join(names)}")

@@ -8,6 +8,7 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.inventory.records import Inventory
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.cascade import Cascade
+from freezeplan.plan.layout import Stage
 from freezeplan.plan.optimizers import OptimizerFacts
 from freezeplan.plan.records import Assignment
 from freezeplan.plan.tree import NameTree
@@ -17,22 +18,26 @@ from freezeplan.spec.tables import Spec
 
 @dataclass
 class Resolution:
-    """Bound rules, the cascade, and the problems; ``assignments`` (tree order) once nothing failed."""
+    """Bound rules, one cascade per phase, and the problems.
+
+    ``assignments`` holds, once nothing failed, a list in tree order for each phase.
+    """
 
     spec: Spec
     inventory: Inventory
     tree: NameTree
     facts: OptimizerFacts | None
+    stages: tuple[Stage, ...]
     rules: list[BoundRule]
-    decided: Cascade
+    decided: list[Cascade]
     masked: int
     problems: list[Diagnostic]
-    assignments: list[Assignment] = field(default_factory=list)
+    assignments: list[list[Assignment]] = field(default_factory=list)
 
-    def by_name(self) -> dict[str, Assignment]:
-        """Return the assignment of every name, aliases included."""
+    def by_name(self, phase: int = 0) -> dict[str, Assignment]:
+        """Return the assignment of every name in a phase, aliases included."""
         params = self.inventory.params
-        pairs = zip(self.tree.order, self.assignments, strict=True)
+        pairs = zip(self.tree.order, self.assignments[phase], strict=True)
         return {params[index].name: what for index, what in pairs}
 
     def rule_path(self, name: str) -> KeyPath:

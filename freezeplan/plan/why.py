@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from freezeplan.diagnostics import DiagnosticError, Span, diagnostic, in_file_or
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.compiling import resolve
-from freezeplan.plan.records import Assignment
+from freezeplan.plan.records import WHOLE_RUN, Assignment
 from freezeplan.plan.resolution import Resolution
 from freezeplan.spec.tables import Spec, Table
 
@@ -32,7 +33,8 @@ class Why:
     """All that decided one parameter.
 
     ``asked`` is the name that was asked for, ``param`` the record of that name, ``names`` all names of
-    the tensor. ``touches`` come in the order of the spec.
+    the tensor. ``assignment`` and ``touches`` (in the order of the spec) are those of the phase ``phase``;
+    ``phases`` pairs every phase's name with what it does to the parameter.
     """
 
     asked: str
@@ -41,12 +43,15 @@ class Why:
     assignment: Assignment
     touches: tuple[Touch, ...]
     notes: tuple[str, ...]
+    phase: str = WHOLE_RUN
+    phases: tuple[tuple[str, Assignment], ...] = ()
 
 
-def explain(inventory: Inventory, spec: Spec, name: str) -> Why:
-    """Return why a parameter ends as it does, whichever of its names is given.
+def explain(inventory: Inventory, spec: Spec, name: str, phase: str | None = None) -> Why:
+    """Return why a parameter is treated as it is in a phase (default: the last), by any of its names.
 
-    Raises :class:`freezeplan.DiagnosticError` for an unknown name, and for a spec that does not compile.
+    Raises :class:`freezeplan.DiagnosticError` for an unknown name or phase, and for a spec that does not
+    compile.
     """
     resolution = resolve(inventory, spec)
     if any(item.is_error for item in resolution.problems):
@@ -55,11 +60,60 @@ def explain(inventory: Inventory, spec: Spec, name: str) -> Why:
     position = next(p for p, index in enumerate(resolution.tree.order) if inventory.params[index] is info)
     canonical = info.alias_of or info.name
     names = tuple(other.name for other in inventory.params if (other.alias_of or other.name) == canonical)
-    what = resolution.assignments[position]
-    touches = tuple(
-        touch for rule in _touching(resolution, position) for touch in _touches(resolution, rule, position)
+    index = phase_position([stage.name for stage in resolution.stages], phase)
+    view = View(resolution, index, position)
+    what = resolution.assignments[index][position]
+    touches = tuple(touch for rule in view.touching for touch in _touches(view, rule))
+    phases = tuple(
+        (stage.name, row[position])
+        for stage, row in zip(resolution.stages, resolution.assignments, strict=True)
     )
-    return Why(name, info, names, what, touches, tuple(_notes(resolution, info, what, names)))
+    notes = tuple(_notes(resolution, info, what, names))
+    return Why(name, info, names, what, touches, notes, phases[index][0], phases)
+
+
+def phase_position(names: Sequence[str], phase: str | None) -> int:
+    """Return the position of a phase by its name, else its number; the last one's for None.
+
+    Raises ``DiagnosticError`` (FP217) for a stranger.
+
+    >>> phase_position(["heads", "top"], "top"), phase_position(["heads", "top"], "1")
+    (1, 0)
+    """
+    if phase is None:
+        return len(names) - 1
+    if phase not in names and phase.isdecimal() and 1 <= int(phase) <= len(names):
+        return int(phase) - 1
+    if phase not in names:
+        close = difflib.get_close_matches(phase, names, 1)
+        listed = ", ".join(f"`{name}`" for name in names)
+        advice = f"did you mean `{close[0]}`?" if close else f"phases: {listed}"
+        raise DiagnosticError([diagnostic("FP217", f"the plan has no phase `{phase}`", help=advice)])
+    return list(names).index(phase)
+
+
+@dataclass(frozen=True)
+class View:
+    """One name in one phase of a resolution, with the rules that hold there and select it."""
+
+    resolution: Resolution
+    phase: int
+    position: int
+
+    @property
+    def touching(self) -> list[BoundRule]:
+        """The rules up to this phase that select the name, in order."""
+        rules = [rule for rule in self.resolution.rules if rule.phase <= self.phase]
+        return [rule for rule in rules if rule.mask >> (8 * self.position) & 1]
+
+    def winner(self, key: str) -> BoundRule:
+        """Return the rule that decides a property here."""
+        return self.resolution.rules[self.resolution.decided[self.phase].winners[key][self.position]]
+
+    @property
+    def masked(self) -> bool:
+        """Whether ``no_decay`` masks the weight decay here."""
+        return self.resolution.assignments[self.phase][self.position].masked
 
 
 def _find(inventory: Inventory, name: str) -> ParamInfo:
@@ -81,19 +135,14 @@ def _close(name: str, known: list[str]) -> list[str]:
     return ends or difflib.get_close_matches(name, known, 3, 0.5)
 
 
-def _touching(resolution: Resolution, position: int) -> list[BoundRule]:
-    return [rule for rule in resolution.rules if rule.mask >> (8 * position) & 1]
-
-
-def _touches(resolution: Resolution, rule: BoundRule, position: int) -> list[Touch]:
+def _touches(view: View, rule: BoundRule) -> list[Touch]:
     found = []
     for key, setting in rule.settings.items():
-        winner = resolution.rules[resolution.decided.winners[key][position]]
+        winner = view.winner(key)
         value = as_written(getattr(rule.rule, setting.key))
-        place = resolution.spec.locations.key((*rule.path, setting.key))
-        reason = _reason(resolution, rule, winner, key, position)
-        won = winner is rule and not (key == "weight_decay" and resolution.assignments[position].masked)
-        found.append(Touch(rule.name, place, setting.key, value, won, reason))
+        place = view.resolution.spec.locations.key((*rule.path, setting.key))
+        won = winner is rule and not (key == "weight_decay" and view.masked)
+        found.append(Touch(rule.name, place, setting.key, value, won, _reason(view, rule, winner, key)))
     return found
 
 
@@ -102,20 +151,26 @@ def as_written(value: Any) -> Any:
     return value.model_dump(exclude_unset=True) if isinstance(value, Table) else value
 
 
-def _reason(resolution: Resolution, rule: BoundRule, winner: BoundRule, key: str, position: int) -> str:
-    if key == "weight_decay" and winner is rule and resolution.assignments[position].masked:
+def _reason(view: View, rule: BoundRule, winner: BoundRule, key: str) -> str:
+    if key == "weight_decay" and winner is rule and view.masked:
         return "masked by no_decay"
     if winner is rule:
-        others = [
-            other for other in _touching(resolution, position) if key in other.settings and other is not rule
-        ]
-        if not others:
-            return "the only rule that sets it"
-        overruled = any(rule.overrides(other.name) for other in others)
-        return "overrides" if overruled else "the most specific rule that sets it"
+        others = [other for other in view.touching if key in other.settings and other is not rule]
+        return _why_it_won(view, rule, others)
     if winner.settings[key].value == rule.settings[key].value:
         return f"`{winner.name}` says the same, later"
-    return f"overridden by `{winner.name}`" if winner.overrides(rule.name) else f"refined by `{winner.name}`"
+    if winner.phase > rule.phase:
+        return f"changed by `{winner.name}` in phase `{view.resolution.stages[winner.phase].name}`"
+    return f"overridden by `{winner.name}`" if winner.overrules(rule) else f"refined by `{winner.name}`"
+
+
+def _why_it_won(view: View, rule: BoundRule, others: list[BoundRule]) -> str:
+    if not others:
+        return "the only rule that sets it"
+    if any(other.phase < rule.phase for other in others):
+        return f"set by phase `{view.resolution.stages[rule.phase].name}`"
+    overruled = any(rule.overrules(other) for other in others)
+    return "overrides" if overruled else "the most specific rule that sets it"
 
 
 def _notes(resolution: Resolution, info: ParamInfo, what: Assignment, names: tuple[str, ...]) -> list[str]:

@@ -35,12 +35,16 @@ def plan_rows(plan: Plan, phase: int = 0) -> tuple[Row, ...]:
 
     Groups of one rule stay together, the one that bears the rule's name first.
     """
+    return tuple(_row(item, plan, phase) for item in ordered_items(plan))
+
+
+def ordered_items(plan: Plan) -> list[Group | FrozenSet]:
+    """Return groups and frozen sets in the order in which they are shown."""
     position = {param.name: index for index, param in enumerate(plan.params)}
     items = (*plan.groups, *plan.frozen)
     own = {id(item): min((position[name] for name in item.members), default=len(position)) for item in items}
     first = _first_of_rule(items, own)
-    ordered = sorted(items, key=lambda item: (first[item.rule], _label(item) != item.rule, own[id(item)]))
-    return tuple(_row(item, plan, phase) for item in ordered)
+    return sorted(items, key=lambda item: (first[item.rule], _label(item) != item.rule, own[id(item)]))
 
 
 def _label(item: Group | FrozenSet) -> str:

@@ -46,11 +46,20 @@ def format_options(options: Options) -> str:
     return ", ".join(f"{name} = {format_toml(value)}" for name, value in options)
 
 
+def plan_facts(plan: Plan) -> Iterator[Fact]:
+    """Yield what holds for the whole plan, whatever the phase."""
+    yield "model", model_line(plan)
+    yield "coverage", coverage_line(plan)
+    yield "optimizer", _optimizer(plan)
+    if plan.optimizer_options:
+        yield "options", format_options(plan.optimizer_options)
+
+
 def _facts(plan: Plan, phase: Phase) -> Iterator[Fact]:
     yield "model", model_line(plan)
     yield "trainable", trainable_line(plan, phase)
     yield "coverage", coverage_line(plan)
-    yield "optimizer", _optimizer(plan, phase)
+    yield "optimizer", f"{_optimizer(plan)}; {format_bytes(phase.optimizer_state_bytes)} of state"
     if plan.optimizer_options:
         yield "options", format_options(plan.optimizer_options)
     if phase.frozen_prefix:
@@ -61,9 +70,9 @@ def _facts(plan: Plan, phase: Phase) -> Iterator[Fact]:
         yield "kept in train mode", ", ".join(path or "the whole model" for path in phase.kept_in_train_mode)
 
 
-def _optimizer(plan: Plan, phase: Phase) -> str:
+def _optimizer(plan: Plan) -> str:
     rate = f"base LR {format_rate(plan.base_lr)}, weight decay {format_number(plan.base_weight_decay)}"
-    return f"{plan.optimizer}, {rate}; {format_bytes(phase.optimizer_state_bytes)} of state"
+    return f"{plan.optimizer}, {rate}"
 
 
 def _prefix(phase: Phase) -> str:

@@ -28,19 +28,21 @@ RULE = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
 
 
 class PlanView:
-    """Render a plan: per phase its table and its summary, and below them ``notes`` about its model.
+    """Render a plan: the table and the summary of each phase (or of one), then ``notes`` about its model.
 
     A console that is too narrow for the table gets the same rows stacked, one block per group;
     names are never cut.
     """
 
-    def __init__(self, plan: Plan, notes: Iterable[str] = ()) -> None:
+    def __init__(self, plan: Plan, notes: Iterable[str] = (), phase: int | None = None) -> None:
         self.plan = plan
         self.notes = tuple(notes)
+        self.shown = range(len(plan.phases)) if phase is None else (phase,)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for index, phase in enumerate(self.plan.phases):
-            if index:
+        for index in self.shown:
+            phase = self.plan.phases[index]
+            if index != self.shown[0]:
                 yield Text("")
             if len(self.plan.phases) > 1:
                 yield Text(visible(f"phase {index + 1}: {phase.name}"), style="bold", overflow="fold")

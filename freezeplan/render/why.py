@@ -36,6 +36,12 @@ class WhyView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(visible(self.why.param.name), style="bold", overflow="fold")
         yield facts_grid(_final(self.why), indent=GAP)
+        if len(self.why.phases) > 1:
+            yield Text("")
+            yield Text("by phase", style="bold")
+            yield facts_grid(_by_phase(self.why), indent=GAP)
+            yield Text("")
+            yield Text(visible(f"in phase {self.why.phase}:"), style="bold", overflow="fold")
         for name in dict.fromkeys(map(_property, self.why.touches)):
             yield Text("")
             yield Text(TITLES.get(name, name), style="bold")
@@ -57,9 +63,22 @@ def why_record(why: Why) -> dict[str, Any]:
         "lr": what.lr if what.trainable else None,
         "weight_decay": what.weight_decay if what.trainable else None,
         "options": dict(what.options) if what.trainable else {},
+        "phase": why.phase,
+        "phases": [
+            {"name": name, "state": phase.state, "lr": phase.lr if phase.trainable else None}
+            for name, phase in why.phases
+        ],
         "touches": [_touch_record(touch) for touch in why.touches],
         "notes": list(why.notes),
     }
+
+
+def _by_phase(why: Why) -> Iterator[tuple[str, str]]:
+    for name, what in why.phases:
+        yield (
+            visible(name, keep=""),
+            f"trainable, LR {format_rate(what.lr)}" if what.trainable else what.state,
+        )
 
 
 def _touch_record(touch: Touch) -> dict[str, Any]:

@@ -26,8 +26,8 @@ def check_all(document: Document) -> Iterator[Diagnostic]:
     """Yield every problem that the checks of this module find, table by table."""
     yield from _model(document)
     yield from _repeated_entries(document, ("optimizer", "no_decay"))
-    yield from _schedule(document)
-    yield from _rules(document)
+    for layer in rule_layers(document):
+        yield from _rules(document, layer)
     yield from _tasks(document)
 
 
@@ -81,20 +81,15 @@ def _model(document: Document) -> Iterator[Diagnostic]:
             )
 
 
-def _schedule(document: Document) -> Iterator[Diagnostic]:
-    schedule = document.table("schedule")
-    warmup = schedule.get("warmup")
-    if schedule.get("name") == "constant" and isinstance(warmup, (int, float)) and warmup > 0:
-        yield document.problem_at_value(
-            "FP126",
-            "the `constant` schedule has no warm-up",
-            ("schedule", "warmup"),
-            'write name = "constant_with_warmup", or warmup = 0',
-        )
+def rule_layers(document: Document) -> Iterator[KeyPath]:
+    """Yield the paths of the arrays of rules: the base layer's, then each phase's."""
+    yield ("rule",)
+    for path, _ in document.entries("phase"):
+        yield (*path, "rule")
 
 
-def _rules(document: Document) -> Iterator[Diagnostic]:
-    rules = list(document.entries("rule"))
+def _rules(document: Document, layer: KeyPath) -> Iterator[Diagnostic]:
+    rules = list(document.entries(*layer))
     names = [_label(document, path, rule) for path, rule in rules]
     first = {name: index for index, name in reversed(list(enumerate(names)))}
     for index, (path, rule) in enumerate(rules):
@@ -111,7 +106,7 @@ def _rules(document: Document) -> Iterator[Diagnostic]:
             yield document.problem_at_header(
                 "FP102", message, (*path, "expect"), "write `expect = { tensors = 4 }`"
             )
-    yield from _repeated_names(document, "rule")
+    yield from repeated_names(document, *layer)
 
 
 def _rule_rates(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -212,14 +207,15 @@ def _repeated_entries(document: Document, path: KeyPath) -> Iterator[Diagnostic]
         seen.add(entry)
 
 
-def _repeated_names(document: Document, key: str) -> Iterator[Diagnostic]:
+def repeated_names(document: Document, *array: str | int) -> Iterator[Diagnostic]:
+    """Yield a problem for each entry of an array that has the name of one before it."""
     first: dict[str, KeyPath] = {}
-    for path, entry in document.entries(key):
+    for path, entry in document.entries(*array):
         name = entry.get("name")
         if not isinstance(name, str):
             continue
         if name in first:
-            message = f"two {key}s are called `{printable(name)}`"
+            message = f"two {array[-1]}s are called `{printable(name)}`"
             notes = [f"the first is at {document.line_of((*first[name], 'name'))}"]
             yield document.problem_at_value(
                 "FP109", message, (*path, "name"), "rename one of them", notes=notes
@@ -232,7 +228,7 @@ def _tasks(document: Document) -> Iterator[Diagnostic]:
         yield from _labels(document, (*path, "labels"), task.get("labels"))
         if isinstance(task.get("data"), dict):
             yield from _data(document, (*path, "data"), task["data"])
-    yield from _repeated_names(document, "task")
+    yield from repeated_names(document, "task")
 
 
 def _labels(document: Document, path: KeyPath, labels: Any) -> Iterator[Diagnostic]:

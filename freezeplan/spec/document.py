@@ -39,12 +39,12 @@ class Document:
                 kept, value = (*kept, part), value[part]
         return kept
 
-    def entries(self, key: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    def entries(self, *path: str | int) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
         """Yield the path and the table of each entry of an array of tables, skipping what is no table."""
-        array = self.data.get(key)
+        array = self.at(path)
         for index, entry in enumerate(array if isinstance(array, list) else ()):
             if isinstance(entry, dict):
-                yield (key, index), entry
+                yield (*path, index), entry
 
     def table(self, key: str) -> dict[str, Any]:
         """Return a top-level table, empty where it is absent or no table."""

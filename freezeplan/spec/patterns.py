@@ -30,14 +30,26 @@ def syntax_problem(locations: Locations, error: SelectorError, path: KeyPath) ->
 
 
 def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    optimizer, rules = data.get("optimizer"), data.get("rule")
+    optimizer, gradual = data.get("optimizer"), data.get("gradual")
     # A string there is no pattern but the name of a published rule.
     if isinstance(optimizer, Mapping) and not isinstance(optimizer.get("no_decay"), str):
         yield from _texts(optimizer.get("no_decay"), ("optimizer", "no_decay"))
+    yield from _rule_patterns(data, ())
+    phases = data.get("phase")
+    for index, phase in enumerate(phases if isinstance(phases, list) else ()):
+        if isinstance(phase, Mapping):
+            yield from _rule_patterns(phase, ("phase", index))
+    if isinstance(gradual, Mapping):
+        for key in ("over", "then"):
+            yield from _texts(gradual.get(key), ("gradual", key))
+
+
+def _rule_patterns(table: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    rules = table.get("rule")
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         if isinstance(rule, Mapping):
             for key in ("match", "except"):
-                yield from _texts(rule.get(key), ("rule", index, key))
+                yield from _texts(rule.get(key), (*path, "rule", index, key))
 
 
 def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -15,6 +15,7 @@ from freezeplan.spec.extends import merge_bases
 from freezeplan.spec.locations import NOWHERE, Locations
 from freezeplan.spec.parsing import parse
 from freezeplan.spec.patterns import pattern_problems
+from freezeplan.spec.phase_checks import check_phases
 from freezeplan.spec.problems import as_diagnostic
 from freezeplan.spec.sources import SourceText, Unreadable, read_file, shown
 from freezeplan.spec.tables import Spec
@@ -70,7 +71,7 @@ def _validated(root: Node, directory: Path | None) -> Spec:
     locations = Locations(places, directory)
     document = Document(data, locations)
     _raise_any(check_values(document))
-    problems = [*check_all(document), *pattern_problems(data, locations)]
+    problems = [*check_all(document), *check_phases(document), *pattern_problems(data, locations)]
     try:
         spec = Spec.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:

@@ -4,70 +4,45 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    WithJsonSchema,
-    WrapValidator,
-)
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from freezeplan.spec.locations import NOWHERE, Locations
-from freezeplan.spec.validators import (
-    NO_DECAY_RULES,
-    as_it_is,
-    as_list,
-    check_betas,
-    check_lr_mult,
-    check_no_decay,
-    check_task_name,
-    check_version,
-    check_warmup,
+from freezeplan.spec.table import (
+    Count,
+    Fraction,
+    Metric,
+    NoDecay,
+    NonNegative,
+    PhaseName,
+    Positive,
+    Ratio,
+    ScheduleName,
+    Strings,
+    Table,
+    Warmup,
 )
+from freezeplan.spec.task_tables import DataTable, Task
+from freezeplan.spec.validators import check_betas, check_lr_mult, check_version
 
-Strings = Annotated[
-    list[str],
-    BeforeValidator(as_list),
-    Field(min_length=1),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1},
-            ]
-        }
-    ),
+__all__ = [
+    "DataTable",
+    "Expect",
+    "Gradual",
+    "LayerDecay",
+    "ModelTable",
+    "OptimizerOptions",
+    "OptimizerTable",
+    "PhaseScheduleTable",
+    "PhaseTable",
+    "Rule",
+    "ScheduleTable",
+    "Spec",
+    "StopWhen",
+    "Table",
+    "Task",
+    "TrainTable",
+    "Until",
 ]
-# The name of a rule passes as it is; anything else is checked, entry by entry, as a list of patterns.
-NoDecay = Annotated[
-    list[str],
-    WrapValidator(check_no_decay),
-    PlainSerializer(as_it_is),
-    WithJsonSchema(
-        {"anyOf": [{"enum": list(NO_DECAY_RULES)}, {"type": "array", "items": {"type": "string"}}]},
-    ),
-]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Warmup = Annotated[Any, BeforeValidator(check_warmup), WithJsonSchema({"type": "number", "minimum": 0})]
-
-
-class Table(BaseModel):
-    """Be strict: no unknown keys, no conversions, no inf or nan, no change after reading."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        frozen=True,
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class ModelTable(Table):
@@ -148,18 +123,27 @@ a mask applied after all rules."""
 class ScheduleTable(Table):
     """Choose how one factor, the same for every group, changes over the steps."""
 
-    name: Literal[
-        "constant",
-        "constant_with_warmup",
-        "cosine",
-        "cosine_with_restarts",
-        "inverse_sqrt",
-        "linear",
-        "polynomial",
-    ] = "linear"
-    """A schedule of transformers, by name."""
+    name: ScheduleName = "linear"
+    """A schedule of transformers, by name, or ULMFiT's `slanted_triangular`."""
     warmup: Warmup = 0
     """An integer is a number of steps, a float a fraction of all steps."""
+    cut_frac: Fraction | None = None
+    """Fraction of the steps in which `slanted_triangular` rises. Default: 0.1."""
+    ratio: Ratio | None = None
+    """How much smaller than its peak `slanted_triangular` begins and ends. Default: 32."""
+
+
+class PhaseScheduleTable(Table):
+    """Start a schedule anew in a phase; keys left out are those of `[schedule]`."""
+
+    name: ScheduleName | None = None
+    """A schedule by name."""
+    warmup: Warmup | None = None
+    """An integer is a number of steps, a float a fraction of the phase's steps."""
+    cut_frac: Fraction | None = None
+    """Fraction of the phase's steps in which `slanted_triangular` rises."""
+    ratio: Ratio | None = None
+    """How much smaller than its peak `slanted_triangular` begins and ends."""
 
 
 class Expect(Table):
@@ -179,6 +163,8 @@ class LayerDecay(Table):
     rate: Positive | None = None
     """Factor from one layer to the next below (`geometric`: from the top of the ladder to its bottom). \
 Default: 1/2.6 for `ulmfit`, none for the others."""
+    unit: Literal["layers", "stages"] = "layers"
+    """What a rung of the ladder is: one layer, or all layers of one stage (ResNet, Swin, ConvNeXt)."""
     min_mult: NonNegative = 0.0
     """No factor is smaller than this."""
     patch_embed_mult: Positive | None = None
@@ -214,60 +200,80 @@ class Rule(OptimizerOptions):
     """Names of earlier rules, or `no_decay`, that this rule may overrule where they merely overlap."""
 
 
-class DataTable(Table):
-    """Say where a task's rows are and what their columns are called."""
+class Until(Table):
+    """End a phase when a validation metric says so."""
 
-    train: str | None = None
-    """File (JSONL, CSV, Parquet) relative to the spec, or a split's name when `hub` is set."""
-    validation: str | None = None
-    """The same for validation, evaluated after each epoch."""
-    test: str | None = None
-    """The same for the final test."""
-    text: str = "text"
-    """Column that holds the text."""
-    image: str | None = None
-    """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
-or numbers from 0 to 255 (height x width, or height x width x channels)."""
-    label: str = "label"
-    """Column that holds the label."""
-    hub: str | None = None
-    """Name of a dataset on the hub; `train`, `validation` and `test` then name its splits."""
-    subset: str | None = None
-    """Configuration of the hub dataset."""
-
-    @property
-    def kind(self) -> str:
-        """What the rows hold for the model to read: ``text`` or ``image``."""
-        return "text" if self.image is None else "image"
-
-    @property
-    def column(self) -> str:
-        """The column that holds it."""
-        return self.text if self.image is None else self.image
+    metric: Metric
+    """`task/accuracy`, `task/macro_f1` or `task/loss`, measured on the task's validation data."""
+    target: float | None = None
+    """The phase ends once the metric is at least this (a loss: at most)."""
+    patience: Count | None = None
+    """The phase ends after this many epochs in a row without a better value."""
+    max_epochs: Count
+    """The phase ends after this many epochs at the latest; its schedule is laid out over them."""
+    restore_best: bool = False
+    """Bring back weights and optimizer state of the epoch in which the metric was best."""
 
 
-class Task(Table):
-    """Describe one task: its head, its data, its labels."""
+class PhaseTable(Table):
+    """Change, for a part of the run, what the rules before it said."""
 
-    name: Annotated[str, BeforeValidator(check_task_name)]
-    """Name of the head: its parameters are `heads.<name>.…`."""
-    kind: Literal["classification"] = "classification"
-    """What the head predicts."""
-    data: DataTable | None = None
-    """Where the rows come from; `show` does not need it, `train` does."""
-    labels: list[str] | None = None
-    """The classes in order; sizes the head without data. Default: the sorted labels of the training data."""
-    weight: Positive = 1.0
-    """Factor of this task's loss."""
-    dropout: Share = 0.1
-    """Dropout before the head's linear layer."""
+    name: PhaseName | None = None
+    """Name shown in tables and used by `--phase`. Default: `phase 1`, `phase 2` …"""
+    epochs: Count | None = None
+    """Length in passes over the longest task."""
+    steps: Count | None = None
+    """Length in optimizer steps."""
+    until: Until | None = None
+    """Length by a metric."""
+    rule: list[Rule] = []
+    """Rules of this phase; what they do not name stays as the phase before left it."""
+    schedule: PhaseScheduleTable | None = None
+    """Start a schedule of its own; without it the phase carries on the schedule of the phase before."""
+    on_thaw: Literal["keep", "reset"] = "reset"
+    """What a tensor that trained before, was frozen and trains again does with its optimizer state."""
+
+
+class Gradual(Table):
+    """Thaw a stack of layers step by step; stands for the phases that `freezeplan show` prints."""
+
+    over: Strings = ["@layers"]
+    """The stacks to thaw: `@layers` or `@stages`, each with the path of its stack in front where there are \
+several. They thaw in step; shorter ones finish first."""
+    direction: Literal["top_down", "bottom_up"] = "top_down"
+    """Which end thaws first."""
+    per_phase: Count = 1
+    """Layers (or stages) of each stack that each phase thaws."""
+    epochs: Count | None = None
+    """Length of each phase in epochs."""
+    steps: Count | None = None
+    """Length of each phase in optimizer steps."""
+    until: Until | None = None
+    """Length of each phase by a metric."""
+    start: bool = True
+    """Begin with a phase in which nothing is thawed yet: only what the rules train."""
+    then: Strings | None = None
+    """Patterns that thaw after the layers, one phase each."""
+    last_epochs: Count | None = None
+    """Length of the last phase in epochs, when it differs."""
+    schedule: PhaseScheduleTable | None = None
+    """Start this schedule anew in each phase; without it one schedule runs through all of them."""
+
+
+class StopWhen(Table):
+    """End the run, and thaw no more, once a validation metric is good enough."""
+
+    metric: Metric
+    """`task/accuracy` or `task/macro_f1`, measured on the task's validation data."""
+    at_least: float
+    """The run ends after the epoch in which the metric is at least this."""
 
 
 class TrainTable(Table):
     """Set the length and shape of the training run."""
 
     epochs: Count = 3
-    """Passes over the longest task; shorter tasks reshuffle and repeat."""
+    """Passes over the longest task; shorter tasks reshuffle and repeat. Phases have lengths of their own."""
     batch_size: Count = 32
     """Examples of one task in one step (before accumulation)."""
     eval_batch_size: Count = 128
@@ -282,6 +288,14 @@ class TrainTable(Table):
     """Most tokens of a text. Default: what the model takes, at most 512."""
     seed: Annotated[int, Field(ge=0)] = 13
     """Seed of everything random: heads, shuffling, dropout."""
+    stop_when: StopWhen | None = None
+    """End the run early, once a metric is good enough."""
+    checkpoint_steps: Count | None = None
+    """Write a checkpoint every so many steps too. Default: after each epoch and at the end of each phase."""
+    keep_last: Count = 2
+    """Checkpoints to keep; older ones are removed."""
+    keep_best: Metric | None = None
+    """Also keep the checkpoint in which this metric (`task/accuracy` …) was best."""
 
 
 class Spec(Table):
@@ -299,6 +313,8 @@ class Spec(Table):
     schedule: ScheduleTable = ScheduleTable()
     rule: list[Rule] = []
     task: list[Task] = []
+    phase: list[PhaseTable] = []
+    gradual: Gradual | None = None
     train: TrainTable = TrainTable()
 
     _locations: Locations = PrivateAttr(default_factory=lambda: NOWHERE)

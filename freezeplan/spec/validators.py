@@ -150,6 +150,33 @@ def check_no_decay(value: Any, check_list: Callable[[Any], list[str]]) -> str | 
     raise _wrong("FP105", message, advice)
 
 
+METRICS = ("accuracy", "macro_f1", "loss")
+
+
+def check_metric(value: Any) -> Any:
+    """Accept ``task/metric`` with a metric that the evaluation prints."""
+    if not isinstance(value, str):
+        return value
+    task, _, metric = value.partition("/")
+    if not TASK_NAME.fullmatch(task) or metric not in METRICS:
+        close = get_close_matches(metric, METRICS, n=1)
+        listed = ", ".join(f"`{task or 'task'}/{name}`" for name in METRICS)
+        advice = f"did you mean `{task or 'task'}/{close[0]}`?" if close else f"metrics: {listed}"
+        raise _wrong("FP133", f"{value!r} is not a metric of a task", advice)
+    return value
+
+
+def check_phase_name(value: Any) -> Any:
+    """Accept names that can be shown on one line and used as an argument."""
+    if isinstance(value, str) and (not value.strip() or not value.isprintable() or value != value.strip()):
+        raise _wrong(
+            "FP108",
+            f"{value!r} is not a name that can be shown",
+            "use printable characters, no spaces around them, or leave `name` out",
+        )
+    return value
+
+
 def as_it_is(value: Any) -> Any:
     """Return a value unchanged."""
     return value

@@ -1,0 +1,131 @@
+"""From a resolved spec to the plan: its tensors, groups and phases, and the advice about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from freezeplan.diagnostics import DiagnosticError, in_file_order
+from freezeplan.inventory.records import ITEM_BYTES, Inventory
+from freezeplan.plan.assigning import base_options, base_weight_decay
+from freezeplan.plan.binding import BoundRule
+from freezeplan.plan.grouping import partition
+from freezeplan.plan.layout import lay_schedules
+from freezeplan.plan.modes import eval_modules, frozen_prefix
+from freezeplan.plan.optimizers import OptimizerFacts, demand_problems
+from freezeplan.plan.phase_advice import phase_advice
+from freezeplan.plan.records import Assignment, Phase, PhaseSchedule, Plan, PlannedParam, Target
+from freezeplan.plan.resolution import Resolution
+from freezeplan.plan.thawing import History, histories
+from freezeplan.spec.tables import Spec
+
+
+def build_plan(resolution: Resolution) -> Plan:
+    """Return the plan of a resolution without errors; raises for what only the whole plan shows."""
+    spec, inventory, facts = resolution.spec, resolution.inventory, resolution.facts
+    assert facts is not None
+    params = _planned(inventory)
+    whats = [_of_tensors(resolution, phase) for phase in range(len(resolution.stages))]
+    groups, frozen = partition(params, whats, _selected_by(resolution.rules))
+    shapes = {param.name: param.shape for param in params}
+    problems = [*resolution.problems, *demand_problems(spec, facts, groups, shapes)]
+    if any(item.is_error for item in problems):
+        raise DiagnosticError(in_file_order(problems))
+    problems += phase_advice(resolution, whats)
+    return Plan(
+        model=inventory.label,
+        origin=inventory.origin,
+        base=inventory.base,
+        optimizer=facts.name,
+        optimizer_options=tuple(sorted(base_options(spec, facts).items())),
+        base_lr=spec.optimizer.lr,
+        base_weight_decay=base_weight_decay(spec, facts),
+        params=params,
+        phases=_phases(resolution, facts, params, whats),
+        groups=groups,
+        frozen=frozen,
+        diagnostics=in_file_order(problems),
+        stop_when=_stop_when(spec),
+    )
+
+
+def _of_tensors(resolution: Resolution, phase: int) -> list[Assignment]:
+    by_name = resolution.by_name(phase)
+    return [by_name[info.name] for info in resolution.inventory.tensors]
+
+
+def _stop_when(spec: Spec) -> Target | None:
+    stop = spec.train.stop_when
+    return Target(stop.metric, stop.at_least) if stop else None
+
+
+def _planned(inventory: Inventory) -> tuple[PlannedParam, ...]:
+    aliases: dict[str, list[str]] = {}
+    for info in inventory.params:
+        if info.alias_of is not None:
+            aliases.setdefault(info.alias_of, []).append(info.name)
+    return tuple(
+        PlannedParam(
+            info.name, tuple(aliases.get(info.name, ())), info.shape, info.dtype, info.numel, info.layer
+        )
+        for info in inventory.tensors
+    )
+
+
+def _selected_by(rules: Sequence[BoundRule]) -> dict[str, str]:
+    return {rule.name: _pattern_text(rule) for rule in rules}
+
+
+def _pattern_text(rule: BoundRule) -> str:
+    text = ", ".join(rule.rule.match)
+    return f"{text} except {', '.join(rule.rule.except_)}" if rule.rule.except_ else text
+
+
+def _phases(
+    resolution: Resolution,
+    facts: OptimizerFacts,
+    params: Sequence[PlannedParam],
+    whats: Sequence[Sequence[Assignment]],
+) -> tuple[Phase, ...]:
+    resets = [stage.on_thaw == "reset" for stage in resolution.stages]
+    tensors = histories([[what.trainable for what in row] for row in zip(*whats, strict=True)], resets)
+    schedules = lay_schedules(resolution.spec, resolution.stages)
+    return tuple(
+        _phase(resolution, index, params, whats[index], tensors, facts, schedule)
+        for index, schedule in enumerate(schedules)
+    )
+
+
+def _phase(
+    resolution: Resolution,
+    index: int,
+    params: Sequence[PlannedParam],
+    whats: Sequence[Assignment],
+    tensors: Sequence[History],
+    facts: OptimizerFacts,
+    schedule: PhaseSchedule,
+) -> Phase:
+    stage, assignments = resolution.stages[index], resolution.assignments[index]
+    in_eval, in_train = eval_modules(resolution.tree, assignments)
+    stack, prefix = frozen_prefix(resolution.tree, assignments)
+    rows = list(zip(params, whats, tensors, strict=True))
+    return Phase(
+        name=stage.name,
+        assignments=tuple(whats),
+        eval_modules=in_eval,
+        kept_in_train_mode=in_train,
+        stack=stack.path if stack else None,
+        stack_length=stack.length if stack else 0,
+        frozen_prefix=prefix,
+        trainable_numel=sum(param.numel for param, what, _ in rows if what.trainable),
+        optimizer_state_bytes=sum(
+            facts.state_bytes(param.shape, ITEM_BYTES.get(param.dtype, 4), what.options)
+            for param, what, tensor in rows
+            if index in tensor.holds_state
+        ),
+        length=stage.length,
+        schedule=schedule,
+        on_thaw=stage.on_thaw,
+        thawed=tuple(param.name for param, _, tensor in rows if index in tensor.thaws),
+        refrozen=tuple(param.name for param, _, tensor in rows if index in tensor.refreezes),
+        drops_state=tuple(param.name for param, _, tensor in rows if index in tensor.drops),
+    )

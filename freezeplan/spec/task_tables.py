@@ -1,0 +1,59 @@
+"""The tables of a task: what it predicts, and where its rows are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from freezeplan.spec.table import Positive, Share, Table
+from freezeplan.spec.validators import check_task_name
+
+
+class DataTable(Table):
+    """Say where a task's rows are and what their columns are called."""
+
+    train: str | None = None
+    """File (JSONL, CSV, Parquet) relative to the spec, or a split's name when `hub` is set."""
+    validation: str | None = None
+    """The same for validation, evaluated after each epoch."""
+    test: str | None = None
+    """The same for the final test."""
+    text: str = "text"
+    """Column that holds the text."""
+    image: str | None = None
+    """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
+or numbers from 0 to 255 (height x width, or height x width x channels)."""
+    label: str = "label"
+    """Column that holds the label."""
+    hub: str | None = None
+    """Name of a dataset on the hub; `train`, `validation` and `test` then name its splits."""
+    subset: str | None = None
+    """Configuration of the hub dataset."""
+
+    @property
+    def kind(self) -> str:
+        """What the rows hold for the model to read: ``text`` or ``image``."""
+        return "text" if self.image is None else "image"
+
+    @property
+    def column(self) -> str:
+        """The column that holds it."""
+        return self.text if self.image is None else self.image
+
+
+class Task(Table):
+    """Describe one task: its head, its data, its labels."""
+
+    name: Annotated[str, BeforeValidator(check_task_name)]
+    """Name of the head: its parameters are `heads.<name>.…`."""
+    kind: Literal["classification"] = "classification"
+    """What the head predicts."""
+    data: DataTable | None = None
+    """Where the rows come from; `show` does not need it, `train` does."""
+    labels: list[str] | None = None
+    """The classes in order; sizes the head without data. Default: the sorted labels of the training data."""
+    weight: Positive = 1.0
+    """Factor of this task's loss."""
+    dropout: Share = 0.1
+    """Dropout before the head's linear layer."""
