@@ -77,14 +77,14 @@ def verdicts_of(path: Path, models: Sequence[str | None], *, strict: bool) -> It
 
 
 def _verdict(path: Path, spec: Spec, model: str | None, *, strict: bool) -> Verdict:
-    from freezeplan.render.summary import trainable_line
+    from freezeplan.render.summary import trained_line
 
     try:
         plan = compiled_spec(spec, model).plan
     except DiagnosticError as error:
         return Verdict(path, model, status_of(error.diagnostics, strict=strict), error.diagnostics)
     status = status_of(plan.diagnostics, strict=strict)
-    return Verdict(path, model, status, plan.diagnostics, f"{trainable_line(plan, plan.phases[0])} train")
+    return Verdict(path, model, status, plan.diagnostics, f"{trained_line(plan)} train")
 
 
 def _print_verdict(item: Verdict, settings: Settings) -> None:

@@ -40,7 +40,7 @@ def init(settings: Settings, model: str, scenario: str, class_name: str | None, 
     example task. Only what compiles is written.
     """
     from freezeplan.cli.compiling import compiled_spec
-    from freezeplan.render.summary import trainable_line
+    from freezeplan.render.summary import trained_line
     from freezeplan.spec.reading import load_text
 
     if os.path.lexists(out):
@@ -48,7 +48,7 @@ def init(settings: Settings, model: str, scenario: str, class_name: str | None, 
     text = _text(model, scenario, class_name, out)
     plan = compiled_spec(load_text(text, out)).plan
     _write_new(out, text)
-    print_out(f"wrote {out}: {trainable_line(plan, plan.phases[0])} train", settings)
+    print_out(f"wrote {out}: {trained_line(plan)} train", settings)
     report(plan.diagnostics, settings)
     return CLEAN
 

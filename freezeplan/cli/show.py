@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 @click.option("--phase", metavar="NAME", help="The full table of one phase, by its name or number.")
 @click.option("--params", is_flag=True, help="One line per parameter instead of the table.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write it to FILE as JSON.")
+@click.option(
+    "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Also draw it in FILE as SVG."
+)
 @common_options
 @click.pass_obj
 def show(
@@ -38,6 +41,7 @@ def show(
     phase: str | None,
     params: bool,
     out: Path | None,
+    picture: Path | None,
 ) -> int:
     """Show the plan that SPEC (default: freezeplan.toml) compiles to, for its model or another one.
 
@@ -52,6 +56,8 @@ def show(
     plan = work.plan
     if out:
         write_whole(out, _json(plan))
+    if picture:
+        write_whole(picture, _svg(plan), "--picture")
     if form == "json":
         print_json(_json(plan))
     else:
@@ -64,6 +70,12 @@ def _json(plan: Plan) -> str:
     from freezeplan.plan.document import to_json
 
     return to_json(plan)
+
+
+def _svg(plan: Plan) -> str:
+    from freezeplan.render.timeline import timeline_svg
+
+    return timeline_svg(plan)
 
 
 def _view(work: Compiled, phase: str | None, *, params: bool) -> ParamsView | PlanView | MatrixView:
@@ -81,7 +93,7 @@ def _view(work: Compiled, phase: str | None, *, params: bool) -> ParamsView | Pl
     return PlanView(work.plan, work.inventory.notes, index)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, option: str = "--out") -> None:
     """Write a text file as UTF-8 so that it is there complete or not at all.
 
     What a link names is written, not the link; a device or a pipe is written to and stays what it is. Raises
@@ -95,7 +107,7 @@ def write_whole(path: Path, text: str) -> None:
         else:
             _replace(target, data)
     except OSError as error:
-        raise click.BadParameter(f"cannot write {path}: {_reason(error)}", param_hint="--out") from None
+        raise click.BadParameter(f"cannot write {path}: {_reason(error)}", param_hint=option) from None
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -12,8 +12,8 @@ def partition(
 ) -> tuple[tuple[Group, ...], tuple[FrozenSet, ...]]:
     """Return the groups of all tensors that any phase trains, and the rest by the rule that froze it.
 
-    ``phases`` holds one assignment per parameter and phase. Groups come in the order of their first
-    tensor; so do the members of each.
+    A group has the name of the rule under which it first trains. ``phases`` holds one assignment per
+    parameter and phase. Groups come in the order of their first tensor; so do the members of each.
     """
     trained: dict[tuple[object, ...], list[int]] = {}
     frozen: dict[str, list[int]] = {}
@@ -46,13 +46,13 @@ def _key(history: tuple[Assignment, ...]) -> tuple[object, ...]:
     )
 
 
-def _last_trained(history: Sequence[Assignment]) -> Assignment:
-    return next(what for what in reversed(history) if what.trainable)
+def _first_trained(history: Sequence[Assignment]) -> Assignment:
+    return next(what for what in history if what.trainable)
 
 
 def _wanted_name(phases: Sequence[Sequence[Assignment]], members: list[int]) -> str:
-    last = _last_trained([phase[members[0]] for phase in phases])
-    parts = [last.rule, last.rung, "no_decay" if last.masked else ""]
+    first = _first_trained([phase[members[0]] for phase in phases])
+    parts = [first.rule, first.rung, "no_decay" if first.masked else ""]
     return "/".join(part for part in parts if part)
 
 
@@ -74,7 +74,7 @@ def _group(
     selected_by: dict[str, str],
 ) -> Group:
     first = [phase[members[0]] for phase in phases]
-    rule = _last_trained(first).rule
+    rule = _first_trained(first).rule
     return Group(
         name=name,
         rule=rule,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rich.cells import cell_len
@@ -26,6 +26,7 @@ from freezeplan.render.table import ASCII_RULE, GAP, RULE, STATE_STYLES, facts_g
 from freezeplan.render.visible import visible
 
 FROZEN = "frozen"
+MOST_DIGITS = 8
 SIZES = ("tensors", "parameters")
 
 
@@ -42,8 +43,9 @@ class Line:
 class MatrixView:
     """Render a plan in phases: the rate of each group in each phase, then the phases one by one.
 
-    Groups that differ in weight decay alone share a line. On a console too narrow for one column per phase
-    each group gets a line that says from which phase to which it trains at which rate.
+    Groups that differ in weight decay alone share a line. Long rates are rounded, which ``~`` says. On a
+    console too narrow for one column per phase each group gets a line that says from which phase to which
+    it trains at which rate.
     """
 
     def __init__(self, plan: Plan, notes: Iterable[str] = ()) -> None:
@@ -75,11 +77,25 @@ def matrix_lines(plan: Plan) -> list[Line]:
         found[key] = Line(
             known.label, rates, known.tensors + len(item.members), known.parameters + item.numel
         )
-    return list(found.values())
+    rules = [rule for rule, _ in found]
+    return [
+        replace(line, label=rule if rules.count(rule) == 1 else line.label.removesuffix("/no_decay"))
+        for (rule, _), line in found.items()
+    ]
+
+
+def short_rate(rate: float) -> str:
+    """Write a rate in the few cells of a column; ``~`` says that it was rounded.
+
+    >>> short_rate(2e-5), short_rate(1.24504934515026e-07)
+    ('2e-05', '~1.25e-07')
+    """
+    exact = format_rate(rate)
+    return exact if len(exact) <= MOST_DIGITS else f"~{rate:.2e}"
 
 
 def _cells(line: Line) -> list[str]:
-    rates = [FROZEN if rate is None else format_rate(rate) for rate in line.rates]
+    rates = [FROZEN if rate is None else short_rate(rate) for rate in line.rates]
     return [visible(line.label, keep=""), format_count(line.tensors), format_count(line.parameters), *rates]
 
 
@@ -120,9 +136,12 @@ def _course(rates: Sequence[float | None]) -> str:
     parts = []
     for rate, members in groupby(enumerate(rates, 1), key=lambda pair: pair[1]):
         numbers = [number for number, _ in members]
-        span = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-        parts.append(f"{span} {FROZEN if rate is None else f'at {format_rate(rate)}'}")
+        parts.append(f"{_span(numbers)} {FROZEN if rate is None else f'at {short_rate(rate)}'}")
     return "phase " + ", ".join(parts)
+
+
+def _span(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
 
 
 def _phases(plan: Plan, options: ConsoleOptions) -> Iterator[Table | Text]:
@@ -197,20 +216,24 @@ def _trained_before(plan: Plan, index: int) -> set[str]:
 
 
 def _schedules(plan: Plan) -> Iterator[Fact]:
+    spans: dict[str, list[str]] = {}
     for stretch, members in groupby(enumerate(plan.phases, 1), key=lambda pair: pair[1].schedule.stretch):
         numbers = [number for number, _ in members]
-        yield "schedule", _schedule(plan.phases[stretch], numbers, len(plan.phases))
+        spans.setdefault(_schedule(plan.phases[stretch]), []).append(_span(numbers))
+    for text, found in spans.items():
+        whole = len(spans) == 1 and len(found) == 1
+        several = f"anew in each of the phases {', '.join(found)}"
+        over = f"over phase{'s' if '-' in found[0] else ''} {found[0]}" if len(found) == 1 else several
+        yield "schedule", text if whole else f"{text}, {over}"
     if plan.stop_when:
         yield "stops when", f"{plan.stop_when.metric} >= {format_number(plan.stop_when.at_least)}"
 
 
-def _schedule(phase: Phase, numbers: Sequence[int], count: int) -> str:
+def _schedule(phase: Phase) -> str:
     plan = phase.schedule
     warmup = f", warm-up {warmup_text(plan.warmup)}" if plan.warmup else ""
     options = f", {format_options(plan.options)}" if plan.options else ""
-    span = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-    over = "" if len(numbers) == count else f", over phase{'s' if len(numbers) > 1 else ''} {span}"
-    return f"{plan.name}{warmup}{options}{over}"
+    return f"{plan.name}{warmup}{options}"
 
 
 def warmup_text(warmup: int | float) -> str:

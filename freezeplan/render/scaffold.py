@@ -12,6 +12,7 @@ from freezeplan.render.numbers import counted
 from freezeplan.render.visible import visible
 
 TOP = 2
+MOST_PHASES = 6
 
 
 def scaffold(inventory: Inventory, scenario: str, model: Mapping[str, str], labels: tuple[str, ...]) -> str:
@@ -38,6 +39,9 @@ def scaffold(inventory: Inventory, scenario: str, model: Mapping[str, str], labe
         stacks=stacks,
         top=[f"{scope}@layers[-{min(TOP, shortest)}:]" for scope in scopes],
         lower=["@embeddings", *(f"{scope}@layers[:50%]" for scope in scopes)],
+        over=[f"{scope}@layers" for scope in scopes],
+        per_phase=max(1, -(-max((stack.length for stack in stacks), default=1) // MOST_PHASES)),
+        embeddings=bool(inventory.role_nodes.get("embeddings")),
         heads=_free_heads(inventory),
         tied=[info.name for info in inventory.params if info.alias_of and "embeddings" not in info.roles],
     )

@@ -10,4 +10,5 @@ SCENARIOS = (
     "bitfit",
     "norms-only",
     "embeddings-frozen",
+    "gradual",
 )

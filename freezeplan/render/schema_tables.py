@@ -36,14 +36,17 @@ class KeyTable:
 def key_tables(schema: Schema) -> tuple[KeyTable, ...]:
     """Return the tables of a JSON Schema in its own order, nested tables after the one that holds them.
 
+    A table that stands in several places (the rules of the base and of a phase) is listed at its first.
     Keys that ``[optimizer]`` and ``[[rule]]`` share letter by letter stand in a table of their own.
     """
     top = {**schema, "description": "Keys outside all tables, at the start of the file."}
-    tables = tuple(_tables(schema, top, "", "top level"))
+    tables = tuple(_tables(schema, top, "", "top level", {}))
     return _with_shared(tables)
 
 
-def _tables(schema: Schema, node: Schema, path: str, title: str) -> Iterator[KeyTable]:
+def _tables(
+    schema: Schema, node: Schema, path: str, title: str, places: dict[int, str]
+) -> Iterator[KeyTable]:
     required = set(node.get("required", ()))
     keys, inner = [], []
     for name, raw in node.get("properties", {}).items():
@@ -55,7 +58,11 @@ def _tables(schema: Schema, node: Schema, path: str, title: str) -> Iterator[Key
             inner.append((target, inside, f"[[{inside}]]" if many else f"[{inside}]"))
     yield KeyTable(title, _one_line(node.get("description", "")), tuple(keys))
     for target, inside, heading in inner:
-        yield from _tables(schema, target, inside, heading)
+        first = places.setdefault(id(target), heading)
+        if first == heading:
+            yield from _tables(schema, target, inside, heading, places)
+        else:
+            yield KeyTable(heading, f"The keys of `{first}`.", ())
 
 
 def _target(schema: Schema, raw: Schema) -> tuple[Schema | None, bool]:

@@ -33,6 +33,13 @@ def trainable_line(plan: Plan, phase: Phase) -> str:
     return f"{format_count(part)} of {format_count(whole)} parameters ({format_percent(part, whole)})"
 
 
+def trained_line(plan: Plan) -> str:
+    """Say how much of the model trains at some time, and in how many phases."""
+    part, whole = sum(group.numel for group in plan.groups), plan.numel
+    text = f"{format_count(part)} of {format_count(whole)} parameters ({format_percent(part, whole)})"
+    return f"{text} in {counted(len(plan.phases), 'phase')}" if len(plan.phases) > 1 else text
+
+
 def coverage_line(plan: Plan) -> str:
     """Count the tensors that stand in a group or a frozen set, of all there are."""
     accounted = {name for item in (*plan.groups, *plan.frozen) for name in item.members}

@@ -77,7 +77,7 @@ def _homes(name: str) -> list[str]:
     for key in fields_of(Spec):
         table = table_at((key,))
         if table is not None and name in fields_of(table):
-            found.append(f"`[[{key}]]`" if key in ("rule", "task") else f"`[{key}]`")
+            found.append(f"`[[{key}]]`" if key in ("rule", "task", "phase") else f"`[{key}]`")
     return found
 
 

@@ -21,7 +21,7 @@ def check_phases(document: Document) -> Iterator[Diagnostic]:
     yield from _exclusions(document)
     yield from repeated_names(document, "phase")
     phases = list(document.entries("phase"))
-    if "gradual" in document.data:
+    if document.data.get("gradual") is not None:
         phases.append((("gradual",), document.table("gradual")))
     for path, phase in phases:
         yield from _length(document, path, phase)
@@ -32,7 +32,7 @@ def check_phases(document: Document) -> Iterator[Diagnostic]:
 
 
 def _exclusions(document: Document) -> Iterator[Diagnostic]:
-    has_phases, has_gradual = bool(document.data.get("phase")), "gradual" in document.data
+    has_phases, has_gradual = bool(document.data.get("phase")), document.data.get("gradual") is not None
     if has_phases and has_gradual:
         message = "`[gradual]` stands for phases of its own: it excludes `[[phase]]`"
         yield document.problem_at_header("FP131", message, ("gradual",), "keep one of the two")
@@ -42,7 +42,7 @@ def _exclusions(document: Document) -> Iterator[Diagnostic]:
 
 
 def _length(document: Document, path: KeyPath, phase: dict[str, Any]) -> Iterator[Diagnostic]:
-    given = [key for key in phase if key in LENGTHS]
+    given = [key for key in phase if key in LENGTHS and phase[key] is not None]
     if not given:
         advice = "add `epochs = 1`, `steps = 500`, or `until = { metric = …, patience = 2, max_epochs = 10 }`"
         yield document.problem_at_header("FP130", f"{label(path)} has no length", path, advice)
@@ -75,7 +75,10 @@ def _schedule(
     warmup = own.get("warmup")
     if isinstance(warmup, (int, float)) and warmup > 0 and name in ("constant", SLANTED):
         known = {"constant": "has no warm-up", SLANTED: "has its own rise, `cut_frac`"}
-        advice = {"constant": 'write name = "constant_with_warmup", or warmup = 0', SLANTED: "remove `warmup`"}
+        advice = {
+            "constant": 'write name = "constant_with_warmup", or warmup = 0',
+            SLANTED: "remove `warmup`",
+        }
         message = f"the `{name}` schedule {known[name]}"
         yield document.problem_at_value("FP126", message, (*path, "warmup"), advice[name])
     for key in ("cut_frac", "ratio"):
@@ -86,9 +89,7 @@ def _schedule(
 
 
 def _metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnostic]:
-    tasks = {
-        name: task for _, task in document.entries("task") if isinstance(name := task.get("name"), str)
-    }
+    tasks = {name: task for _, task in document.entries("task") if isinstance(name := task.get("name"), str)}
     for path in [*places, ("train", "stop_when", "metric"), ("train", "keep_best")]:
         text = document.at(path)
         name, slash, _ = text.partition("/") if isinstance(text, str) else ("", "", "")

@@ -157,13 +157,14 @@ def check_metric(value: Any) -> Any:
     """Accept ``task/metric`` with a metric that the evaluation prints."""
     if not isinstance(value, str):
         return value
-    task, _, metric = value.partition("/")
-    if not TASK_NAME.fullmatch(task) or metric not in METRICS:
-        close = get_close_matches(metric, METRICS, n=1)
-        listed = ", ".join(f"`{task or 'task'}/{name}`" for name in METRICS)
-        advice = f"did you mean `{task or 'task'}/{close[0]}`?" if close else f"metrics: {listed}"
-        raise _wrong("FP133", f"{value!r} is not a metric of a task", advice)
-    return value
+    task, slash, metric = value.partition("/")
+    if slash and TASK_NAME.fullmatch(task) and metric in METRICS:
+        return value
+    task, metric = (task, metric) if slash else ("task", task)
+    close = [name for name in METRICS if metric and metric in name] or get_close_matches(metric, METRICS, n=1)
+    listed = ", ".join(f"`{task}/{name}`" for name in METRICS)
+    advice = f"did you mean `{task}/{close[0]}`?" if close else f"metrics: {listed}"
+    raise _wrong("FP133", f"{value!r} is not a metric of a task", advice)
 
 
 def check_phase_name(value: Any) -> Any:

@@ -325,7 +325,12 @@ def test_the_largest_integer_is_a_number(spec_file) -> None:
         ("[optimzer]\nlr = 1", "FP101", "unknown key `optimzer` in the spec", "mean `optimizer`?"),
         ("lr = 1", "FP101", "unknown key `lr` in the spec", "is a key of `[optimizer]` and of `[[rule]]`"),
         ("[train]\nlearning_rate = 1", "FP101", "in `[train]`", "`lr` is a key of"),
-        ("[[rule]]\nmatch='a'\nepochs = 1", "FP101", "in `[[rule]]`", "`epochs` is a key of `[train]`"),
+        (
+            "[[rule]]\nmatch='a'\nepochs = 1",
+            "FP101",
+            "in `[[rule]]`",
+            "`epochs` is a key of `[[phase]]` and of `[gradual]` and of `[train]`",
+        ),
         ("[[rule]]\nmatch='a'\nexcpt = 'b'", "FP101", "in `[[rule]]`", "mean `except`?"),
         ("[model]\nclas = 'b'", "FP101", "in `[model]`", "mean `class`?"),
         (

@@ -1,0 +1,49 @@
+"""Differences between plans in words, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from freezeplan.plan.diff import Difference
+from freezeplan.render.numbers import counted, format_rate
+
+SHOWN_NAMES = 3
+SHOWN_ENTRIES = 4
+ABSENT = "none"
+
+
+def difference_lines(differences: Iterable[Difference]) -> list[str]:
+    """Return one line per difference: where, what, before and after, and for which tensors.
+
+    >>> difference_lines([Difference("lr", "top", "lr", 2e-5, 1e-5, ("a.weight", "a.bias"))])
+    ['phase `top`: lr 2e-05 -> 1e-05 (2 tensors: `a.weight`, `a.bias`)']
+    """
+    return [_line(item) for item in differences]
+
+
+def _line(item: Difference) -> str:
+    where = f"phase `{item.phase}`: " if item.phase is not None else ""
+    before, after = (_written(item.what, value) for value in (item.before, item.after))
+    return f"{where}{item.what} {before} -> {after}{_names(item.names)}"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(f"`{name}`" for name in names[:SHOWN_NAMES])
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return f" ({counted(len(names), 'tensor')}: {shown}{more})"
+
+
+def _written(what: str, value: Any) -> str:
+    if value is None or value in ([], {}):
+        return ABSENT
+    if isinstance(value, float) and "lr" in what.replace("learning rate", "lr"):
+        return format_rate(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_written(key, entry)}" for key, entry in value.items())
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        more = f" and {len(value) - SHOWN_ENTRIES} more" if len(value) > SHOWN_ENTRIES else ""
+        return ", ".join(f"`{entry}`" for entry in value[:SHOWN_ENTRIES]) + more
+    return str(value)
