@@ -21,7 +21,7 @@ from freezeplan.render.numbers import (
     format_rate,
 )
 from freezeplan.render.rows import ordered_items
-from freezeplan.render.summary import Fact, format_options, plan_facts
+from freezeplan.render.summary import Fact, format_options, plan_facts, trained_line
 from freezeplan.render.table import ASCII_RULE, GAP, RULE, STATE_STYLES, facts_grid
 from freezeplan.render.visible import visible
 
@@ -61,7 +61,9 @@ class MatrixView:
         yield Text("")
         yield from _phases(self.plan, options)
         yield Text("")
-        yield facts_grid((*plan_facts(self.plan), *_schedules(self.plan)))
+        yield facts_grid(
+            (("trainable", trained_line(self.plan)), *plan_facts(self.plan), *_schedules(self.plan))
+        )
         for note in self.notes:
             yield Text(visible(f"note: {note}"), overflow="fold")
 

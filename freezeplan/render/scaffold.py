@@ -41,10 +41,19 @@ def scaffold(inventory: Inventory, scenario: str, model: Mapping[str, str], labe
         lower=["@embeddings", *(f"{scope}@layers[:50%]" for scope in scopes)],
         over=[f"{scope}@layers" for scope in scopes],
         per_phase=max(1, -(-max((stack.length for stack in stacks), default=1) // MOST_PHASES)),
-        embeddings=bool(inventory.role_nodes.get("embeddings")),
+        then=_embeddings(inventory),
         heads=_free_heads(inventory),
         tied=[info.name for info in inventory.params if info.alias_of and "embeddings" not in info.roles],
     )
+
+
+def _embeddings(inventory: Inventory) -> list[str]:
+    """Return patterns that thaw the embeddings: one tied to a head needs a pattern for all its names."""
+    names = {info.name for info in inventory.params if "embeddings" in info.roles}
+    aliases = [info for info in inventory.params if info.alias_of and info.name not in names]
+    tied = names & {info.alias_of for info in aliases}
+    patterns = {"@tied": tied, "@embeddings": names - tied}
+    return [pattern for pattern, selected in patterns.items() if selected]
 
 
 def _free_heads(inventory: Inventory) -> list[ParamInfo]:

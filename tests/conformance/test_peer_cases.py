@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from freezeplan.inventory.records import Inventory
+from freezeplan.apply.schedules import schedule_factor, stretch_steps
+from freezeplan.apply.timetable import Timetable
+from freezeplan.inventory.records import Inventory, Stack
 from freezeplan.inventory.roles import with_structure
 from freezeplan.inventory.structure import Hints
+from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.records import Plan
+from freezeplan.spec.reading import load_spec
 from tests.plan.matching import assignments, codes_of, compiled, named, rule, sized
-
-LEFT_OUT = {
-    "mmpretrain-layer-decay": "layer decay is not part of the language yet",
-    "allennlp-stlr": "slanted triangular schedules over phases are not part of the language yet",
-}
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def cases(shared: Path) -> dict[str, Any]:
     return {case["id"]: case for case in found}
 
 
-def test_every_case_is_checked_or_left_out_for_a_reason(cases: dict[str, Any]) -> None:
+def test_every_case_is_checked(cases: dict[str, Any]) -> None:
     checked = {"mmengine-paramwise", "mmengine-custom-keys-longest-wins", "automodel-router"}
-    assert cases.keys() == checked | LEFT_OUT.keys()
+    assert cases.keys() == checked | {"mmpretrain-layer-decay", "allennlp-stlr"}
 
 
 def model_of(case: dict[str, Any]) -> Inventory:
@@ -98,3 +98,62 @@ def test_automodel_router(cases: dict[str, Any]) -> None:
     }
     whole = compiled(inventory, rule("**", "trainable", lr_mult=0.1), **case["base"])
     assert (len(whole.groups), whole.groups[0].lr[0]) == (expected["c"]["groups"], expected["c"]["lr"])
+
+
+# The two layers of the case, 1 above 0, and a head that always trains, as in AllenNLP's own test model.
+TOWER = {"layer.0.weight": (2, 2), "layer.1.weight": (2, 2)}
+
+
+def allennlp_plan(case: dict[str, Any], *, gradual: bool, decay: float) -> Plan:
+    """Compile the case's schedule over two layers: in two phases if they thaw gradually."""
+    config = case["config"]
+    schedule = {key: float(config[key]) for key in ("cut_frac", "ratio")} | {"name": "slanted_triangular"}
+    lower = rule("layer.0", "trainable", lr_mult=decay, name="lower")
+    upper = rule("layer.1", "trainable", name="upper")
+    first = rule("**", "frozen", name="all")
+    spec: dict[str, Any] = {
+        "optimizer": {"lr": float(config["base_lr"]), "no_decay": []},
+        "schedule": schedule,
+    }
+    if gradual:
+        thaw = {"epochs": config["num_epochs"] - 1, "schedule": {}, "rule": [lower]}
+        spec |= {"rule": [first, upper], "phase": [{"epochs": 1}, thaw]}
+    else:
+        spec |= {"rule": [lower, upper], "train": {"epochs": config["num_epochs"]}}
+    return compile_plan(sized(TOWER), load_spec(spec))
+
+
+@pytest.mark.parametrize(
+    ("name", "gradual", "decay"),
+    [("gradual", True, 1.0), ("discriminative_0.5", False, 0.5), ("both", True, 0.5)],
+)
+def test_allennlp_slanted_triangles_and_gradual_unfreezing(
+    cases: dict[str, Any], name: str, gradual: bool, decay: float
+) -> None:
+    case = cases["allennlp-stlr"]
+    plan = allennlp_plan(case, gradual=gradual, decay=decay)
+    times = Timetable(plan, case["config"]["steps_per_epoch"])
+    assert times.steps == case["config"]["num_epochs"] * case["config"]["steps_per_epoch"]
+    for iteration, layer, rate in case["expected"][name]:
+        place = times.place(iteration)
+        before, steps = stretch_steps(plan, times.phase_steps, place.phase)
+        factor = schedule_factor(plan.phases[place.phase].schedule, steps)(before + place.step)
+        what = plan.phases[place.phase].assignments[layer]
+        assert (what.lr if what.trainable else 0.0) * factor == pytest.approx(rate, abs=1e-6)
+
+
+def test_mmpretrain_layer_decay(cases: dict[str, Any]) -> None:
+    case = cases["mmpretrain-layer-decay"]
+    bare = sized({name: (2,) if name.endswith("bias") else (2, 2) for name in case["expected"]})
+    layers = tuple(f"backbone.layers.{at}" for at in range(case["peer_config"]["layers"]))
+    decay = {"formula": "beit", "rate": case["peer_config"]["layer_decay_rate"]}
+    plan = compiled(
+        with_structure(
+            replace(bare, base="backbone", stacks=(Stack("backbone.layers", layers, ("the case",)),)), Hints()
+        ),
+        rule("**", "trainable", layer_decay=decay),
+        **case["base"],
+        no_decay=["@bias", *(f"**.{name}" for name in case["peer_config"]["no_decay"])],
+    )
+    found = {name: [what.lr, what.weight_decay] for name, what in assignments(plan).items()}
+    assert found == case["expected"]
