@@ -26,12 +26,13 @@ def inventory_of(
     """List every parameter name, module, tie, stack and role of a live model.
 
     ``model`` is any ``torch.nn.Module``; prefixes of wrappers (DDP, FSDP, torch.compile, activation
-    checkpointing, PEFT) are taken off the names. ``label`` says in words which model this is (default: its
-    class). ``loaded`` tells for a parameter's name whether a checkpoint provides it (default: not known).
+    checkpointing, PEFT) and of parametrizations are taken off the names. ``label`` says in words which model
+    this is (default: its class). ``loaded`` tells for a parameter's name whether a checkpoint provides it
+    (default: not known).
 
     Returns an :class:`Inventory` whose ``params`` are in registration order, tied tensors once per name.
-    Raises ``DiagnosticError`` for a model without parameters (FP166) or with uninitialised ones (FP167),
-    ``TypeError`` for what is no module.
+    Raises ``DiagnosticError`` for a model without parameters (FP166), with uninitialised ones (FP167) or with
+    flattened ones (FP174), ``TypeError`` for what is no module.
 
     >>> import torch
     >>> [info.name for info in inventory_of(torch.nn.Linear(2, 3)).params]
@@ -56,6 +57,8 @@ def _params(model: Any, loaded: Loaded) -> tuple[ParamInfo, ...]:
     first: dict[int, str] = {}
     found, lazy = [], []
     for name, module, tensor in canonical_parameters(model):
+        if getattr(tensor, "_is_flat_param", False):
+            raise DiagnosticError([_flattened(name)])
         if type(tensor).__name__ == "UninitializedParameter":
             lazy.append(name)
             continue
@@ -89,4 +92,12 @@ def _uninitialised(names: list[str]) -> Diagnostic:
         f"{count} parameter{'s have' if count > 1 else ' has'} no shape yet, `{names[0]}` first",
         help="run one batch through the model so that its lazy modules take their shapes, then try again",
         notes=[f"`{name}` is uninitialised" for name in names[1:10]],
+    )
+
+
+def _flattened(name: str) -> Diagnostic:
+    return diagnostic(
+        "FP174",
+        f"FSDP has flattened parameters into one: `{name}`",
+        help="wrap with `fully_shard`, which keeps them, or pass `use_orig_params=True`",
     )

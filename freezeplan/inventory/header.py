@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from freezeplan.inventory.finding import SOURCE, fault, first_line
+from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
 from freezeplan.inventory.roles import with_structure
 from freezeplan.inventory.structure import Hints, ancestors, last, parent
@@ -39,10 +40,15 @@ def header_inventory(path: Path, label: str, locations: Locations = NOWHERE) -> 
     names = sorted((name for name in tensors if last(name) not in STATISTICS), key=_natural)
     if not names:
         raise fault(locations, SOURCE, "FP166", f"`{label}` holds no parameters")
-    params = tuple(ParamInfo(name, *tensors[name], parent(name), loaded=True) for name in names)
+    params = tuple(_param(name, *tensors[name]) for name in names)
     note = "only the names in a file are known: ties and classes are not, and roles are found by names"
     bare = Inventory(label, params, _modules(names, tensors), origin="file header", weak=True, notes=(note,))
     return with_structure(bare, Hints())
+
+
+def _param(name: str, shape: tuple[int, ...], dtype: str) -> ParamInfo:
+    name, module = without_parametrization(name, parent(name))
+    return ParamInfo(name, shape, dtype, module, loaded=True)
 
 
 def _modules(names: list[str], tensors: dict[str, tuple[tuple[int, ...], str]]) -> tuple[ModuleInfo, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -14,9 +12,7 @@ from freezeplan.inventory.counting import Count, as_count, counts_something
 from freezeplan.inventory.names import canonical_modules, join, unwrapped, wrapped_child
 from freezeplan.inventory.probe import Growth, Probe
 from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
-
-# A child of a module, where its forward function names it.
-CHILD = re.compile(r"\bself\.(\w+)")
+from freezeplan.inventory.usage import only_read, order_of_use
 
 # How transformers ends the names of classes without a head.
 BARE = ("Model", "Encoder", "Decoder", "Backbone")
@@ -32,14 +28,15 @@ def hints_of(model: Any) -> Hints:
         towers=tuple(_towers(modules)),
         adapters=tuple(path for item in found for path in _adapters(*item)),
         growths=_growths(modules),
-        uses=_uses(modules),
+        uses=order_of_use(modules),
+        only_read=only_read(modules),
     )
     multitask = sys.modules.get("freezeplan.inventory.multitask")
     if multitask is not None and isinstance(root, multitask.MultiTaskModel):
         return replace(hints, base="backbone", heads=("heads",))
     if not _is_pretrained(root):
         return hints
-    base = _base(root)
+    base = "" if _is_base_class(root) and type(root).__name__.endswith(BARE) else _base(root)
     if base is not None or not _is_task_class(root):
         return replace(hints, base=base)
     return replace(hints, head_only=True, base_children=_base_children(root))
@@ -76,28 +73,11 @@ def _growths(
     )
 
 
-def _uses(modules: list[tuple[str, Any]]) -> Callable[[str], Mapping[str, tuple[int, int]]]:
-    by_path = dict(modules)
-
-    def uses(path: str) -> Mapping[str, tuple[int, int]]:
-        try:
-            source = inspect.getsource(type(by_path[path]).forward)
-        except (KeyError, OSError, TypeError):  # made at run time, or without a source
-            return {}
-        found: dict[str, tuple[int, int]] = {}
-        for match in CHILD.finditer(source):
-            first, _ = found.get(match[1], (match.start(), 0))
-            found[match[1]] = (first, match.start())
-        return found
-
-    return uses
-
-
 def _adapters(path: str, module: Any, outermost: Any) -> list[str]:
-    """Return the modules and parameters that PEFT's layers around ``module`` added."""
+    """Return the modules and parameters that PEFT's wrappers around ``module`` added."""
     names: list[str] = []
     while outermost is not module:
-        added = getattr(outermost, "adapter_layer_names", ())
+        added = (*getattr(outermost, "adapter_layer_names", ()), "prompt_encoder")
         names += [name for name in added if name in outermost._modules or name in outermost._parameters]
         outermost = outermost._modules[wrapped_child(outermost)]
     return [join(path, name) for name in names]
@@ -115,13 +95,17 @@ def _base(root: Any) -> str | None:
     return prefix if prefix and node is not None else None
 
 
-def _is_task_class(root: Any) -> bool:
-    """Tell whether a model is more than the base model that AutoModel would build for its config."""
+def _is_base_class(root: Any) -> bool:
+    """Tell whether a model is the base model that AutoModel builds for its config."""
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
     base = MODEL_MAPPING_NAMES.get(getattr(root.config, "model_type", None), ())
-    names = (base,) if isinstance(base, str) else tuple(base)
-    return type(root).__name__ not in names and not type(root).__name__.endswith(BARE)
+    return type(root).__name__ in ((base,) if isinstance(base, str) else tuple(base))
+
+
+def _is_task_class(root: Any) -> bool:
+    """Tell whether a model is more than the base model that AutoModel would build for its config."""
+    return not _is_base_class(root) and not type(root).__name__.endswith(BARE)
 
 
 def _input_embeddings(modules: list[tuple[str, Any]]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def training_file(data: DataTable | None, spec: Spec, index: int) -> Path | None
     if data is None or data.train is None or data.hub is not None:
         return None
     start = spec.locations.directory_of(("task", index, "data", "train")) or Path()
-    path = start / data.train
+    path = start / os.path.expanduser(data.train)
     return path if path.suffix.lower() in (*JSON_LINES, *SEPARATED, *COLUMNAR) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,14 @@ WRAPPERS = (
     ("ActivationWrapper", "torch", "_checkpoint_wrapped_module"),
     ("DeepSpeedEngine", "deepspeed", "module"),
     ("PeftModel", "peft", "base_model"),
+    ("PeftMixedModel", "peft", "base_model"),
     ("BaseTuner", "peft", "model"),
     ("BaseTunerLayer", "peft", "base_layer"),
+    ("TrainableTokensWrapper", "peft", "token_adapter"),
+    ("AuxiliaryTrainingWrapper", "peft", "original_module"),
 )
+# How torch names a parametrized tensor: `original`, or `original0`, `original1` … where it is made of several.
+PARAMETRIZED = re.compile(r"(?:(?P<owner>.+)\.)?parametrizations\.(?P<tensor>[^.]+)\.(?P<part>original\d*)")
 
 
 def wrapped_child(module: Any) -> str | None:
@@ -27,7 +33,7 @@ def wrapped_child(module: Any) -> str | None:
     """
     known = {(base.__name__, base.__module__.partition(".")[0]) for base in type(module).__mro__}
     for class_name, package, child in WRAPPERS:
-        if (class_name, package) in known and child in module._modules:
+        if (class_name, package) in known and module._modules.get(child) is not None:
             return child
     return None
 
@@ -65,19 +71,44 @@ def _children(module: Any) -> list[tuple[str, Any]]:
     inner = wrapped_child(module)
     first = _children(module._modules[inner]) if inner is not None else []
     taken = {name for name, _ in first}
-    rest = [(name, child) for name, child in module._modules.items() if child is not None and name != inner]
+    # For prompts PEFT's model keeps a second reference to the embedding inside the model that it wraps.
+    left_out = {inner, "word_embeddings"} if inner == "base_model" else {inner}
+    rest = [
+        (name, child) for name, child in module._modules.items() if child is not None and name not in left_out
+    ]
     return first + [(name, child) for name, child in rest if name not in taken]
 
 
 def canonical_parameters(model: Any) -> Iterator[tuple[str, str, Any]]:
     """Yield ``(name, module path, parameter)`` for every name of every parameter, in registration order.
 
-    Tied parameters come once per name. Without wrappers the names and their order are exactly those of
-    ``model.named_parameters(remove_duplicate=False)``.
+    Tied parameters come once per name. Without wrappers and parametrizations the names and their order are
+    exactly those of ``model.named_parameters(remove_duplicate=False)``.
     """
-    for path, _, outermost in canonical_modules(model):
+    for path, module, outermost in canonical_modules(model):
+        rename = type(module).__name__ == "ParametrizationList"
         for name, parameter in _own(outermost, "_parameters"):
-            yield join(path, name), path, parameter
+            if rename:
+                yield *without_parametrization(join(path, name), path), parameter
+            else:
+                yield join(path, name), path, parameter
+
+
+def without_parametrization(name: str, path: str) -> tuple[str, str]:
+    """Return the name and the module path of a tensor as they are without torch's parametrization of it.
+
+    >>> without_parametrization("fc.parametrizations.weight.original", "fc.parametrizations.weight")
+    ('fc.weight', 'fc')
+    >>> without_parametrization("fc.parametrizations.weight.original0", "fc.parametrizations.weight")
+    ('fc.weight.original0', 'fc')
+    >>> without_parametrization("fc.bias", "fc")
+    ('fc.bias', 'fc')
+    """
+    found = PARAMETRIZED.fullmatch(name)
+    if found is None:
+        return name, path
+    owner, tensor, part = found["owner"] or "", found["tensor"], found["part"]
+    return join(owner, tensor if part == "original" else f"{tensor}.{part}"), owner
 
 
 def own_buffers(outermost: Any) -> tuple[str, ...]:
@@ -103,4 +134,6 @@ def class_names(module: Any) -> tuple[str, ...]:
     if "FSDPModule" in names:
         # fully_shard swaps the class for a generated one, FSDP<Name>, that adds FSDPModule as a base.
         names = [name for name in names[1:] if name != "FSDPModule"]
+    if names and names[0].startswith("Parametrized") and "parametrizations" in module._modules:
+        names = names[1:]
     return tuple(dict.fromkeys(names)) or ("Module",)

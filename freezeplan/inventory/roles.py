@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
+from freezeplan.inventory.embeddings import find_embeddings
 from freezeplan.inventory.experts import find_adapters, find_experts, find_routers
-from freezeplan.inventory.records import Doubt, Inventory, ParamInfo, Stack
+from freezeplan.inventory.parts import Parts, is_embedding, is_norm, is_norm_only, levels, runs_after
+from freezeplan.inventory.records import Inventory, ParamInfo, Stack
 from freezeplan.inventory.stacks import find_stacks
 from freezeplan.inventory.structure import (
     Hints,
@@ -16,36 +17,9 @@ from freezeplan.inventory.structure import (
     cover,
     is_under,
     last,
-    parent,
     smallest,
     under_any,
 )
-
-TORCH_NORMS = ("LayerNorm", "RMSNorm", "GroupNorm", "_NormBase")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Hold the tree together with the parts found so far, each as module or parameter paths."""
-
-    tree: Tree
-    hints: Hints
-    base: str
-    stacks: tuple[Stack, ...]
-    doubts: tuple[Doubt, ...] = ()
-    heads: tuple[str, ...] = ()
-    pooler: tuple[str, ...] = ()
-    final_norm: tuple[str, ...] = ()
-
-    @cached_property
-    def order(self) -> dict[str, int]:
-        """The place of each module in registration order."""
-        return {info.path: place for place, info in enumerate(self.tree.modules)}
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The paths of all layers of the main stacks."""
-        return tuple(path for stack in self.stacks if stack.main for span in stack.spans for path in span)
 
 
 def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
@@ -56,7 +30,7 @@ def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
     nodes = {
         "backbone": _backbone(parts),
         "heads": parts.heads,
-        "embeddings": _embeddings(parts),
+        "embeddings": find_embeddings(parts),
         "pooler": parts.pooler,
         "final_norm": parts.final_norm,
         "experts": tuple(experts),
@@ -101,10 +75,11 @@ def _base(tree: Tree, hints: Hints, stacks: tuple[Stack, ...]) -> str:
 
 
 def _backbone(parts: Parts) -> tuple[str, ...]:
-    rest = [info.name for info in parts.tree.params if not under_any(info.name, parts.heads)]
+    beside = (*parts.heads, *parts.prompts)
+    rest = [info.name for info in parts.tree.params if not under_any(info.name, beside)]
     if parts.base and all(is_under(name, parts.base) for name in rest):
         return (parts.base,)
-    if not parts.heads:
+    if not beside:
         return ("",)
     return cover(parts.tree, rest)
 
@@ -128,7 +103,7 @@ def _beside_base(parts: Parts, path: str) -> Iterable[str]:
             continue
         if parts.base and is_under(parts.base, child):
             yield from _beside_base(parts, child)
-        elif not _holds_trunk(parts, child):
+        elif not _holds_trunk(parts, child) and child not in parts.prompts:
             yield child
 
 
@@ -153,109 +128,10 @@ def _final_norm(parts: Parts) -> tuple[str, ...]:
 
 def _norms_beside(parts: Parts, stack: Stack) -> Iterable[str]:
     """Yield the norms around a stack that run after it."""
-    for before, inside, after in _levels(parts, stack):
+    for before, inside, after in levels(parts, stack):
         for path in (*before, *after):
-            if _is_norm_only(parts.tree, path) and _runs_after(parts, inside, path, path in after):
+            if is_norm_only(parts.tree, path) and runs_after(parts, inside, path, path in after):
                 yield path
-
-
-def _runs_after(parts: Parts, inside: str, norm: str, registered_after: bool) -> bool:
-    """Tell whether a module runs after its sibling: by the code that runs both, else by registration and name."""
-    uses = parts.hints.uses(parent(norm)) if parts.hints.uses else {}
-    first, second = uses.get(last(inside)), uses.get(last(norm))
-    if first and second:
-        return second[1] > first[0]
-    return ("emb" not in last(norm).lower()) if registered_after else "final" in last(norm)
-
-
-def _is_norm_only(tree: Tree, path: str) -> bool:
-    return is_norm(tree, path) and all(len(info.shape) <= 1 for info in tree.below(path))
-
-
-def _levels(parts: Parts, stack: Stack) -> Iterable[tuple[list[str], str, list[str]]]:
-    """Yield, from the stack up to its tower's root, the siblings before and after the way to the stack."""
-    others = [other.path for other in parts.stacks if other.main and other.path != stack.path]
-    for inside in ancestors(stack.path):
-        up = parent(inside)
-        if not inside or not is_under(up, parts.base) or any(is_under(other, inside) for other in others):
-            return
-        siblings = parts.tree.children[up]
-        place = siblings.index(inside)
-        alone = not any(is_under(other, up) for other in others)
-        if alone:
-            yield list(siblings[:place]), inside, list(siblings[place + 1 :])
-
-
-def _embeddings(parts: Parts) -> tuple[str, ...]:
-    tree = parts.tree
-    roots = [*parts.hints.input_embeddings]
-    roots += [path for path in tree.by_path if is_embedding(tree, path)]
-    roots += [path for stack in parts.stacks if stack.main for path in _norms_of_embeddings(parts, stack)]
-    roots += [path for stack in parts.stacks if stack.main for path in _before(parts, stack)]
-    out = (*parts.layers, *parts.heads, *parts.pooler, *parts.final_norm, *_later_stages(parts))
-    kept = smallest(root for root in roots if not under_any(root, out) and not _holds_stack(parts, root))
-    return cover(tree, [info.name for info in tree.params if under_any(info.name, kept)])
-
-
-def _norms_of_embeddings(parts: Parts, stack: Stack) -> Iterable[str]:
-    """Yield the norms that are registered after a stack but run before it."""
-    for _, inside, after in _levels(parts, stack):
-        norms = (path for path in after if _is_norm_only(parts.tree, path))
-        yield from (path for path in norms if not _runs_after(parts, inside, path, True))
-
-
-def _later_stages(parts: Parts) -> Iterable[str]:
-    """Yield what follows the first layer of a stack in stages: what embeds there makes the image smaller."""
-    for stack in parts.stacks:
-        if stack.stages and stack.main:
-            first = parts.order[stack.layers[0]]
-            stages = [path for paths in stack.stages for path in paths]
-            yield from (path for paths in stack.stages[1:] for path in paths)
-            yield from (
-                path
-                for path in parts.tree.by_path
-                if parts.order[path] > first and is_embedding(parts.tree, path) and under_any(path, stages)
-            )
-
-
-def _holds_stack(parts: Parts, path: str) -> bool:
-    return any(is_under(stack.path, path) for stack in parts.stacks if stack.main)
-
-
-def _before(parts: Parts, stack: Stack) -> Iterable[str]:
-    """Yield what is registered before a stack, and the tokens and positions that modules around it hold."""
-    for before, inside, _ in _levels(parts, stack):
-        yield from (path for path in before if _takes_inputs(parts.tree, path))
-        own = parts.tree.own.get(parent(inside), ())
-        yield from (info.name for info in own if len(info.shape) >= 2)
-
-
-def _takes_inputs(tree: Tree, path: str) -> bool:
-    """Tell a first projection from a network: a convolution or an embedding in it, or at most one matrix."""
-    sizes = [len(info.shape) for info in tree.below(path)]
-    inside = (other for other in tree.by_path if is_under(other, path))
-    return max(sizes, default=0) > 2 or sizes.count(2) < 2 or any(is_embedding(tree, at) for at in inside)
-
-
-def is_embedding(tree: Tree, path: str) -> bool:
-    """Tell whether a module looks up or computes embeddings: by class, or by name where no class is known."""
-    if not path or not tree.below(path):
-        return False
-    names = tree.classes(path) or (last(path),)
-    return any("embed" in name.lower() for name in names) or (
-        not tree.classes(path) and last(path) in ("wte", "wpe")
-    )
-
-
-def is_norm(tree: Tree, path: str) -> bool:
-    """Tell whether a module is a normalisation: by class, holding only vectors of its own."""
-    own = tree.own.get(path, ())
-    if not own or any(len(info.shape) > 1 for info in own):
-        return False
-    names = tree.classes(path) or (last(path),)
-    return any(name in TORCH_NORMS or "norm" in name.lower() for name in names) or (
-        not tree.classes(path) and last(path).startswith("ln_")
-    )
 
 
 def is_bias(info: ParamInfo) -> bool:

@@ -34,9 +34,10 @@ class Hints:
     task model whose base is not a child of its own. ``heads`` names the heads where the model says so,
     ``base_children`` the children of the base model's class where no child of the root is the base,
     ``adapters`` the modules that an adapter library added. ``uses`` tells where in the text of a module's
-    forward function each child is named first and last. ``growths`` asks the model's own code which config
-    values make lists longer (see :meth:`freezeplan.inventory.probe.Probe.growths`). Both are None where
-    there is no code to ask.
+    forward function each child is named first and last, ``only_read`` of which children its code reads the
+    weight and does nothing else. ``growths`` asks the model's own code which config
+    values make lists longer (see :meth:`freezeplan.inventory.probe.Probe.growths`). The three are
+    None where there is no code to ask.
     """
 
     base: str | None = None
@@ -47,6 +48,7 @@ class Hints:
     adapters: tuple[str, ...] = ()
     base_children: tuple[str, ...] | None = None
     uses: Callable[[str], Mapping[str, tuple[int, int]]] | None = None
+    only_read: Callable[[str], frozenset[str]] | None = None
     growths: Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None = None
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from freezeplan.inventory.from_module import inventory_of
-from freezeplan.inventory.records import Inventory
+from freezeplan.inventory.records import Inventory, Stack
 from tests.benchmarks.building import meta_model, within
 from tests.benchmarks.laws import broken_laws
 
@@ -44,20 +44,26 @@ def describe(key: tuple[str, str]) -> Entry:
     except Exception as error:  # noqa: BLE001 - counted as a broken law
         entry.broken = {"inventory": [f"{type(error).__name__}: {error}"]}
         return entry
-    entry.seconds = time.perf_counter() - start
-    _fill(entry, found)
-    return entry
+    return replace(entry_of(*key, found), seconds=time.perf_counter() - start)
 
 
-def _fill(entry: Entry, found: Inventory) -> None:
+def entry_of(model_type: str, class_name: str, found: Inventory) -> Entry:
+    """Describe an inventory: its stacks in words, what backs them, and the laws it breaks."""
     main = [stack for stack in found.stacks if stack.main]
-    for stack in main:
-        stages = f" in {len(stack.stages)} stages" if stack.stages else ""
-        entry.stacks.append(f"{stack.path} ({stack.length}{stages})")
-    entry.shared = [f"{stack.path}: {stack.shared}" for stack in main if stack.shared]
-    entry.doubts = [doubt.reason for doubt in found.doubts]
-    entry.backing = " + ".join(sorted({_backing(stack.evidence) for stack in main})) or "none"
-    entry.broken = broken_laws(found)
+    return Entry(
+        model_type,
+        class_name,
+        stacks=[_stack(stack) for stack in main],
+        shared=[f"{stack.path}: {stack.shared}" for stack in main if stack.shared],
+        doubts=[doubt.reason for doubt in found.doubts],
+        backing=" + ".join(sorted({_backing(stack.evidence) for stack in main})) or "none",
+        broken=broken_laws(found),
+    )
+
+
+def _stack(stack: Stack) -> str:
+    stages = f" in {len(stack.stages)} stages" if stack.stages else ""
+    return f"{stack.path} ({stack.length}{stages})"
 
 
 def _backing(evidence: Iterable[str]) -> str:

@@ -1,12 +1,15 @@
-"""What must hold of the structure found in any model: each law returns the places where it does not."""
+"""What must hold of the structure found in any model, and of any plan: each law returns where it does not."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from itertools import combinations
+from collections.abc import Callable, Iterable
+from itertools import accumulate, combinations
 
 from freezeplan.inventory.records import Inventory
 from freezeplan.inventory.structure import under_any
+from freezeplan.plan.records import Plan
 
 DISJOINT = ("embeddings", "layers", "final_norm", "pooler", "heads")
 
@@ -31,6 +34,17 @@ def positions_are_contiguous(found: Inventory) -> list[str]:
         if stack.stages and sum(stack.stage_sizes) != stack.length:
             wrong.append(f"{stack.path}: stages of {stack.stage_sizes} make {stack.length}")
     return wrong
+
+
+def layers_of_stages_are_in_one(found: Inventory) -> list[str]:
+    """Every parameter of a layer of a stack in stages is in the stage that the sizes say."""
+    ends = {stack.path: list(accumulate(stack.stage_sizes)) for stack in found.stacks if stack.stages}
+    return [
+        f"{info.name} is in stage {info.stage}"
+        for info in found.params
+        if info.stack in ends and info.layer is not None
+        if info.stage != bisect_right(ends[info.stack], info.layer)
+    ]
 
 
 def paths_exist(found: Inventory) -> list[str]:
@@ -72,6 +86,7 @@ def backbone_and_heads_part_the_model(found: Inventory) -> list[str]:
 LAWS = (
     roles_are_disjoint,
     positions_are_contiguous,
+    layers_of_stages_are_in_one,
     paths_exist,
     one_layer_each,
     backbone_and_heads_part_the_model,
@@ -81,3 +96,47 @@ LAWS = (
 def broken_laws(found: Inventory) -> dict[str, list[str]]:
     """Return the laws that do not hold, by name, each with the places."""
     return {law.__name__: places for law in LAWS if (places := law(found))}
+
+
+def every_tensor_has_one_state(plan: Plan, found: Inventory) -> list[str]:
+    """The plan lists every tensor once, in order, and each phase says of each whether it trains."""
+    ours, theirs = [param.name for param in plan.params], [info.name for info in found.tensors]
+    wrong = [f"{name} is not in the plan as often as in the model" for name in _unequal(ours, theirs)]
+    for phase in plan.phases:
+        states = [what.state for what in phase.assignments]
+        if len(states) != len(ours) or not {"frozen", "trainable"} >= set(states):
+            wrong.append(f"{phase.name}: {len(states)} states for {len(ours)} tensors, {sorted(set(states))}")
+    return wrong
+
+
+def groups_part_what_trains(plan: Plan, found: Inventory) -> list[str]:
+    """Groups share no tensor and hold what any phase trains; the frozen rows hold the rest, each once."""
+    trained = {
+        param.name
+        for phase in plan.phases
+        for param, what in zip(plan.params, phase.assignments, strict=False)  # lengths are another law's
+        if what.trainable
+    }
+    grouped = [name for group in plan.groups for name in group.members]
+    frozen = [name for row in plan.frozen for name in row.members]
+    rest = [info.name for info in found.tensors if info.name not in trained]
+    return [
+        *(f"{name}: groups do not hold it as it trains" for name in _unequal(grouped, trained)),
+        *(f"{name}: the frozen rows do not hold it as it is frozen" for name in _unequal(frozen, rest)),
+    ]
+
+
+def _unequal(first: Iterable[str], second: Iterable[str]) -> list[str]:
+    ours, theirs = Counter(first), Counter(second)
+    return sorted(name for name in ours.keys() | theirs.keys() if ours[name] != theirs[name])
+
+
+PLAN_LAWS: tuple[Callable[[Plan, Inventory], list[str]], ...] = (
+    every_tensor_has_one_state,
+    groups_part_what_trains,
+)
+
+
+def broken_plan_laws(plan: Plan, found: Inventory) -> dict[str, list[str]]:
+    """Return the laws that a plan does not hold, by name, each with the places."""
+    return {law.__name__: places for law in PLAN_LAWS if (places := law(plan, found))}

@@ -20,6 +20,8 @@ from freezeplan.plan.records import Plan
 from freezeplan.spec.extends import preset_names
 from freezeplan.spec.reading import load_spec
 from tests.benchmarks.building import TookTooLong, in_workers, within
+from tests.benchmarks.laws import broken_plan_laws
+from tests.benchmarks.reasons import REASONS, is_founded
 
 COMMON = (
     *("albert", "bart", "bert", "bloom", "clip", "convnext", "deberta-v2", "distilbert", "electra", "gemma2"),
@@ -28,17 +30,6 @@ COMMON = (
 )
 CLASSES = ("AutoModel", "AutoModelForSequenceClassification", "AutoModelForCausalLM")
 SECONDS = 120
-# What a preset may be refused for: each code says what the model lacks, or which stacks there are.
-REASONS = {
-    "FP203": "the model has no such role",
-    "FP204": "several stacks",
-    "FP205": "the stack is shorter than the slice",
-    "FP214": "not clear which modules are the layers",
-    "FP215": "layers share their tensors",
-    "FP305": "tied head",
-    "FP416": "no stack of layers for a ladder",
-    "FP417": "depth not clear",
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,8 @@ def outcome_of(preset: str, inventory: Inventory) -> Outcome:
     except DiagnosticError as error:
         errors = [item for item in error.diagnostics if item.is_error]
         codes = tuple(sorted({item.code for item in errors}))
-        return Outcome("refused" if set(codes) <= REASONS.keys() else "wrong", codes, errors[0].message)
+        wrong = [item.message for item in errors if not is_founded(item, inventory)]
+        return Outcome("wrong" if wrong else "refused", codes, (wrong or [errors[0].message])[0])
     except Exception as error:  # noqa: BLE001 - anything else is what this looks for
         return Outcome("wrong", (), f"{type(error).__name__}: {error}")
     broken = broken_promise(preset, plan, inventory)
@@ -95,7 +87,9 @@ def outcome_of(preset: str, inventory: Inventory) -> Outcome:
 
 
 def broken_promise(preset: str, plan: Plan, inventory: Inventory) -> str | None:
-    """Return what a compiled plan does other than its preset says; None when nothing."""
+    """Return what a compiled plan does other than its preset says, or a law it breaks; None when nothing."""
+    if laws := broken_plan_laws(plan, inventory):
+        return "; ".join(f"{law}: {places[0]}" for law, places in laws.items())
     training = set(plan.names(trainable=True))
     if not training and all(item.code != "FP404" for item in plan.diagnostics):
         return "everything is frozen, and nothing says so"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from freezeplan.inventory.from_module import inventory_of
-from freezeplan.inventory.records import Inventory
-from freezeplan.inventory.structure import parent, under_any
+from freezeplan.inventory.records import Inventory, ParamInfo
+from freezeplan.inventory.structure import ancestors, is_under, parent, under_any
 from tests.benchmarks.building import meta_model, within
 
 SECONDS = 60
@@ -20,7 +20,10 @@ class Verdict:
 
     The questions are ``stacks`` (every main stack of the reference), ``exact`` (no others), ``heads``,
     ``pooler``, ``recall`` and ``precision`` of embeddings. ``tensors`` and ``numel`` count the embeddings of
-    the reference, ours, and both.
+    the reference, ours, and both; ``matrices`` those that are no vectors. The reference lists tensors sized
+    by an input (vocabulary, positions, channels) and what the accessor holds, so hardly any norm, bias or
+    token; ``near`` counts also those that stand in or beside an embedding of the reference as in both, and
+    ``precision`` asks for the rest.
     """
 
     model_type: str
@@ -31,6 +34,8 @@ class Verdict:
     said: tuple[str, ...] = ()
     tensors: tuple[int, int, int] = (0, 0, 0)
     numel: tuple[int, int, int] = (0, 0, 0)
+    matrices: tuple[int, int, int] = (0, 0, 0)
+    near: tuple[int, int, int] = (0, 0, 0)
 
     def right(self, question: str) -> bool:
         """Whether the answer to a question is the reference's."""
@@ -85,23 +90,48 @@ def _note_sets(verdict: Verdict, question: str, wanted: set[str], ours: set[str]
 
 def _note_embeddings(verdict: Verdict, found: Inventory, row: dict[str, Any]) -> None:
     """Compare by tensor; a tied tensor counts as found under any of its names."""
-    sizes = {info.name: info.numel for info in found.tensors}
+    infos = {info.name: info for info in found.tensors}
     first = {info.name: info.alias_of or info.name for info in found.params}
     wanted = {first[name] for name in row["embedding_params"] if name in first}
     ours = {first[info.name] for info in found.params if "embeddings" in info.roles}
+    near = _near([name for name in first if first[name] in wanted], found, row)
     _note(verdict, "recall", sorted(wanted - ours))
-    homes = {parent(name) for name in wanted} | {parent(parent(name)) for name in wanted} - {""}
-    extra = sorted(name for name in ours - wanted if not _belongs(name, homes, found))
-    _note(verdict, "precision", extra)
-    verdict.tensors = (len(wanted), len(ours), len(wanted & ours))
-    verdict.numel = tuple(sum(sizes[name] for name in group) for group in (wanted, ours, wanted & ours))
+    _note(verdict, "precision", sorted(ours - wanted - near))
+    groups = (wanted, ours, wanted & ours)
+    verdict.tensors = tuple(len(group) for group in groups)
+    verdict.numel = tuple(sum(infos[name].numel for name in group) for group in groups)
+    verdict.matrices = tuple(sum(not _is_vector(infos[name]) for name in group) for group in groups)
+    verdict.near = (len(wanted), len(ours), len(ours & (wanted | near)))
 
 
-def _belongs(name: str, homes: Iterable[str], found: Inventory) -> bool:
-    """Whether a tensor is a norm, bias or single token of a module that holds a reference embedding."""
-    info = next(item for item in found.tensors if item.name == name)
-    small = max(info.shape, default=1) == info.numel
-    return small and any(parent(name) == home or parent(parent(name)) == home for home in homes)
+def _near(names: Iterable[str], found: Inventory, row: dict[str, Any]) -> set[str]:
+    """Return the tensors that a reference which lists no norms, biases and tokens leaves open.
+
+    Those are all tensors in the modules made of embeddings (the widest around a listed tensor that hold no
+    stack and no head of the reference), and the vectors that stand directly beside such a module.
+    """
+    closed = [stack["path"] for stack in (*row["stacks"], *row["aux_stacks"])] + row["head_prefixes"]
+    homes = {_home(name, closed) for name in names}
+    around = {parent(home) for home in homes}
+    return {
+        info.alias_of or info.name
+        for info in found.params
+        if under_any(info.name, homes)
+        or (_is_vector(info) and not around.isdisjoint((parent(info.name), parent(parent(info.name)))))
+    }
+
+
+def _home(name: str, closed: list[str]) -> str:
+    home = name
+    for path in ancestors(parent(name)):
+        if not path or any(is_under(other, path) for other in closed):
+            return home
+        home = path
+    return home
+
+
+def _is_vector(info: ParamInfo) -> bool:
+    return max(info.shape, default=1) == info.numel
 
 
 def _note(verdict: Verdict, question: str, problems: list[str]) -> None:

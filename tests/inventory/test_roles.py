@@ -34,6 +34,7 @@ CASES = {
     "ViTForImageClassification": (
         "vit", ("vit",), ("classifier",), ("vit.embeddings",), (), ("vit.layernorm",),
     ),
+    "DINOv3ViTModel": ("dinov3_vit", ("",), (), ("embeddings",), (), ("norm",)),
     "GPT2LMHeadModel": (
         "gpt2", ("transformer",), ("lm_head",),
         ("transformer.wte", "transformer.wpe"), (), ("transformer.ln_f",),
