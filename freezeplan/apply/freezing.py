@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.pinning import pin_eval_mode, unpin_eval_mode
+from freezeplan.apply.sharding import reshard_parameters
+from freezeplan.apply.wrapping import check_wrappers
 from freezeplan.inventory.names import canonical_modules
 from freezeplan.plan.records import Phase, Plan
 
@@ -13,14 +15,14 @@ if TYPE_CHECKING:
     import torch
 
 
-def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int = 0) -> None:
-    """Set a live model to what one phase of the plan says.
+def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> None:
+    """Set a live model to what one phase of the plan says; ``phase`` is its place (from 0) or its name.
 
     Frozen tensors get ``requires_grad = False`` and lose their gradient (a stale one would still be
     applied by momentum and decay); modules that the plan lists run in eval mode, and stay in it when
-    somebody calls ``model.train()``. Call it at an optimizer-step boundary. Raises
-    :class:`freezeplan.DiagnosticError` when the plan was not compiled for this model, before anything
-    is changed.
+    somebody calls ``model.train()``. Call it at an optimizer-step boundary. Before anything is changed,
+    raises :class:`freezeplan.DiagnosticError` when the plan was not compiled for this model (FP414) or a
+    wrapper around it cannot follow (FP430, FP431), and ``KeyError`` for a phase that is not in the plan.
 
     >>> import torch, freezeplan
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
@@ -29,8 +31,10 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int = 0) -> None:
     >>> [p.requires_grad for p in model.parameters()], model[0].training
     ([False, False, True, True], False)
     """
+    current = plan.phases[plan.phase_index(phase)]
+    reshard_parameters(model)
     tensors = named_tensors(model, plan)
-    current = plan.phases[phase]
+    check_wrappers(model, current, tensors)
     for name, what in zip(tensors, current.assignments, strict=True):
         tensor = tensors[name]
         if tensor.requires_grad is not what.trainable:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from freezeplan.apply.matching import named_tensors
+from freezeplan.apply.optimizer_state import complete_state
+from freezeplan.apply.sharding import reshard_parameters, split_by_mesh
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Group, Plan
@@ -18,11 +20,14 @@ def parameter_groups(model: torch.nn.Module, plan: Plan) -> list[dict[str, Any]]
 
     Each holds ``params`` (a list of ``(name, tensor)`` pairs in registration order), ``name``, ``lr``,
     ``weight_decay`` where the optimizer has one, and the optimizer's own options. The list is the
-    static partition of every tensor that any phase trains. Raises
-    :class:`freezeplan.DiagnosticError` when the plan was not compiled for this model.
+    static partition of every tensor that any phase trains. Under ``fully_shard`` they hold the sharded
+    tensors, and a group over several meshes is split by mesh (see
+    :func:`freezeplan.apply.sharding.split_by_mesh`). Raises :class:`freezeplan.DiagnosticError` when the
+    plan was not compiled for this model.
     """
+    reshard_parameters(model)
     tensors = named_tensors(model, plan)
-    return [_group(group, plan, tensors) for group in plan.groups]
+    return split_by_mesh([_group(group, plan, tensors) for group in plan.groups])
 
 
 def _group(group: Group, plan: Plan, tensors: dict[str, torch.nn.Parameter]) -> dict[str, Any]:
@@ -57,4 +62,6 @@ def build_optimizer(model: torch.nn.Module, plan: Plan, **options: Any) -> torch
     made: torch.optim.Optimizer = getattr(torch.optim, plan.optimizer)(
         parameter_groups(model, plan), lr=plan.base_lr, **options
     )
+    for group in made.param_groups:
+        complete_state(group, made)
     return made

@@ -272,6 +272,18 @@ def test_what_is_frozen_after_training_never_moves_again(name: str) -> None:
     assert not torch.equal(head, model[2].weight)
 
 
+@pytest.mark.parametrize("how", [{"foreach": False}, {"foreach": True}, {"fused": True}], ids=str)
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
+def test_no_implementation_of_an_optimizer_moves_what_is_frozen(name: str, how: dict[str, bool]) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    freezeplan.apply_freeze(model, plan_training(model, ["1.weight", "1.bias"]))
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=0.1, weight_decay=0.1, **how)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    take_steps(model, optimizer, 2)
+    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved == {"1.weight", "1.bias"}
+
+
 def take_steps(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
     """Train on noise."""
     for _ in range(steps):

@@ -27,6 +27,17 @@ ELECTRA = BERT | {"embedding_size": 4}
 VIT = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
 VIT_IMAGE = VIT | {"image_size": 8, "patch_size": 4}
 QWEN2 = SMALL | {"intermediate_size": 16, "num_key_value_heads": 1, "pad_token_id": 0}
+RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8, 8], "depths": [1, 2, 2], "layer_type": "basic"}
+CONVNEXT = {"hidden_sizes": [4, 4, 4], "depths": [1, 2, 1], "num_stages": 3, "patch_size": 2}
+SWIN = {
+    "image_size": 8,
+    "patch_size": 2,
+    "embed_dim": 4,
+    "depths": [1, 2],
+    "num_heads": [1, 1],
+    "window_size": 2,
+}
+INTO_FIRST_BLOCK = (0,)
 INTO_TOP_BLOCK = (99999,)
 
 
@@ -41,6 +52,8 @@ class Case:
     block: str
     norm: str | None = None
     options: Mapping[str, Any] | None = None
+    into_first: str | None = None
+    unit: str = "layers"
 
     def model(self) -> torch.nn.Module:
         """Build the model with random weights."""
@@ -51,12 +64,60 @@ class Case:
 
     def matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Return what timm's own models return."""
+        first = [(self.into_first, INTO_FIRST_BLOCK)] if self.into_first else []
         norm = [(self.norm, INTO_TOP_BLOCK)] if self.norm else []
-        return {"stem": self.stem, "blocks": [(self.block, None), *norm]}
+        return {"stem": self.stem, "blocks": [*first, (self.block, None), *norm]}
 
 
 HEADLESS = {"add_pooling_layer": False}
+# The patterns of timm's own `ResNet`, `ConvNeXt` and `SwinTransformer`, the coarse ones for stages; a final norm
+# goes into the top block as in timm's transformers.
+STAGED = {
+    "resnet": Case(
+        "ResNetForImageClassification",
+        "ResNetConfig",
+        RESNET,
+        r"^resnet\.embedder",
+        r"^resnet\.encoder\.stages\.(\d+)\.layers\.(\d+)",
+    ),
+    "resnet by stages": Case(
+        "ResNetForImageClassification",
+        "ResNetConfig",
+        RESNET,
+        r"^resnet\.embedder",
+        r"^resnet\.encoder\.stages\.(\d+)",
+        unit="stages",
+    ),
+    "convnext": Case(
+        "ConvNextForImageClassification",
+        "ConvNextConfig",
+        CONVNEXT,
+        r"^convnext\.embeddings",
+        r"^convnext\.encoder\.stages\.(\d+)\.layers\.(\d+)",
+        r"^convnext\.layernorm",
+        into_first=r"^convnext\.encoder\.stages\.(\d+)\.downsampling_layer",
+    ),
+    "convnext by stages": Case(
+        "ConvNextForImageClassification",
+        "ConvNextConfig",
+        CONVNEXT,
+        r"^convnext\.embeddings",
+        r"^convnext\.encoder\.stages\.(\d+)",
+        r"^convnext\.layernorm",
+        unit="stages",
+    ),
+    "swin by stages": Case(
+        "SwinForImageClassification",
+        "SwinConfig",
+        SWIN,
+        r"^swin\.embeddings",
+        r"^swin\.encoder\.layers\.(\d+)",
+        r"^swin\.layernorm",
+        unit="stages",
+    ),
+}
 CASES = {
+    **STAGED,
     "bert": Case(
         "BertForSequenceClassification",
         "BertConfig",
@@ -118,10 +179,10 @@ def every_case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 
 
-def spec(rate: float, floor: float = 0.0, lr: float = 1e-3, weight_decay: float = 0.05) -> dict[str, Any]:
-    decay = {"formula": "timm", "rate": rate, "min_mult": floor}
+def spec(case: Case, rate: float, floor: float = 0.0) -> dict[str, Any]:
+    decay = {"formula": "timm", "rate": rate, "min_mult": floor, "unit": case.unit}
     return {
-        "optimizer": {"lr": lr, "weight_decay": weight_decay, "no_decay": "timm"},
+        "optimizer": {"lr": 1e-3, "weight_decay": 0.05, "no_decay": "timm"},
         "rule": [{"match": "**", "state": "trainable", "layer_decay": decay}],
     }
 
@@ -141,7 +202,7 @@ def test_every_name_has_timms_factor_and_weight_decay(case: Case, rate: float, f
         for group in by_timm(case, model, rate, floor)
         for tensor in group["params"]
     }
-    plan = compile_plan(case.model(), spec(rate, floor))
+    plan = compile_plan(case.model(), spec(case, rate, floor))
     ours = {
         param.name: (what.decay, what.weight_decay)
         for param, what in zip(plan.params, plan.phases[0].assignments, strict=True)
@@ -170,7 +231,7 @@ def test_three_steps_of_adamw_give_the_same_bits(case: Case) -> None:
     theirs = trained(
         first, torch.optim.AdamW([group | {"lr": 1e-3 * group["lr_scale"]} for group in groups], lr=1e-3)
     )
-    ours = trained(second, torch.optim.AdamW(build_param_groups(second, spec(0.8))))
+    ours = trained(second, torch.optim.AdamW(build_param_groups(second, spec(case, 0.8))))
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
     moved = sum(not torch.equal(ours[name], start[name]) for name in ours)

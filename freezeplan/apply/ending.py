@@ -1,0 +1,45 @@
+"""When a metric ends a phase: pure functions of the values seen so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from freezeplan.plan.records import Length
+
+
+def is_better(metric: str, value: float, than: float) -> bool:
+    """Whether a value is strictly better than another: a loss when it is smaller, all else when larger."""
+    return value < than if metric.endswith("/loss") else value > than
+
+
+def best_of(metric: str, values: Sequence[float]) -> int:
+    """Return the position of the best value, the first of equal ones.
+
+    >>> best_of("topic/accuracy", [0.5, 0.75, 0.75]), best_of("topic/loss", [0.5, 0.25, 0.3])
+    (1, 1)
+    """
+    best = 0
+    for position, value in enumerate(values):
+        if is_better(metric, value, values[best]):
+            best = position
+    return best
+
+
+def reason_to_end(length: Length, values: Sequence[float]) -> str | None:
+    """Say why a phase with ``until`` ends after the epochs whose metric had these values, None if it goes on.
+
+    >>> length = Length("until", 5, "topic/accuracy", target=0.9, patience=2)
+    >>> reason_to_end(length, [0.5, 0.6]), reason_to_end(length, [0.5, 0.95])
+    (None, 'topic/accuracy 0.9500 reached the target 0.9')
+    >>> reason_to_end(length, [0.6, 0.6, 0.5])
+    'topic/accuracy did not improve for 2 epochs'
+    """
+    if length.metric is None or not values:
+        return None
+    value, metric = values[-1], length.metric
+    if length.target is not None and (value == length.target or is_better(metric, value, length.target)):
+        return f"{metric} {value:.4f} reached the target {length.target:g}"
+    waited = len(values) - 1 - best_of(metric, values)
+    if length.patience is not None and waited >= length.patience:
+        return f"{metric} did not improve for {waited} epoch{'s' if waited > 1 else ''}"
+    return "it had its most epochs" if len(values) >= length.count else None

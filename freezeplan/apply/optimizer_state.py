@@ -1,0 +1,65 @@
+"""What an optimizer remembers of each tensor: given up, made anew, and completed, as torch itself would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+# What torch adds to a tensor's state for an option that is on, and only when it makes the state.
+SLOTS = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg", "momentum": "momentum_buffer"}
+
+
+def innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Return the optimizer inside accelerate's wrapper, or the optimizer itself."""
+    return getattr(optimizer, "optimizer", optimizer)
+
+
+def drop_state(optimizer: torch.optim.Optimizer, tensors: Iterable[torch.nn.Parameter]) -> None:
+    """Remove all that an optimizer remembers of some tensors, in place."""
+    state = innermost(optimizer).state
+    for tensor in tensors:
+        state.pop(tensor, None)
+
+
+def complete_state(group: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Add to the state of a group's tensors what a step of the optimizer takes for granted, in place.
+
+    Adagrad makes its state when it is built, from one ``initial_accumulator_value`` for all groups: a tensor
+    that has no state, or has taken no step, gets the group's own. An option that the group had off
+    when a tensor's state was made (``amsgrad``, ``centered``, RMSprop's ``momentum``) gets its zeros.
+    """
+    inner = innermost(optimizer)
+    for tensor in group["params"]:
+        if _is_adagrad(inner) and not _has_stepped(inner.state.get(tensor)):
+            inner.state[tensor] = _adagrad_state(group, tensor)
+        _add_slots(group, tensor, inner.state.get(tensor) or {})
+
+
+def _is_adagrad(optimizer: torch.optim.Optimizer) -> bool:
+    import torch
+
+    return isinstance(optimizer, torch.optim.Adagrad)
+
+
+def _has_stepped(state: dict[str, Any] | None) -> bool:
+    return bool(state) and float(state["step"]) > 0
+
+
+def _adagrad_state(group: dict[str, Any], tensor: torch.nn.Parameter) -> dict[str, Any]:
+    """Let torch make the state of one tensor: in an Adagrad that holds nothing else."""
+    import torch
+
+    settings = {key: group[key] for key in ("initial_accumulator_value", "fused") if key in group}
+    return torch.optim.Adagrad([tensor], **settings).state[tensor]
+
+
+def _add_slots(group: dict[str, Any], tensor: torch.nn.Parameter, state: dict[str, Any]) -> None:
+    import torch
+
+    for option, slot in SLOTS.items():
+        # Without a state, torch makes it whole at the next step.
+        if state and group.get(option) and slot not in state:
+            state[slot] = torch.zeros_like(tensor, memory_format=torch.preserve_format)

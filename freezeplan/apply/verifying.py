@@ -1,0 +1,115 @@
+"""The last look before the first step: is the model as the plan says, and does the optimizer hold its tensors?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from freezeplan.apply.matching import named_tensors
+from freezeplan.apply.sharding import reshard_parameters
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.inventory.names import canonical_modules
+from freezeplan.plan.records import Phase, Plan
+
+if TYPE_CHECKING:
+    import torch
+
+MOST_NAMED = 8
+
+
+def verify(
+    model: torch.nn.Module,
+    plan: Plan,
+    optimizer: torch.optim.Optimizer | None = None,
+    phase: int | str = 0,
+) -> None:
+    """Raise unless a model, and the optimizer over it, are as one phase of a plan says.
+
+    What comes between :func:`apply_freeze` and the first step can undo it without a word:
+    ``load_state_dict(assign=True)`` makes new, trainable tensors; wrapping with ``fully_shard`` leaves an
+    optimizer with tensors that are no longer the model's. Call this right before the first step.
+
+    Nothing is changed, save that FSDP's gathered parameters are sharded again. Raises
+    :class:`freezeplan.DiagnosticError`: the plan is for another model (FP414), the optimizer holds other
+    tensors than the model or lacks some (FP432), gradients or modes differ from the plan (FP433);
+    ``KeyError`` for a phase that the plan does not have.
+
+    >>> import torch, freezeplan
+    >>> model = torch.nn.Linear(2, 2)
+    >>> plan = freezeplan.compile_plan(model, {"rule": [{"match": "**", "state": "trainable"}]})
+    >>> optimizer = torch.optim.AdamW(freezeplan.build_param_groups(model, plan))
+    >>> freezeplan.verify(model, plan, optimizer)
+    >>> model.weight = torch.nn.Parameter(torch.zeros(2, 2))
+    >>> freezeplan.verify(model, plan, optimizer)
+    Traceback (most recent call last):
+        ...
+    freezeplan.diagnostics.diagnostic.DiagnosticError: error[FP432]: the optimizer does not hold the model's tensors
+    """
+    current = plan.phases[plan.phase_index(phase)]
+    reshard_parameters(model)
+    tensors = named_tensors(model, plan)
+    notes = [*_states(current, tensors), *_modes(model, current)]
+    problems = [_reported("FP433", "the model is not as the plan says", APPLY, notes)] if notes else []
+    problems += optimizer_problems(model, optimizer, plan, tensors) if optimizer is not None else []
+    if problems:
+        raise DiagnosticError(problems)
+
+
+APPLY = "call `apply_freeze` after everything else that changes the model"
+REBUILD = "build the parameter groups and the optimizer again, after wrapping and loading"
+
+
+def optimizer_problems(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    tensors: dict[str, torch.nn.Parameter],
+) -> list[Diagnostic]:
+    """Return FP432 when an optimizer holds tensors that are not the model's, or lacks some that train."""
+    notes = list(_strangers(model, optimizer, plan, tensors))
+    message = "the optimizer does not hold the model's tensors"
+    return [_reported("FP432", message, REBUILD, notes)] if notes else []
+
+
+def _reported(code: str, message: str, advice: str, notes: list[str]) -> Diagnostic:
+    more = [f"and {len(notes) - MOST_NAMED} more"] if len(notes) > MOST_NAMED else []
+    return diagnostic(code, message, help=advice, notes=[*notes[:MOST_NAMED], *more])
+
+
+def _states(phase: Phase, tensors: dict[str, torch.nn.Parameter]) -> Iterator[str]:
+    for (name, tensor), what in zip(tensors.items(), phase.assignments, strict=True):
+        if tensor.requires_grad is not what.trainable:
+            yield f"`{name}` is {'trainable' if tensor.requires_grad else 'frozen'}, the plan says {what.state}"
+        elif not what.trainable and tensor.grad is not None:
+            yield f"`{name}` is frozen but holds a gradient, which an optimizer would still apply"
+
+
+def _modes(model: torch.nn.Module, phase: Phase) -> Iterator[str]:
+    places: dict[int, tuple[torch.nn.Module, list[str]]] = {}
+    for path, module, _ in canonical_modules(model):
+        places.setdefault(id(module), (module, []))[1].append(path)
+    frozen = set(phase.eval_modules)
+    for module, paths in places.values():
+        if module.training and frozen.issuperset(paths):
+            yield f"`{paths[0] or '(the whole model)'}` is in training mode, the plan says eval mode"
+
+
+def _strangers(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    tensors: dict[str, torch.nn.Parameter],
+) -> Iterator[str]:
+    """Compare by identity: tensors of equal values are not the same tensor."""
+    own = {id(tensor) for tensor in model.parameters()}
+    held: set[int] = set()
+    for place, group in enumerate(optimizer.param_groups):
+        held.update(id(tensor) for tensor in group["params"])
+        strange = [number for number, tensor in enumerate(group["params"]) if id(tensor) not in own]
+        if strange:
+            names = group.get("param_names")
+            first = f", `{names[strange[0]]}` first" if names else ""
+            label = f"`{group['name']}`" if "name" in group else str(place)
+            yield f"{len(strange)} tensors of group {label} are not the model's{first}"
+    missing = [name for group in plan.groups for name in group.members if id(tensors[name]) not in held]
+    yield from (f"`{name}` is to train, but no group holds it" for name in missing)
