@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from freezeplan.cli.compiling import Compiled, compiled
+from freezeplan.cli.costing import check_cost_asked, cost_asked_for, cost_options
 from freezeplan.cli.options import common_options, format_option, model_option, spec_argument
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out, report_below
 
 if TYPE_CHECKING:
+    from freezeplan.cost.records import Cost
     from freezeplan.plan.records import Plan
     from freezeplan.render.matrix import MatrixView
     from freezeplan.render.params import ParamsView
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @model_option()
 @click.option("--phase", metavar="NAME", help="The full table of one phase, by its name or number.")
 @click.option("--params", is_flag=True, help="One line per parameter instead of the table.")
+@cost_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write it to FILE as JSON.")
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Also draw it in FILE as SVG."
@@ -40,6 +43,9 @@ def show(
     model: str | None,
     phase: str | None,
     params: bool,
+    cost: bool,
+    batch_size: int | None,
+    length: int | None,
     out: Path | None,
     picture: Path | None,
 ) -> int:
@@ -52,24 +58,33 @@ def show(
         raise click.UsageError("--phase is a form of the table; --format json holds every phase anyway")
     if params and form == "json":
         raise click.UsageError("--params is a form of the table; --format json holds every parameter anyway")
+    check_cost_asked(cost, batch_size, length)
     work = compiled(spec, model)
-    plan = work.plan
+    plan, price = work.plan, cost_asked_for(work, cost, batch_size, length)
     if out:
-        write_whole(out, _json(plan))
+        write_whole(out, _json(plan, price))
     if picture:
         write_whole(picture, _svg(plan), "--picture")
     if form == "json":
-        print_json(_json(plan))
+        print_json(_json(plan, price))
     else:
         print_out(_view(work, phase, params=params), settings)
+        _print_cost(price, settings)
     report_below(plan.diagnostics, settings)
     return CLEAN
 
 
-def _json(plan: Plan) -> str:
-    from freezeplan.plan.document import to_json
+def _json(plan: Plan, cost: Cost | None) -> str:
+    from freezeplan.plan.document import as_json, to_record
 
-    return to_json(plan)
+    return as_json(to_record(plan) | ({"cost": cost.to_record()} if cost else {}))
+
+
+def _print_cost(cost: Cost | None, settings: Settings) -> None:
+    from freezeplan.render.cost import CostView
+
+    if cost is not None:
+        print_out(CostView(cost), settings)
 
 
 def _svg(plan: Plan) -> str:

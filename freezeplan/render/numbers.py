@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+FLOP_UNITS = ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP")
 NOTHING = "-"
 
 
@@ -79,6 +80,18 @@ def format_bytes(number: int) -> str:
     while size >= 1024 and unit < len(UNITS) - 1:
         size, unit = size / 1024, unit + 1
     return f"{number} B" if unit == 0 else f"{size:.1f} {UNITS[unit]}"
+
+
+def format_flops(number: int) -> str:
+    """Write a count of floating-point operations in decimal units.
+
+    >>> format_flops(96), format_flops(88_190_509_056), format_flops(0)
+    ('96 FLOP', '88.2 GFLOP', '0 FLOP')
+    """
+    size, unit = float(number), 0
+    while size >= 1000 and unit < len(FLOP_UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{number} FLOP" if unit == 0 else f"{size:.1f} {FLOP_UNITS[unit]}"
 
 
 def format_shape(shape: tuple[int, ...]) -> str:

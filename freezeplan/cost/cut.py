@@ -1,0 +1,122 @@
+"""Where the frozen prefix ends, found on fake tensors: what could be stored there, and what that would save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from freezeplan.cost.inputs import first_floats
+from freezeplan.cost.trial import Trial
+from freezeplan.cost.work import flop_counter
+from freezeplan.inventory.records import Stack
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Say what a batch's frozen prefix puts out: ``layers`` of it, in bytes and FLOPs of one batch.
+
+    ``pooled``: the whole backbone is frozen, and one vector per row is all that the heads need.
+    """
+
+    layers: int
+    pooled: bool
+    nbytes: int
+    flops: int
+
+
+def find_cut(trial: Trial, objective: str, stack: Stack | None) -> Cut | str:
+    """Return the largest prefix whose output depends on nothing trainable; else, in words, why there is none.
+
+    Autograd is the judge: a tensor that depends on something trainable asks for a gradient.
+    """
+    pooled = _pooled(trial)
+    if pooled is not None:
+        return pooled
+    if stack is None:
+        return "no stack of layers was found"
+    if stack.shared:
+        return f"the layers share their tensors: {stack.shared}"
+    if stack.companions:
+        return "each layer is made of several modules"
+    with trial.running(), flop_counter() as counter, _watching(trial.model, stack, counter) as calls:
+        trial.loss(objective)
+    return _longest(calls, stack)
+
+
+def _pooled(trial: Trial) -> Cut | None:
+    if trial.tasks is None:
+        return None
+    with trial.running(), flop_counter() as counter:
+        vectors = trial.model.pool(**trial.inputs.batch(trial.batch_size))
+        if vectors.requires_grad:
+            return None
+    return Cut(0, True, _nbytes(vectors), counter.get_total_flops())
+
+
+def _longest(calls: list[_Call], stack: Stack) -> Cut | str:
+    order = [call.layer for call in calls]
+    if order != list(range(stack.length)):
+        return f"the layers of `{stack.path}` do not run once each, in their order"
+    frozen = [call for call in calls if not call.trains]
+    count = next((call.layer for call in calls if call.trains), len(frozen))
+    if not count:
+        return "the first layer trains, or something before it does"
+    last = calls[count - 1]
+    if not last.nbytes:
+        return f"layer {last.layer} of `{stack.path}` puts out no floating-point numbers"
+    return Cut(count, False, last.nbytes, sum(call.flops for call in calls[:count]))
+
+
+@dataclass
+class _Call:
+    """Note one call of one layer: the FLOPs in it, and what came out."""
+
+    layer: int
+    flops: int
+    nbytes: int = 0
+    trains: bool = False
+
+
+@contextmanager
+def _watching(model: nn.Module, stack: Stack, counter: FlopCounterMode) -> Iterator[list[_Call]]:
+    calls: list[_Call] = []
+    watch = _Watch(counter, calls)
+    hooks = [hook for index, path in enumerate(stack.layers) for hook in watch.on(model, index, path)]
+    try:
+        yield calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@dataclass
+class _Watch:
+    counter: FlopCounterMode
+    calls: list[_Call]
+    open: list[_Call] = field(default_factory=list)
+
+    def on(self, model: nn.Module, index: int, path: str) -> Iterable[Any]:
+        """Put hooks on one layer."""
+
+        def before(*_: Any) -> None:
+            self.open.append(_Call(index, self.counter.get_total_flops()))
+
+        def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            call, states = self.open.pop(), first_floats(output)
+            call.flops = self.counter.get_total_flops() - call.flops
+            if states is not None:
+                call.nbytes, call.trains = _nbytes(states), states.requires_grad
+            self.calls.append(call)
+
+        layer = model.get_submodule(path)
+        return layer.register_forward_pre_hook(before), layer.register_forward_hook(after)
+
+
+def _nbytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

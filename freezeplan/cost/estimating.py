@@ -1,0 +1,138 @@
+"""From a spec and its plan to what every phase costs, without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from freezeplan.apply import apply_freeze, build_optimizer
+from freezeplan.apply.phases import enter_phase
+from freezeplan.cost.cut import Cut, find_cut
+from freezeplan.cost.fakes import set_fake_tensors
+from freezeplan.cost.inputs import inputs_for
+from freezeplan.cost.memory import measure_memory
+from freezeplan.cost.records import Cost, PhaseCost, Store
+from freezeplan.cost.rows import STAND_IN, Rows, rows_of
+from freezeplan.cost.tracking import NumbersAsOne
+from freezeplan.cost.trial import Trial
+from freezeplan.cost.work import measure_work, step_work
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.inventory.build import build_meta_model
+from freezeplan.inventory.labels import labels_of
+from freezeplan.inventory.records import Inventory, Stack
+from freezeplan.inventory.resolve import resolve_source
+from freezeplan.inventory.sources import inventory_for
+from freezeplan.plan.records import Plan
+from freezeplan.spec.tables import Spec
+
+NOTHING_TRAINS = "nothing trains here: each row is needed once"
+
+
+def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length: int | None = None) -> Cost:
+    """Work out what every phase of a plan costs: bytes and FLOPs, before anything is loaded.
+
+    The spec's model is built from its config on fake tensors and takes the steps that training would take, with
+    the plan's optimizer. ``batch_size`` is in rows per batch (default: the spec's), ``length`` in tokens
+    (default: the spec's ``max_length``, else what the model takes, at most 512). Phases come in the plan's order.
+    Raises ``DiagnosticError``: FP480 for a model that does not run that way, FP481 for an impossible length, and
+    all that finding and building the model raises.
+    """
+    trial = _trial(spec, batch_size, length)
+    rows = rows_of(spec)
+    phases = tuple(_phases(trial, plan, rows, inventory_for(spec)))
+    known = bool(spec.task) and rows.known(trial.objectives)
+    return Cost(
+        batch_size=trial.batch_size,
+        eval_batch_size=spec.train.eval_batch_size,
+        length=trial.inputs.length,
+        inputs=trial.inputs.words,
+        rows=rows.per_epoch(trial.objectives),
+        rows_known=known,
+        phases=phases,
+        assumptions=_assumptions(trial, known),
+    )
+
+
+def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
+    source = resolve_source(spec.model, None, spec.locations)
+    if source.config is None:
+        message = f"`{source.label}` is a file of tensors: without a config there is no model to run"
+        raise DiagnosticError([diagnostic("FP480", message, help="add `architecture`")])
+    model = build_meta_model(source, spec, labels_of(spec, source.run))
+    inputs = inputs_for(model.backbone if spec.task else model, spec, length)
+    mode = FakeTensorMode()
+    set_fake_tensors(model, mode)
+    names = tuple(task.name for task in spec.task) if spec.task else None
+    size = batch_size or spec.train.batch_size
+    evaluated = any(task.data and (task.data.validation or task.data.test) for task in spec.task)
+    return Trial(model.train(), mode, inputs, names, spec.train, size, evaluated)
+
+
+def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Iterator[PhaseCost]:
+    """Walk through the phases as a run does: one model, and one optimizer that keeps what the plan keeps."""
+    stacks = {stack.path: stack for stack in inventory.stacks}
+    with trial.running():
+        optimizer = build_optimizer(trial.model, plan) if plan.groups else None
+    for index, phase in enumerate(plan.phases):
+        with trial.running(), NumbersAsOne():
+            _enter(trial, optimizer, plan, index)
+        yield _cost_of_phase(trial, optimizer, phase.name, rows, stacks.get(phase.stack or ""))
+
+
+def _enter(trial: Trial, optimizer: torch.optim.Optimizer | None, plan: Plan, index: int) -> None:
+    if optimizer is None:
+        apply_freeze(trial.model, plan, index)
+    else:
+        enter_phase(trial.model, optimizer, plan, index)
+
+
+def _cost_of_phase(
+    trial: Trial, optimizer: torch.optim.Optimizer | None, name: str, rows: Rows, stack: Stack | None
+) -> PhaseCost:
+    learning = trial.learning()
+    names = learning or trial.objectives
+    works = tuple(measure_work(trial, objective) for objective in names)
+    epoch = sum(work.total for work in works) * rows.per_epoch(names) // trial.batch_size
+    cut = find_cut(trial, learning[0], stack) if learning else NOTHING_TRAINS
+    return PhaseCost(
+        name=name,
+        learning=learning,
+        memory=measure_memory(trial, optimizer, learning),
+        step=step_work(trial, works),
+        epoch=epoch,
+        store=None if isinstance(cut, str) else _store(trial, cut, names, rows, epoch, stack),
+        no_store=cut if isinstance(cut, str) else "",
+    )
+
+
+def _store(
+    trial: Trial, cut: Cut, names: tuple[str, ...], rows: Rows, epoch: int, stack: Stack | None
+) -> Store:
+    saved = cut.flops * len(names) * rows.per_epoch(names) // trial.batch_size
+    different = rows.different(names)
+    length = stack.length if stack else 0
+    return Store(
+        layers=length if cut.pooled else cut.layers,
+        of=length,
+        pooled=cut.pooled,
+        row_bytes=cut.nbytes // trial.batch_size,
+        rows=different,
+        build=cut.flops * different // trial.batch_size,
+        epoch=epoch - saved,
+    )
+
+
+def _assumptions(trial: Trial, known: bool) -> tuple[str, ...]:
+    """Say in words what the numbers rest on."""
+    found = [
+        f"{trial.inputs.words}, all of them, in batches of {trial.batch_size}, on a CPU",
+        "bytes are those of tensors: the interpreter, its libraries and the data come on top",
+        "FLOPs are those of matrix products, convolutions and attention; a multiply-add counts as two",
+    ]
+    if trial.tasks is None:
+        found.append("the loss is the mean of the model's first floating-point output")
+    if not known:
+        found.append(f"per {STAND_IN:,} rows of each task: how many there are cannot be told here")
+    return tuple(found)

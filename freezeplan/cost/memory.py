@@ -1,0 +1,122 @@
+"""The bytes of a phase: two rounds of fake steps with the plan's own optimizer, every tensor counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from freezeplan.cost.records import Memory
+from freezeplan.cost.tracking import LiveBytes, NumbersAsOne, Window
+from freezeplan.cost.trial import Trial
+
+# The first round makes the optimizer's state, the second finds it there.
+ROUNDS = 2
+# A third batch of an accumulated step needs no more than the second.
+MOST_BATCHES = 2
+
+
+def measure_memory(
+    trial: Trial, optimizer: torch.optim.Optimizer | None, learning: tuple[str, ...]
+) -> Memory:
+    """Count what the steps of a phase need; the phase has been put on the trial's model and on its optimizer.
+
+    ``learning`` are the objectives that train. With none, one forward pass in eval mode is counted. The
+    optimizer keeps the state that it has then, as between two phases of a run; the gradients are gone.
+    """
+    live = LiveBytes()
+    run = _Steps(trial, live)
+    for tensor in (*_weights(trial), *_state(optimizer)):
+        live.add(tensor)
+    with trial.running(), live, live.window() as whole:
+        if learning and optimizer is not None:
+            run.train(optimizer, learning)
+        else:
+            run.evaluate(trial.batch_size)
+    state = nbytes(_state(optimizer))
+    return Memory(
+        weights=nbytes(_weights(trial)),
+        gradients=run.gradients,
+        optimizer_state=state,
+        activations=max(window.peak - window.start for window in run.forwards),
+        saved=max(window.end - window.start for window in run.forwards),
+        peak=whole.peak,
+        evaluation=_evaluation(trial, optimizer) if trial.evaluates else None,
+    )
+
+
+def _evaluation(trial: Trial, optimizer: torch.optim.Optimizer | None) -> int:
+    """Count an evaluation between two epochs: state and the last step's gradients are still there."""
+    live = LiveBytes()
+    run = _Steps(trial, live)
+    gradients = [tensor.grad for tensor in trial.model.parameters() if tensor.grad is not None]
+    for tensor in (*_weights(trial), *_state(optimizer), *gradients):
+        live.add(tensor)
+    with trial.running(), live:
+        run.evaluate(trial.train.eval_batch_size)
+    return max(window.peak for window in run.forwards)
+
+
+def _weights(trial: Trial) -> Iterator[torch.Tensor]:
+    yield from trial.model.parameters()
+    yield from trial.model.buffers()
+
+
+def _state(optimizer: torch.optim.Optimizer | None) -> Iterator[torch.Tensor]:
+    for values in optimizer.state.values() if optimizer else ():
+        yield from (value for value in values.values() if isinstance(value, torch.Tensor))
+
+
+@dataclass
+class _Steps:
+    """Take steps and remember the windows of the forward passes, the gradients and the state."""
+
+    trial: Trial
+    live: LiveBytes
+    forwards: list[Window] = field(default_factory=list)
+    gradients: int = 0
+
+    def train(self, optimizer: torch.optim.Optimizer, learning: tuple[str, ...]) -> None:
+        """Take the steps of some rounds, as the mixing of the spec orders them."""
+        table = self.trial.train
+        batches = min(table.accumulation, MOST_BATCHES)
+        steps = [learning] if table.mixing == "joint" else [(name,) for name in learning]
+        for _ in range(ROUNDS):
+            for names in steps:
+                self._step(optimizer, [name for name in names for _ in range(batches)])
+
+    def _step(self, optimizer: torch.optim.Optimizer, names: Iterable[str]) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        for name in names:
+            self._loss(name).backward()
+        trained = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+        self.gradients = max(self.gradients, nbytes(t.grad for t in trained if t.grad is not None))
+        if self.trial.train.clip_norm is not None:
+            clip_grad_norm_(trained, self.trial.train.clip_norm)
+        with NumbersAsOne():
+            optimizer.step()
+
+    def _loss(self, name: str) -> torch.Tensor:
+        with self.live.window() as window:
+            loss = self.trial.loss(name)
+        self.forwards.append(window)
+        return loss
+
+    def evaluate(self, rows: int) -> None:
+        """Run each objective's forward pass in eval mode without gradients."""
+        model = self.trial.model
+        model.eval()
+        with torch.no_grad():
+            for name in self.trial.objectives:
+                with self.live.window() as window:
+                    self.trial.output(name, rows)
+                self.forwards.append(window)
+        model.train()
+
+
+def nbytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Add up the bytes of the storages of some tensors, each storage once."""
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    return sum({storage._cdata: storage.nbytes() for storage in storages}.values())

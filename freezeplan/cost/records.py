@@ -1,0 +1,140 @@
+"""What a plan costs, as immutable plain records: no tensors, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# Resident memory over the bytes of live tensors with glibc's allocator as it comes: the median and the largest of
+# the 24 cases of `python -m tests.benchmarks.predicted_peak --margin`, rounded up.
+ALLOCATOR_MARGIN = 1.2
+LARGEST_MARGIN = 1.6
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Count the bytes of the tensors that a phase's training steps need at the same time.
+
+    ``weights`` are parameters and buffers. ``gradients`` and ``optimizer_state`` are what is there once every
+    task has taken a step. ``activations`` is the most that one forward pass holds beyond what was there before
+    it, its batch included; ``saved`` is the part of it that waits for the backward pass. ``peak`` is the most
+    that is alive at any moment of a step: the parts are not all at their largest then, and it holds temporary
+    tensors of the backward pass and of the optimizer too. ``evaluation`` is the most during an evaluation
+    between two epochs, None where the spec evaluates nothing.
+    """
+
+    weights: int
+    gradients: int
+    optimizer_state: int
+    activations: int
+    saved: int
+    peak: int
+    evaluation: int | None
+
+    @property
+    def highest(self) -> int:
+        """The most of both: training steps and evaluation."""
+        return max(self.peak, self.evaluation or 0)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Count floating-point operations of matrix products, convolutions and attention; a multiply-add is two."""
+
+    forward: int
+    backward: int
+
+    @property
+    def total(self) -> int:
+        """Both passes."""
+        return self.forward + self.backward
+
+
+@dataclass(frozen=True)
+class Store:
+    """Say what storing the output of the frozen prefix takes and saves.
+
+    ``layers`` of ``of`` layers are replaced; with ``pooled`` it is the whole backbone, and one vector per row
+    is stored. ``row_bytes`` are those of one row, ``rows`` how many different ones there are. ``build`` are the
+    FLOPs that fill the store, once; ``epoch`` those of every epoch that starts from it.
+    """
+
+    layers: int
+    of: int
+    pooled: bool
+    row_bytes: int
+    rows: int
+    build: int
+    epoch: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole store."""
+        return self.row_bytes * self.rows
+
+
+@dataclass(frozen=True)
+class PhaseCost:
+    """Hold what one phase costs.
+
+    ``learning`` names the tasks whose loss reaches something trainable (the model's class, in a spec without
+    tasks); with none of them the phase only evaluates, and its numbers are of a forward pass. ``step`` is the
+    work of one optimizer step, ``epoch`` of one pass over the rows without a store. ``store`` is None where the
+    prefix cannot be stored, and ``no_store`` says why.
+    """
+
+    name: str
+    learning: tuple[str, ...]
+    memory: Memory
+    step: Work
+    epoch: int
+    store: Store | None
+    no_store: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Hold what every phase of a plan costs, and under which assumptions.
+
+    ``batch_size`` and ``length`` (tokens of each text, None for images) are those of a training step,
+    ``eval_batch_size`` is that of an evaluation.
+    ``rows`` is how many rows each task sees in an epoch; unless ``rows_known``, 1,000 stand for them. A process
+    takes ``allocator_margin`` times the memory of its tensors, ``largest_margin`` times in the worst case measured.
+    """
+
+    batch_size: int
+    eval_batch_size: int
+    length: int | None
+    inputs: str
+    rows: int
+    rows_known: bool
+    phases: tuple[PhaseCost, ...]
+    assumptions: tuple[str, ...]
+    allocator_margin: float = ALLOCATOR_MARGIN
+    largest_margin: float = LARGEST_MARGIN
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the cost as plain JSON types, keys in a fixed order: what the table is made from, too."""
+        return {
+            "batch_size": self.batch_size,
+            "eval_batch_size": self.eval_batch_size,
+            "length": self.length,
+            "inputs": self.inputs,
+            "rows": self.rows,
+            "rows_known": self.rows_known,
+            "allocator_margin": {"usual": self.allocator_margin, "largest": self.largest_margin},
+            "phases": [_phase(phase) for phase in self.phases],
+            "assumptions": list(self.assumptions),
+        }
+
+
+def _phase(phase: PhaseCost) -> dict[str, Any]:
+    return {
+        "name": phase.name,
+        "learning": list(phase.learning),
+        "bytes": asdict(phase.memory),
+        "flops_per_step": asdict(phase.step) | {"total": phase.step.total},
+        "flops_per_epoch": phase.epoch,
+        "store": asdict(phase.store) | {"bytes": phase.store.nbytes} if phase.store else None,
+        "no_store": phase.no_store,
+    }

@@ -1,0 +1,89 @@
+"""How many bytes of tensors are alive, seen from every operation that makes one."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+@dataclass
+class Window:
+    """Tell how many bytes were alive at the start of a stretch of work, at its end, and at most between."""
+
+    start: int
+    end: int
+    peak: int
+
+
+class LiveBytes(TorchDispatchMode):
+    """Count the bytes of all storages that operations inside the block make, until nothing refers to them.
+
+    Views share their storage and add nothing. Works on fake tensors as on real ones. Memory that a kernel uses
+    inside, and frees before it returns, is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0
+        self._alive: dict[int, weakref.ref[Any]] = {}
+        self._windows: list[Window] = []
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Count a tensor that was made before."""
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._alive:
+            self._alive[key] = weakref.ref(storage, self._forgetting(key, size))
+            self.now += size
+            for window in self._windows:
+                window.peak = max(window.peak, self.now)
+
+    def _forgetting(self, key: int, size: int) -> Callable[[Any], None]:
+        def forget(_: Any) -> None:
+            if self._alive.pop(key, None) is not None:
+                self.now -= size
+
+        return forget
+
+    @contextmanager
+    def window(self) -> Iterator[Window]:
+        """Watch what happens inside the block; ``end`` is set when it is left."""
+        window = Window(self.now, self.now, self.now)
+        self._windows.append(window)
+        try:
+            yield window
+        finally:
+            window.end = self.now
+            self._windows.remove(window)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and count what it made."""
+        made = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, torch.Tensor):
+                self.add(leaf)
+        return made
+
+
+class NumbersAsOne(TorchDispatchMode):
+    """Answer 1 where a number is read off a fake tensor, which has none.
+
+    For an optimizer's step only: what it allocates does not depend on the values that it reads.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation, or answer in its place."""
+        if func is torch.ops.aten._local_scalar_dense.default:
+            return 1.0 if args[0].dtype.is_floating_point else 1
+        return func(*args, **(kwargs or {}))

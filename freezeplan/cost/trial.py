@@ -1,0 +1,100 @@
+"""One model on fake tensors, ready to take the steps that training would take."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
+from torch.nn.functional import cross_entropy
+
+from freezeplan.cost.inputs import Inputs, first_floats
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.inventory.finding import first_line
+from freezeplan.inventory.silence import quiet
+from freezeplan.spec.tables import TrainTable
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Hold a model whose tensors are fake, and how it is to be trained.
+
+    ``tasks`` are the names of the heads; a spec without tasks has None, and its loss is the mean of the model's
+    first output of floating-point numbers. ``evaluates`` tells whether there is anything to evaluate on.
+    """
+
+    model: nn.Module
+    mode: FakeTensorMode
+    inputs: Inputs
+    tasks: tuple[str, ...] | None
+    train: TrainTable
+    batch_size: int
+    evaluates: bool = False
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What losses there are: one per task, or one that carries the model's class."""
+        return (type(self.model).__name__,) if self.tasks is None else self.tasks
+
+    def loss(self, objective: str) -> torch.Tensor:
+        """Return one batch's loss, as the training loop computes it from logits."""
+        output = self.output(objective, self.batch_size)
+        if self.tasks is None:
+            return output.float().mean()
+        return cross_entropy(output.float(), torch.zeros(len(output), dtype=torch.int64))
+
+    def output(self, objective: str, rows: int) -> torch.Tensor:
+        """Return the logits of a task, or the first floating-point output of the model."""
+        batch = self.inputs.batch(rows)
+        if self.tasks is not None:
+            return self.model(task=objective, **batch)
+        found = first_floats(self.model(**batch))
+        if found is None:
+            message = f"`{type(self.model).__name__}` puts out no floating-point numbers"
+            raise DiagnosticError([diagnostic("FP480", message)])
+        return found
+
+    def learning(self) -> tuple[str, ...]:
+        """Return the objectives whose loss reaches a trainable tensor, as autograd sees it."""
+        with self.running():
+            return tuple(name for name in self.objectives if self.loss(name).requires_grad)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run on fake tensors; raises ``DiagnosticError`` (FP480) for what cannot run without values."""
+        try:
+            with quiet(), _unlogged(), self.mode:
+                yield
+        except DiagnosticError:
+            raise
+        except Exception as error:
+            name = type(self.model if self.tasks is None else self.model.backbone).__name__
+            message = f"`{name}` cannot run on tensors without values: {_reason(error)}"
+            raise DiagnosticError(
+                [diagnostic("FP480", message, help="measure a short run instead")]
+            ) from None
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep torch from writing the traceback of a failure to standard error: the diagnostic says it."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
+        return f"what it does depends on the numbers in them (`{error.func}`)"
+    return first_line(error)

@@ -1,0 +1,66 @@
+"""``freezeplan show --cost``: what it adds to the table and to the JSON, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+TINY = """
+[model.config]
+model_type = "bert"
+vocab_size = 50
+hidden_size = 16
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 64
+
+[[rule]]
+name = "body"
+match = "backbone"
+state = "frozen"
+
+[[rule]]
+match = "heads"
+state = "trainable"
+
+[[task]]
+name = "topic"
+labels = ["no", "yes"]
+"""
+
+
+@pytest.fixture
+def desk(room):
+    room.write("tiny.toml", TINY)
+    return room
+
+
+def test_the_cost_stands_below_the_plan_and_in_the_json(desk):
+    table = desk.run("show", "tiny.toml", "--cost", "--batch-size", "4", "--length", "8")
+    plain = desk.run("show", "tiny.toml")
+    assert table.status == 0 and table.out.startswith(plain.out)
+    assert "cost of batches of 4, texts of 8 tokens" in table.out
+    found = desk.run(
+        "show", "tiny.toml", "--cost", "--batch-size", "4", "--format", "json", "--out", "plan.json"
+    )
+    record = json.loads(found.out)
+    assert (desk.path / "plan.json").read_bytes() == found.stdout
+    assert (record["cost"]["batch_size"], record["cost"]["length"]) == (4, 64)
+    assert record["cost"]["phases"][0]["store"]["pooled"] is True
+    without = json.loads(desk.run("show", "tiny.toml", "--format", "json").out)
+    assert {key: value for key, value in record.items() if key != "cost"} == without
+
+
+def test_sizes_without_the_cost_are_wrong_usage(desk):
+    done = desk.run("show", "tiny.toml", "--batch-size", "4")
+    assert done.status == 2 and "add it" in done.err and done.out == ""
+    assert desk.run("show", "tiny.toml", "--cost", "--length", "0").status == 2
+
+
+def test_what_cannot_be_worked_out_is_a_diagnostic_and_prints_no_plan(desk):
+    done = desk.run("show", "good.toml", "--cost")
+    assert (done.status, done.stdout) == (1, b"") and "error[FP480]" in done.err
+    done = desk.run("show", "tiny.toml", "--cost", "--length", "65")
+    assert done.status == 1 and "error[FP481]" in done.err and "64 tokens at most" in done.err

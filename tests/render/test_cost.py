@@ -1,0 +1,97 @@
+"""The tables of a cost: the record's numbers in honest units, whole at any width."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from freezeplan.cost.records import Cost, Memory, PhaseCost, Store, Work
+from freezeplan.render.cost import CostView
+from freezeplan.render.numbers import format_flops
+
+MIB = 1 << 20
+MEMORY = Memory(87 * MIB, 6 * MIB, 12 * MIB, 66 * MIB, 5 * MIB, 153 * MIB, 352 * MIB)
+STORE = Store(4, 6, False, 2 * MIB, 10, 15_900_000_000, 46_000_000_000)
+HEADS = PhaseCost(
+    "heads only", ("topic", "mood"), MEMORY, Work(1_500_000_000, 900), 77_900_000_000, STORE, ""
+)
+TOP = replace(
+    HEADS, name="top", store=None, no_store="the blocks are shared", memory=replace(MEMORY, evaluation=None)
+)
+COST = Cost(
+    32, 128, 64, "texts of 64 tokens", 495, True, (HEADS,), ("bytes are those of tensors",), 1.25, 1.5
+)
+
+
+def drawn(cost: Cost, width: int = 200) -> str:
+    console = Console(
+        file=StringIO(), width=width, markup=False, highlight=False, emoji=False, color_system=None
+    )
+    console.print(CostView(cost))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_one_phase_is_labelled_lines() -> None:
+    lines = [" ".join(line.split()) for line in drawn(COST).splitlines()]
+    assert lines[1:] == [
+        "cost of batches of 32, texts of 64 tokens",
+        "weights 87.0 MiB",
+        "gradients 6.0 MiB",
+        "optimizer state 12.0 MiB",
+        "activations 66.0 MiB, of them 5.0 MiB saved for the backward pass",
+        "peak 153.0 MiB",
+        "evaluation 352.0 MiB, in batches of 128",
+        "step 1.5 GFLOP forward, 900 FLOP backward",
+        "epoch 77.9 GFLOP for 495 rows of each of 2 tasks",
+        "stored prefix 4 of 6 layers: 20.0 MiB for 10 rows, 15.9 GFLOP once, then 46.0 GFLOP per epoch",
+        "note: the allocator's margin is not in these bytes: 352.0 MiB of tensors take about 440.0 MiB of memory, "
+        "up to 528.0 MiB (1.25 to 1.5 times as much, measured with glibc)",
+        "note: bytes are those of tensors",
+    ]
+
+
+def test_several_phases_are_a_line_each_and_what_has_no_store_says_why() -> None:
+    text = drawn(replace(COST, phases=(HEADS, TOP)))
+    rows = [line.split("  ") for line in text.splitlines()]
+    assert [
+        [cell.strip() for cell in row if cell.strip()] for row in rows if row[0] in ("heads only", "top")
+    ] == [
+        ["heads only", "87.0 MiB", "6.0 MiB", "12.0 MiB", "66.0 MiB", "153.0 MiB", "352.0 MiB"],
+        ["top", "87.0 MiB", "6.0 MiB", "12.0 MiB", "66.0 MiB", "153.0 MiB", "-"],
+        ["heads only", "1.5 GFLOP", "900 FLOP", "77.9 GFLOP", "15.9 GFLOP", "46.0 GFLOP", "20.0 MiB"],
+        ["top", "1.5 GFLOP", "900 FLOP", "77.9 GFLOP", "-", "-", "-"],
+    ]
+    assert "no store in top: the blocks are shared" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+def test_every_line_fits_and_every_number_is_whole(width: int) -> None:
+    text = drawn(replace(COST, phases=(HEADS, TOP)), width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    whole = " ".join(text.split())
+    assert all(
+        number in whole for number in ("87.0 MiB", "153.0 MiB", "77.9 GFLOP", "heads only", "20.0 MiB")
+    )
+
+
+def test_a_frozen_backbone_is_said_to_be_pooled() -> None:
+    pooled = replace(HEADS, store=replace(STORE, pooled=True))
+    assert "the whole backbone, pooled: 20.0 MiB" in drawn(replace(COST, phases=(pooled,)))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (999, "999 FLOP"),
+        (1000, "1.0 kFLOP"),
+        (2_500_000, "2.5 MFLOP"),
+        (10**15, "1.0 PFLOP"),
+        (10**22, "10000.0 EFLOP"),
+    ],
+)
+def test_flops_are_in_decimal_units(number: int, text: str) -> None:
+    assert format_flops(number) == text
