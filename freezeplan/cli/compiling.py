@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,12 +41,21 @@ def compiled_spec(spec: Spec, model: str | None = None) -> Compiled:
         return _compiled(spec)
     from freezeplan.inventory.overriding import with_model
 
+    other = with_model(spec, model)
+    with for_model(model):
+        work = _compiled(other)
+    # A config alone stands for checkpoints that are elsewhere: what they provide is not known.
+    told = [item for item in work.plan.diagnostics if other.model.source or item.code != "FP406"]
+    return replace(work, plan=replace(work.plan, diagnostics=_named(told, model)))
+
+
+@contextmanager
+def for_model(model: str | None) -> Iterator[None]:
+    """Let the diagnostics that are raised inside name the model that ``--model`` gave, if any."""
     try:
-        work = _compiled(with_model(spec, model))
+        yield
     except DiagnosticError as error:
-        raise DiagnosticError(_named(error.diagnostics, model)) from None
-    plan = replace(work.plan, diagnostics=_named(work.plan.diagnostics, model))
-    return replace(work, plan=plan)
+        raise DiagnosticError(_named(error.diagnostics, model) if model else error.diagnostics) from None
 
 
 def _compiled(spec: Spec) -> Compiled:

@@ -22,6 +22,7 @@ from freezeplan.cli.show import show
 from freezeplan.cli.status import CLEAN, INTERRUPTED, UNUSABLE, status_of
 from freezeplan.cli.streams import Settings, print_err, report, set_streams_to_never_fail
 from freezeplan.cli.train import train
+from freezeplan.cli.verify import verify
 from freezeplan.cli.version import freezeplan_version, version_option
 from freezeplan.cli.why import why
 from freezeplan.diagnostics import DiagnosticError
@@ -50,7 +51,7 @@ def program() -> None:
     """Compile a fine-tuning spec into a plan you can read and check, and train exactly that plan."""
 
 
-for _command in (show, why, check, init, params, train, predict, explain, schema):
+for _command in (show, why, check, init, params, train, verify, predict, explain, schema):
     program.add_command(_command)
 
 

@@ -1,49 +1,102 @@
-"""``freezeplan train``: show the plan, then train exactly that."""
+"""``freezeplan train``: show the plan, then train exactly that, or go on with a run that was stopped."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from freezeplan.cli.compiling import Compiled, compiled
+from freezeplan.cli.compiling import Compiled, compiled, compiled_spec
 from freezeplan.cli.options import common_options, spec_argument
 from freezeplan.cli.status import CLEAN, INTERRUPTED
 from freezeplan.cli.streams import Settings, console_for, print_out, report, report_below
 
 if TYPE_CHECKING:
+    from freezeplan.train.events import Observer
     from freezeplan.train.run import RunResult
+
+    Run = Callable[[Observer], RunResult]
 
 
 @click.command(short_help="Train by a spec: the plan first, then the run.")
 @spec_argument(required=False)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/NAME of the spec.")
 @click.option("--overwrite", is_flag=True, help="Replace an unfinished run in DIR.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Go on with the run in DIR, from its last checkpoint; SPEC is then the run's own.",
+)
+@click.option(
+    "--allow",
+    metavar="WHAT",
+    default="",
+    help="With --resume: what may differ: lr, epochs, or both (lr,epochs).",
+)
 @common_options
-@click.pass_obj
-def train(settings: Settings, spec: Path, out: Path | None, overwrite: bool) -> int:
+@click.pass_context
+def train(
+    context: click.Context, spec: Path, out: Path | None, overwrite: bool, resume: Path | None, allow: str
+) -> int:
     """Show the plan of SPEC (default: freezeplan.toml), then train exactly that into DIR.
 
     The run ends with the evidence: frozen tensors are bit-identical, trainable ones moved. Ctrl-C
-    leaves the last complete epoch in DIR.
+    leaves the last complete epoch in DIR, and checkpoints that --resume goes on from, with the same
+    result as without the stop.
     """
+    settings = context.obj
+    _check_usage(out, overwrite, resume, allow)
+    if resume is None:
+        work = compiled(spec)
+        return _shown_and_run(work, _new_run(work, out or Path("runs") / spec.stem, overwrite), settings)
+    given = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
+    return _resumed(spec if given else None, resume, allow, settings)
+
+
+def _check_usage(out: Path | None, overwrite: bool, resume: Path | None, allow: str) -> None:
+    if resume is not None and (out is not None or overwrite):
+        raise click.UsageError("--resume goes on in the folder it names: leave --out and --overwrite out")
+    if allow and resume is None:
+        raise click.UsageError("--allow says what may differ from a run: it goes with --resume")
+
+
+def _new_run(work: Compiled, out: Path, overwrite: bool) -> Run:
+    def run(observer: Observer) -> RunResult:
+        from freezeplan.train.run import train as run_training
+
+        return run_training(work.spec, out, observer, work.plan, overwrite)
+
+    return run
+
+
+def _resumed(spec: Path | None, folder: Path, allow: str, settings: Settings) -> int:
+    from freezeplan.train.resume import check_allowed, find_stop, resume
+
+    names = [name.strip() for name in allow.split(",") if name.strip()]
+    try:
+        check_allowed(names)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--allow") from None
+    stop = find_stop(folder)
+    work = compiled(spec) if spec is not None else compiled_spec(stop.spec)
+    return _shown_and_run(work, lambda view: resume(folder, view, work.spec, work.plan, names), settings)
+
+
+def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:
     from freezeplan.render.table import PlanView
 
-    work = compiled(spec)
     print_out(PlanView(work.plan, work.inventory.notes), settings)
     report_below(work.plan.diagnostics, settings)
     print_out("", settings)
     settings.raise_if_interrupted()
-    result = _trained(work, out or Path("runs") / spec.stem, settings, overwrite=overwrite)
-    report(result.diagnostics, settings)
-    return INTERRUPTED if result.status == "interrupted" else CLEAN
-
-
-def _trained(work: Compiled, out: Path, settings: Settings, *, overwrite: bool) -> RunResult:
     from freezeplan.train.progress import ProgressView
-    from freezeplan.train.run import train as run_training
 
     with ProgressView(console_for(sys.stdout, settings)) as view:
-        return run_training(work.spec, out, view, work.plan, overwrite)
+        result = run(view)
+    report(result.diagnostics, settings)
+    return INTERRUPTED if result.status == "interrupted" else CLEAN

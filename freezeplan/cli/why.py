@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from freezeplan.cli.options import common_options, format_option, spec_argument
+from freezeplan.cli.compiling import for_model
+from freezeplan.cli.options import common_options, format_option, model_option, spec_argument
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out
 
@@ -17,21 +18,27 @@ from freezeplan.cli.streams import Settings, print_json, print_out
 @click.argument("parameter")
 @click.option("--phase", metavar="NAME", help="The phase to explain, by name or number. Default: the last.")
 @format_option("table", "json")
+@model_option()
 @common_options
 @click.pass_obj
-def why(settings: Settings, spec: Path, parameter: str, phase: str | None, form: str) -> int:
-    """Say which rules of SPEC touched PARAMETER, what each set, which won and why.
+def why(
+    settings: Settings, spec: Path, parameter: str, phase: str | None, form: str, model: str | None
+) -> int:
+    """Say which rules of SPEC touched PARAMETER of its model or another one, what each set, which won and why.
 
     PARAMETER is a name as `show --params` prints it, or another name of a tied tensor; the base
     model's prefix may be left out.
     """
+    from freezeplan.inventory.overriding import with_model
     from freezeplan.inventory.sources import inventory_for
     from freezeplan.plan.why import explain
     from freezeplan.render.why import WhyView, why_record
     from freezeplan.spec.reading import load_spec
 
     read = load_spec(spec)
-    found = explain(inventory_for(read), read, parameter, phase)
+    with for_model(model):
+        read = read if model is None else with_model(read, model)
+        found = explain(inventory_for(read), read, parameter, phase)
     if form == "json":
         print_json(json.dumps(why_record(found), indent=2))
     else:

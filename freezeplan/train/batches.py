@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil
 
@@ -26,14 +26,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Course:
-    """Lay out a training run over tasks of given sizes.
+    """Lay out one phase over the tasks that learn in it.
 
-    ``sizes`` maps tasks to their number of training rows, in the order of the spec. Epochs and steps count
-    from 0. An epoch is one pass over the longest task; the shorter ones reshuffle and repeat.
+    ``sizes`` maps these tasks to their number of training rows, in the order of the spec. Epochs and steps
+    count from 0, within the phase. An epoch is one pass over the longest task; the shorter ones reshuffle and
+    repeat. ``offsets`` counts the batches that each task had before the phase, which goes on where they ended.
     """
 
     sizes: Mapping[str, int]
     train: TrainTable
+    offsets: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -50,10 +52,26 @@ class Course:
         """Optimizer steps in one epoch: each is one task's (alternate) or every task's (joint)."""
         return self.turns_per_epoch * (len(self.sizes) if self.train.mixing == "alternate" else 1)
 
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        return self.steps_per_epoch * self.train.epochs
+    def epoch_end(self, step: int) -> int:
+        """Return the number of steps after which the epoch of a step is complete."""
+        return (step // self.steps_per_epoch + 1) * self.steps_per_epoch
+
+    def taken(self, steps: int) -> dict[str, int]:
+        """Return how many batches each task has had after some steps, those before the phase included."""
+        epochs, within = divmod(steps, self.steps_per_epoch)
+        return {
+            name: self.offsets.get(name, 0)
+            + epochs * self.batches_per_epoch
+            + min(self._turns(index, within) * self.train.accumulation, self.batches_per_epoch)
+            for index, name in enumerate(self.sizes)
+        }
+
+    def _turns(self, index: int, within: int) -> int:
+        """Return how many of an epoch's first steps are those of the task at ``index``."""
+        if self.train.mixing != "alternate":
+            return within
+        turns, rest = divmod(within, len(self.sizes))
+        return turns + (index < rest)
 
     def parts(self, step: int) -> tuple[Part, ...]:
         """Return the batches of one step in the order they run, each task's batches together."""
@@ -72,14 +90,14 @@ class Course:
     def _task_parts(self, name: str, epoch: int, turn: int) -> Iterator[Part]:
         first = turn * self.train.accumulation
         last = min(first + self.train.accumulation, self.batches_per_epoch)
-        offset = epoch * self.batches_per_epoch
+        offset = self.offsets.get(name, 0) + epoch * self.batches_per_epoch
         batches = [self._batch(name, offset + number) for number in range(first, last)]
         total = sum(len(rows) for rows in batches)
         for rows in batches:
             yield Part(name, rows, len(rows) / total)
 
     def _batch(self, name: str, number: int) -> tuple[int, ...]:
-        """Return the rows of a task's batch, counted over the whole run; passes follow one another."""
+        """Return the rows of a task's batch, counted over the whole run; its passes follow one another."""
         size, batch = self.sizes[name], self.train.batch_size
         passes, within = divmod(number, ceil(size / batch))
         return order(self.train.seed, name, passes, size)[within * batch : (within + 1) * batch]

@@ -85,6 +85,22 @@ def check_known(
     ]
 
 
+def check_alike(labels: Sequence[str], spot: Spot) -> list[Diagnostic]:
+    """Warn of labels that only blanks around them tell apart: each is a class of its own."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(label.strip(), []).append(label)
+    return [
+        spot.report(
+            "FP475",
+            f"the labels {quoted(sorted(found))} differ in blanks alone, and each is a class",
+            help="write them alike in the data, unless they mean different things",
+        )
+        for found in alike.values()
+        if len(found) > 1
+    ]
+
+
 def check_classes(
     seen: Iterable[str], labels: Sequence[str], declared: bool, source: str, spot: Spot
 ) -> list[Diagnostic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.labels import sorted_labels
 from freezeplan.spec.tables import Spec, Task
 from freezeplan.train.checks import (
+    check_alike,
     check_classes,
     check_columns,
     check_inputs,
@@ -190,7 +192,7 @@ def _read(spec: Spec, index: int, name: str, findings: _Findings) -> tuple[datas
     if data.hub is not None:
         return read_hub(data.hub, data.subset, getattr(data, name)), None
     directory = spec.locations.directory_of(("task", index, "data", name)) or Path.cwd()
-    path = directory / getattr(data, name)
+    path = directory / os.path.expanduser(getattr(data, name))
     return findings.read(path), path
 
 
@@ -201,6 +203,8 @@ def _check_task(
     train = splits.get("train")
     if train is not None:
         found += check_classes(train.labels, labels, declared, train.source, train.spot)
+    if splits:
+        found += check_alike(labels, next(iter(splits.values())).spot)
     for name, split in splits.items():
         if labels:
             found += check_known(split.labels, labels, split.source, declared, split.spot)

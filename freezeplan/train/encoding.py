@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.inventory.positions import LONGEST, most_positions
 from freezeplan.spec.tables import Spec
 from freezeplan.train.checks import text_flaw
 from freezeplan.train.findings import Flaw, spot
 from freezeplan.train.kinds import TEXT, Kind
 
-LONGEST = 512
 CHUNK = 1000
 
 
@@ -142,7 +142,7 @@ def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
     Raises ``DiagnosticError`` (FP465) when the spec asks for more than the model has positions for, or for no
     more than the tokenizer adds to every text.
     """
-    limit = min(int(tokenizer.model_max_length), _positions(backbone))
+    limit = min(int(tokenizer.model_max_length), most_positions(backbone))
     asked = spec.train.max_length
     if asked is None:
         return min(LONGEST, limit)
@@ -159,22 +159,6 @@ def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
 
 def _unfit_length(spec: Spec, message: str, advice: str) -> DiagnosticError:
     return DiagnosticError([spot(spec, ("train", "max_length")).report("FP465", message, help=advice)])
-
-
-def _positions(backbone: torch.nn.Module) -> int:
-    config = getattr(backbone, "config", None)
-    found = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    limit = min([number for number in found if isinstance(number, int) and number > 0], default=10**9)
-    return limit - _reserved_positions(backbone)
-
-
-def _reserved_positions(backbone: torch.nn.Module) -> int:
-    """Count the positions that RoBERTa-like embeddings give to padding and never to a text."""
-    for name, module in backbone.named_modules():
-        padding = getattr(module, "padding_idx", None)
-        if name.endswith("position_embeddings") and isinstance(padding, int):
-            return padding + 1
-    return 0
 
 
 def _pad(numbers: list[int], width: int, filler: int) -> list[int]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-Scores = Mapping[str, Mapping[str, float]]
-"""Metrics by task, such as ``{"topic": {"accuracy": 0.9, "macro_f1": 0.89, "loss": 0.3}}``."""
+from freezeplan.train.metrics import Scores
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,39 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The run goes on from a checkpoint: after ``step`` steps, in phase ``phase`` (empty without phases).
+
+    ``skipped`` maps newer checkpoints that cannot be used to what is wrong with them.
+    """
+
+    checkpoint: str
+    phase: str
+    epoch: int
+    step: int
+    skipped: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PhaseStarted:
+    """A phase of a plan with phases begins; ``number`` counts from 1.
+
+    ``epochs`` and ``steps`` are its length, at most. ``thawed`` and ``refrozen`` count the tensors whose state
+    changes. ``tasks`` learn in it; without any, nothing is trained and the model is evaluated once.
+    """
+
+    name: str
+    number: int
+    phases: int
+    epochs: int
+    steps: int
+    thawed: int
+    refrozen: int
+    tasks: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StepDone:
     """Some optimizer steps are done.
 
@@ -50,7 +82,7 @@ class EpochDone:
     """An epoch is trained, evaluated and saved in ``folder``.
 
     ``losses`` holds each task's mean training loss, ``scores`` its metrics on validation data (tasks with
-    some).
+    some), ``phase`` the phase's name in a plan with phases.
     """
 
     epoch: int
@@ -60,6 +92,41 @@ class EpochDone:
     scores: Scores
     rates: Mapping[str, float]
     folder: Path
+    phase: str = ""
+
+
+@dataclass(frozen=True)
+class PhaseDone:
+    """A phase of a plan with phases is over and saved.
+
+    ``line`` says why, what stayed and moved and at which rates. ``scores`` are those of the weights that the
+    next phase starts from: where ``restored`` is not None, those of that epoch of the run, brought back.
+    """
+
+    name: str
+    number: int
+    phases: int
+    line: str
+    scores: Scores
+    restored: int | None = None
+
+
+@dataclass(frozen=True)
+class HeadDrifted:
+    """A head that was frozen in phase ``since`` scored ``before``; now that phase ``phase`` is over, ``after``."""
+
+    task: str
+    since: str
+    phase: str
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class StoppedEarly:
+    """``train.stop_when`` ended the run: ``reason`` says at which value of which metric."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +164,20 @@ class Finished:
     scores: Scores
 
 
-Event = RunStarted | StepDone | EpochDone | Evaluated | EvidenceReady | Interrupted | Finished
+Event = (
+    RunStarted
+    | Resumed
+    | PhaseStarted
+    | StepDone
+    | EpochDone
+    | PhaseDone
+    | HeadDrifted
+    | StoppedEarly
+    | Evaluated
+    | EvidenceReady
+    | Interrupted
+    | Finished
+)
 Observer = Callable[[Event], None]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from freezeplan.plan.records import Plan
 from freezeplan.train.fingerprints import Fingerprints
 from freezeplan.train.gradients import GradientWatch
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 SHOWN = 10
 
 
@@ -35,21 +35,26 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Compare a model before and after training, tensor by tensor.
+    """Compare a model before and after training, or a part of it, tensor by tensor.
 
     ``tensors`` holds parameters and then buffers, in registration order. ``causes`` says, for each trainable
-    parameter that did not move, why. ``rates`` is the highest rate each group really had.
+    parameter that did not move, why. ``rates`` is the highest rate each group really had. ``phases`` holds the
+    records of the phases so far (see :class:`freezeplan.train.phase_evidence.PhaseEvidence`) where the whole
+    run is compared, and ``of`` how many the plan has.
     """
 
     epoch: int
     tensors: tuple[Tensor, ...]
     causes: dict[str, str]
     rates: dict[str, float]
+    phases: tuple[Mapping[str, Any], ...] = ()
+    of: int = 1
 
     @property
     def violations(self) -> tuple[str, ...]:
-        """Names of frozen parameters and of buffers in frozen modules that moved."""
-        return tuple(item.name for item in self.tensors if item.frozen and item.moved)
+        """Names of frozen parameters and of buffers in frozen modules that moved, in any phase."""
+        own = [item.name for item in self.tensors if item.frozen and item.moved]
+        return tuple(dict.fromkeys([*own, *(name for phase in self.phases for name in phase["violations"])]))
 
     @property
     def holds(self) -> bool:
@@ -60,12 +65,17 @@ class Evidence:
     def statement(self) -> str:
         """Say in one sentence what was proved."""
         frozen, trainable = self._of("parameter", True), self._of("parameter", False)
-        parts = [_kept(frozen, "frozen tensor")] if frozen else []
+        several = self.of > 1
+        kept = _kept(frozen, "tensor", " frozen throughout") if several else _kept(frozen, "frozen tensor")
+        parts = [kept] if frozen else []
         if trainable:
             moved = sum(item.moved for item in trainable)
-            parts.append(f"{moved} of {len(trainable)} trainable tensors moved")
+            what = "tensors that any phase trains" if several else "trainable tensors"
+            parts.append(f"{moved} of {len(trainable)} {what} moved")
         fixed = self._of("buffer", True)
-        return ", ".join(parts + ([_kept(fixed, "buffer", " of frozen modules")] if fixed else []))
+        if fixed:
+            parts.append(_kept(fixed, "buffer", " of frozen modules"))
+        return ", ".join(parts) + (f"; {_of_phases(self.phases, self.of)}" if several else "")
 
     def as_record(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -77,19 +87,41 @@ class Evidence:
             "violations": list(self.violations),
             "unmoved": self.causes,
             "highest_rates": self.rates,
-            "tensors": [asdict(item) | {"moved": item.moved} for item in self.tensors],
+            "phases": [dict(phase) for phase in self.phases],
+            "of_phases": self.of,
+            "tensors": tensor_records(self.tensors),
         }
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return FP510 (error) for frozen tensors that moved, FP511 (warning) per cause of not moving."""
-        found = [_violation(self.violations)] if self.violations else []
+        found = [_violation(self.violations, self._where())] if self.violations else []
         by_cause: dict[str, list[str]] = {}
         for name, cause in self.causes.items():
             by_cause.setdefault(cause, []).append(name)
         return (*found, *(_unmoved(names, cause) for cause, names in by_cause.items()))
 
+    def _where(self) -> str:
+        broken = next((phase["phase"] for phase in self.phases if phase["violations"]), None)
+        return "training" if self.of == 1 or broken is None else f"phase `{broken}`"
+
     def _of(self, kind: str, frozen: bool) -> list[Tensor]:
         return [item for item in self.tensors if item.kind == kind and item.frozen is frozen]
+
+
+def tensor_records(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
+    """Return the JSON form of compared tensors."""
+    return [asdict(item) | {"moved": item.moved} for item in tensors]
+
+
+def evidence_of(record: Mapping[str, Any]) -> Evidence:
+    """Return the evidence that :meth:`Evidence.as_record` wrote; raises ``KeyError`` where a part is absent."""
+    tensors = [
+        Tensor(item["name"], item["kind"], item["frozen"], item["before"], item["after"])
+        for item in record["tensors"]
+    ]
+    causes, rates = dict(record["unmoved"]), dict(record["highest_rates"])
+    phases = tuple(record.get("phases", ()))
+    return Evidence(record["epoch"], tuple(tensors), causes, rates, phases, record.get("of_phases", 1))
 
 
 def compare(
@@ -99,24 +131,29 @@ def compare(
     after: Fingerprints,
     watch: GradientWatch,
     epoch: int,
+    phase: int | None = None,
 ) -> Evidence:
-    """Compare two sets of hashes of a model under its plan's first phase.
+    """Compare two sets of hashes of a model under one phase of its plan; without one, under all of them.
 
-    A buffer counts as frozen when the plan keeps the module that owns it in eval mode. ``watch`` supplies the
-    causes of trainable tensors that did not move. Nothing is changed.
+    Under all phases, frozen is what no phase trains. A buffer counts as frozen when the plan keeps the module
+    that owns it in eval mode. ``watch`` supplies the causes of trainable tensors that did not move. Nothing is
+    changed.
     """
-    frozen = set(plan.names(trainable=False))
-    fixed = set(plan.phases[0].eval_modules)
+    phases = plan.phases if phase is None else plan.phases[phase : phase + 1]
+    trained = set(plan.ever_trained if phase is None else plan.names(phase, trainable=True))
+    fixed = set.intersection(*(set(item.eval_modules) for item in phases))
     tensors = [
-        Tensor(name, "parameter", name in frozen, old, after.parameters[name])
+        Tensor(name, "parameter", name not in trained, old, after.parameters[name])
         for name, old in before.parameters.items()
     ]
     tensors += [
         Tensor(name, "buffer", name.rpartition(".")[0] in fixed, old, after.buffers[name])
         for name, old in before.buffers.items()
     ]
-    still = [t.name for t in tensors if t.kind == "parameter" and not t.frozen and not t.moved]
-    return Evidence(epoch, tuple(tensors), _causes(still, model, plan, watch), dict(watch.rates))
+    watched = set(watch.names)
+    still = [t.name for t in tensors if t.kind == "parameter" and not t.moved and t.name in watched]
+    causes = _causes(still, model, plan, watch)
+    return Evidence(epoch, tuple(tensors), causes, dict(watch.rates), of=len(phases))
 
 
 def _causes(names: Iterable[str], model: torch.nn.Module, plan: Plan, watch: GradientWatch) -> dict[str, str]:
@@ -149,10 +186,20 @@ def _kept(items: list[Tensor], noun: str, tail: str = "") -> str:
     return f"{moved} of {what} MOVED" if moved else f"{what} bit-identical (sha256)"
 
 
-def _violation(names: tuple[str, ...]) -> Diagnostic:
+def _of_phases(phases: Iterable[Mapping[str, Any]], count: int) -> str:
+    """Say what the phases proved, those that were run."""
+    run = list(phases)
+    broken = [f"`{phase['phase']}`" for phase in run if phase["violations"]]
+    if broken:
+        return f"frozen tensors MOVED in phase {', '.join(broken)}"
+    which = f"each of {count} phases" if len(run) == count else f"{len(run)} of {count} phases"
+    return f"in {which}, all that it froze is bit-identical (sha256)"
+
+
+def _violation(names: tuple[str, ...], where: str) -> Diagnostic:
     return diagnostic(
         "FP510",
-        f"{len(names)} frozen tensor{'s' if len(names) > 1 else ''} moved during training: `{names[0]}`",
+        f"{len(names)} frozen tensor{'s' if len(names) > 1 else ''} moved during {where}: `{names[0]}`",
         help="something outside the plan wrote to it: the model's own forward, a hook, another optimizer",
         notes=_listed(names[1:]),
     )

@@ -1,71 +1,97 @@
-"""The training loop: one epoch at a time, exactly what the plan's groups and the course say."""
+"""The training loop: the steps of one phase, an epoch at a time, exactly as the plan's groups and rates say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 
+from freezeplan.apply import set_rates
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.plan.records import Plan
 from freezeplan.train.batches import Course, Part
-from freezeplan.train.encoding import Encoder
-from freezeplan.train.evaluation import EncodedSplit
 from freezeplan.train.events import Observer, StepDone
+from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.gradients import GradientWatch
 from freezeplan.train.metrics_log import MetricsLog
+from freezeplan.train.position import Position
+from freezeplan.train.scheduling import ScheduledPhase
 
 STEPS_PER_REPORT_ON_DEVICE = 20
+Pending = list[tuple[int, dict[str, torch.Tensor]]]
 
 
 @dataclass
 class Loop:
-    """Hold what one run's steps need; :meth:`run_epoch` is the only thing it does.
+    """Hold what one phase's steps need; :meth:`run_epoch` is the only thing it does.
 
-    ``model`` takes ``task=`` and a batch and returns logits. ``weights`` are the factors of the tasks'
-    losses. The loop decides no learning rate: it steps the optimizer's groups and one schedule over them.
+    ``weights`` are the factors of the tasks' losses. ``course`` is the phase's, with the batches before it.
+    The loop decides no learning rate: before each step it sets the groups' rates to what ``scheduled`` says.
+    ``position`` is moved on with each step; ``after_step`` is called when a step is counted and
+    ``checkpoint_steps`` divides its number, losses reported. ``steps`` counts those of the whole run.
     """
 
-    model: torch.nn.Module
+    plan: Plan
+    forward: Forward
     optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
     accelerator: Accelerator
-    encoder: Encoder
     data: Mapping[str, EncodedSplit]
     weights: Mapping[str, float]
+    scheduled: ScheduledPhase
     course: Course
     clip_norm: float | None
+    steps: int
     watch: GradientWatch
     log: MetricsLog
     observer: Observer
+    position: Position = field(default_factory=Position)
+    checkpoint_steps: int | None = None
+    after_step: Callable[[], None] = lambda: None
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train one epoch, counted from 0; returns each task's mean loss over the epoch's steps.
+    @property
+    def model(self) -> torch.nn.Module:
+        """The model that is trained."""
+        return self.forward.model
+
+    def run_epoch(self) -> dict[str, float]:
+        """Train to the end of the current epoch, or of the phase; returns each task's mean loss over its steps.
 
         Reports losses and every group's rate at each step on a CPU, every 20 steps elsewhere (reading a loss
         off an accelerator makes it wait). Raises ``DiagnosticError`` (FP503) at a loss that is not finite.
         """
         self.model.train()
-        pending: list[tuple[int, dict[str, torch.Tensor]]] = []
-        sums = {task: [0.0, 0] for task in self.course.sizes}
-        first = epoch * self.course.steps_per_epoch
-        for step, parts in enumerate(self.course.epoch_parts(epoch), first):
-            rates = self._rates()
-            pending.append((step + 1, self._step(parts)))
+        pending: Pending = []
+        position, end = self.position, self.scheduled.epoch_end(self.position.phase_step)
+        while position.phase_step < end:
+            rates = self.set_rates(position.phase_step)
+            losses = self._step(self.course.parts(position.phase_step))
+            position.phase_step += 1
+            position.step += 1
+            pending.append((position.step, losses))
             self.watch.see_rates(rates)
-            if len(pending) >= self._report_every or step + 1 == first + self.course.steps_per_epoch:
-                self._report(epoch, pending, rates, sums)
+            due = position.phase_step < end and self._is_checkpoint(position.step)
+            if due or len(pending) >= self._report_every or position.phase_step == end:
+                self._report(pending, rates)
                 pending = []
-        return {task: total / count for task, (total, count) in sums.items() if count}
+            if due:
+                self.after_step()
+        return {task: total / count for task, (total, count) in position.sums.items() if count}
+
+    def set_rates(self, step: int) -> dict[str, float]:
+        """Set every group's rate for a step of the phase; returns the rates of those that train in it."""
+        set_rates(self.optimizer, self.plan, self.scheduled.index, self.scheduled.factor_at(step))
+        groups = {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
+        return {name: rate for name, rate in groups.items() if name in self.scheduled.groups}
 
     @property
     def _report_every(self) -> int:
         return 1 if self.accelerator.device.type == "cpu" else STEPS_PER_REPORT_ON_DEVICE
 
-    def _rates(self) -> dict[str, float]:
-        return {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
+    def _is_checkpoint(self, step: int) -> bool:
+        return self.checkpoint_steps is not None and step % self.checkpoint_steps == 0
 
     def _step(self, parts: tuple[Part, ...]) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
@@ -75,7 +101,6 @@ class Loop:
             trained = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
             self.accelerator.clip_grad_norm_(trained, self.clip_norm)
         self.optimizer.step()
-        self.schedule.step()
         return losses
 
     def accumulate_gradients(self, parts: tuple[Part, ...]) -> dict[str, torch.Tensor]:
@@ -94,18 +119,11 @@ class Loop:
         return losses
 
     def _loss(self, part: Part) -> torch.Tensor:
-        device, split = self.accelerator.device, self.data[part.task]
-        batch = self.encoder.batch(split.inputs, part.rows, device)
-        truth = torch.tensor([split.classes[row] for row in part.rows], device=device)
-        return cross_entropy(self.model(task=part.task, **batch).float(), truth)
+        split = self.data[part.task]
+        logits = self.forward.logits(part.task, split, part.rows)
+        return cross_entropy(logits, split.truth(part.rows, self.accelerator.device))
 
-    def _report(
-        self,
-        epoch: int,
-        pending: list[tuple[int, dict[str, torch.Tensor]]],
-        rates: dict[str, float],
-        sums: dict[str, list],
-    ) -> None:
+    def _report(self, pending: Pending, rates: dict[str, float]) -> None:
         """Read the pending losses off the device in one transfer, check them, and tell the observer."""
         entries = [(step, task, loss) for step, losses in pending for task, loss in losses.items()]
         values = torch.stack([loss for _, _, loss in entries]).tolist()
@@ -114,12 +132,12 @@ class Loop:
             if value - value != 0.0:
                 raise DiagnosticError([_not_finite(task, step, value)])
             shown.setdefault(task, []).append(value)
-            sums[task][0] += value
-            sums[task][1] += 1
+            total, count = self.position.sums.get(task, (0.0, 0))
+            self.position.sums[task] = [total + value, count + 1]
         means = {task: sum(found) / len(found) for task, found in shown.items()}
-        last = pending[-1][0]
-        self.log.add_steps(epoch + 1, last, means, rates)
-        self.observer(StepDone(epoch + 1, last, self.course.steps, means, rates))
+        last, epoch = pending[-1][0], self.position.epoch + 1
+        self.log.add_steps(epoch, last, means, rates)
+        self.observer(StepDone(epoch, last, self.steps, means, rates))
 
 
 def _not_finite(task: str, step: int, value: float) -> Diagnostic:

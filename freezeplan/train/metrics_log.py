@@ -35,9 +35,18 @@ class MetricsLog:
             "evaluation", epoch=epoch, split=split, scores={task: dict(v) for task, v in scores.items()}
         )
 
+    def add_phase(self, phase: str, epoch: int, step: int, what: Mapping[str, Any]) -> None:
+        """Add that a phase is over: why, the rates that its groups really had, which epoch was brought back."""
+        self._add("phase", phase=phase, epoch=epoch, step=step, **what)
+
     def as_lines(self) -> str:
         """Return the records as JSON lines."""
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.records)
 
     def _add(self, kind: str, **values: Any) -> None:
         self.records.append({"kind": kind, **values})
+
+
+def log_of(lines: str) -> MetricsLog:
+    """Return the log that :meth:`MetricsLog.as_lines` wrote."""
+    return MetricsLog([json.loads(line) for line in lines.splitlines()])

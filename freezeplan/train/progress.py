@@ -19,11 +19,16 @@ from freezeplan.train.events import (
     Event,
     EvidenceReady,
     Finished,
+    HeadDrifted,
     Interrupted,
+    PhaseDone,
+    PhaseStarted,
+    Resumed,
     RunStarted,
-    Scores,
     StepDone,
+    StoppedEarly,
 )
+from freezeplan.train.metrics import Scores
 
 
 class ProgressView:
@@ -62,7 +67,14 @@ class ProgressView:
         elif isinstance(event, StepDone):
             self._step(event)
         elif isinstance(event, EpochDone):
-            self._print(f"epoch {event.epoch}/{event.epochs}", _epoch_parts(event))
+            of = f" of phase {event.phase}" if event.phase else ""
+            self._print(f"epoch {event.epoch}/{event.epochs}{of}", _epoch_parts(event))
+        elif isinstance(event, Resumed):
+            self._resumed(event)
+        elif isinstance(event, (PhaseStarted, PhaseDone, HeadDrifted)):
+            self._print(*_phase_line(event))
+        elif isinstance(event, StoppedEarly):
+            self._print("the run ends here", [event.reason])
         elif isinstance(event, Evaluated):
             self._print(event.split, _score_parts(event.scores))
         else:
@@ -86,6 +98,15 @@ class ProgressView:
             self.bar.add_task(f"epoch 1/{event.epochs}", total=event.steps)
             self.live = Live(self.bar, console=self.console, transient=True, refresh_per_second=8)
             self.live.start()
+
+    def _resumed(self, event: Resumed) -> None:
+        for name, reason in event.skipped.items():
+            self._print(f"checkpoint {name} is damaged", [reason])
+        where = f"in phase {event.phase}, " if event.phase else ""
+        done = f"{where}after {counted(event.epoch, 'epoch')} and {counted(event.step, 'step')}"
+        self._print("resumed", [f"from {event.checkpoint}, {done}"])
+        if self.live is not None:
+            self.bar.update(self.bar.tasks[0].id, completed=event.step)
 
     def _step(self, event: StepDone) -> None:
         if self.live is None:
@@ -129,6 +150,29 @@ def _epoch_parts(event: EpochDone) -> list[str]:
     losses = [f"{task} loss {loss:.4f}" for task, loss in event.losses.items()]
     rates = [f"{group} lr {format_rate(float(f'{rate:.3g}'))}" for group, rate in event.rates.items()]
     return [", ".join(losses), *_score_parts(event.scores, "validation "), ", ".join(rates)]
+
+
+def _phase_line(event: PhaseStarted | PhaseDone | HeadDrifted) -> tuple[str, list[str]]:
+    if isinstance(event, HeadDrifted):
+        return f"drift of the frozen head {event.task}", [_drift(event)]
+    title = f"phase {event.number}/{event.phases} {event.name}"
+    if isinstance(event, PhaseDone):
+        back = [f"epoch {event.restored} brought back"] if event.restored is not None else []
+        return f"{title} over", [*back, event.line]
+    counts = ((event.thawed, "thaw"), (event.refrozen, "freeze again"))
+    changes = [f"{counted(count, 'tensor')} {what}" for count, what in counts if count]
+    if not event.tasks:
+        return title, [", ".join(changes), "no task learns in it: it is evaluated once"]
+    most = f"at most {counted(event.epochs, 'epoch')}, {counted(event.steps, 'step')}"
+    return title, [", ".join(changes), most, f"training {', '.join(event.groups)}"]
+
+
+def _drift(event: HeadDrifted) -> str:
+    shown = [
+        f"{name} {value:.4f} -> {event.after[name]:.4f} ({event.after[name] - value:+.4f})"
+        for name, value in event.before.items()
+    ]
+    return f"since phase {event.since}: {', '.join(shown)}"
 
 
 def _score_parts(scores: Scores, prefix: str = "") -> list[str]:

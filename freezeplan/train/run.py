@@ -9,6 +9,7 @@ from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.plan.records import Plan
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
+from freezeplan.train.checkpoints.store import CheckpointStore
 from freezeplan.train.events import Interrupted, Observer, Scores, ignore_events
 from freezeplan.train.evidence import Evidence
 from freezeplan.train.run_folder import RunFolder
@@ -23,7 +24,7 @@ class RunResult:
     ``status`` is ``finished`` or ``interrupted``; ``folder`` is where the last complete epoch is, None when
     none was completed; ``epoch`` counts the complete ones. ``validation`` and ``test`` hold the scores of the
     weights in the folder. ``diagnostics`` holds warnings: about the data, what did not move, the
-    interruption.
+    interruption. ``ended_early`` says at which value of which metric ``train.stop_when`` ended the run.
     """
 
     status: str
@@ -35,6 +36,7 @@ class RunResult:
     plan: Plan | None = None
     evaluation_only: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
+    ended_early: str | None = None
 
     @property
     def statement(self) -> str:
@@ -52,7 +54,8 @@ def train(
     """Train the tasks of a spec and leave the result in the folder ``out``.
 
     After each epoch the folder holds that epoch, complete: ``model.safetensors``, the backbone's config and
-    tokenizer, ``run.json``, ``spec.toml``, ``plan.json``, ``metrics.jsonl``, ``evidence.json``. ``observer``
+    tokenizer, ``run.json``, ``spec.toml``, ``plan.json``, ``metrics.jsonl``, ``evidence.json``; its folder
+    ``checkpoints`` holds what :func:`freezeplan.train.resume.resume` goes on from. ``observer``
     is called with each event of the run and may raise ``KeyboardInterrupt`` to stop it. ``plan`` is the plan
     that was shown beforehand: the loaded model must give the same one. ``overwrite`` allows ``out`` to be an
     unfinished run. A spec built in Python is checked first. A plan that trains nothing is evaluated, and the
@@ -70,37 +73,49 @@ def train(
         session = Session(setup, folder, observer)
         session.run()
     except KeyboardInterrupt:
-        return _interrupted(session, folder, observer)
-    return _result("finished", session, folder)
+        return interrupted(session, folder, observer)
+    return result_of("finished", session, folder)
 
 
-def _interrupted(session: Session | None, folder: RunFolder, observer: Observer) -> RunResult:
+def interrupted(session: Session | None, folder: RunFolder, observer: Observer) -> RunResult:
+    """Note in the folder that the run was stopped, and say what is left of it and how to go on."""
     if session is not None:
         session.mark("interrupted")
-    epoch = session.epoch if session else 0
     place = folder.path if folder.started else None
-    kept = (
-        f"epoch {epoch} is complete and usable in `{place}`"
-        if place
-        else "no epoch was complete: nothing was written"
-    )
-    note = diagnostic("FP540", f"the run was stopped; {kept}")
+    epoch = session.running.published.epoch if session else 0
+    resumable = place is not None and bool(CheckpointStore(place).names())
+    advice = f"go on with `freezeplan train --resume {place}`" if resumable else None
+    note = diagnostic("FP540", f"the run was stopped; {_kept(session, place)}", help=advice)
     observer(Interrupted(epoch, place))
-    return _result("interrupted", session, folder, note)
+    return result_of("interrupted", session, folder, note)
 
 
-def _result(status: str, session: Session | None, folder: RunFolder, *more: Diagnostic) -> RunResult:
+def _kept(session: Session | None, place: Path | None) -> str:
+    if place is None:
+        return "no epoch was complete: nothing was written"
+    if session is None or session.running.evidence is None:
+        return f"nothing was done yet: `{place}` is as it was"
+    published = session.running.published
+    if published.epoch:
+        return f"epoch {published.epoch} is complete and usable in `{place}`"
+    return f"no epoch was complete; `{place}` holds step {published.step}"
+
+
+def result_of(status: str, session: Session | None, folder: RunFolder, *more: Diagnostic) -> RunResult:
+    """Return how a run ended."""
     place = folder.path if folder.started else None
     if session is None:
         return RunResult(status, place, diagnostics=more)
+    running = session.running
     return RunResult(
         status,
         place,
-        session.epoch,
-        session.validation,
+        running.published.epoch,
+        running.saved_validation,
         session.test,
-        session.evidence,
+        running.evidence,
         session.setup.plan,
-        session.setup.course is None,
-        (*session.setup.warnings, *(session.evidence.diagnostics() if session.evidence else ()), *more),
+        session.setup.evaluation_only,
+        (*session.setup.warnings, *(running.evidence.diagnostics() if running.evidence else ()), *more),
+        running.position.ended,
     )

@@ -54,7 +54,7 @@ class RunFolder:
         Raises ``DiagnosticError`` (FP502) when the disk refuses.
         """
         partial = self._workplace()
-        with self._disk_errors():
+        with self.disk_errors():
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 partial.mkdir(parents=True)
@@ -116,8 +116,15 @@ class RunFolder:
             )
             raise _taken(f"the folder `{self.path}` holds an unfinished run", advice)
 
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process was about to put into the folder."""
+        for item in self._real.iterdir():
+            if _is_partial(item):
+                shutil.rmtree(item, ignore_errors=True)
+
     @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
+    def disk_errors(self) -> Iterator[None]:
+        """Turn a disk's refusal into a diagnostic (FP502) that says what is left."""
         try:
             yield
         except (OSError, SafetensorError) as error:

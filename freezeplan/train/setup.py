@@ -19,16 +19,21 @@ from freezeplan.plan import compile_plan
 from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
-from freezeplan.train.batches import Course
 from freezeplan.train.checks import check_inputs
 from freezeplan.train.data import SPLITS, TaskData, check_training_data, load_task_data
 from freezeplan.train.encoding import Encoder, longest_text, make_text_encoder
-from freezeplan.train.evaluation import EncodedSplit
 from freezeplan.train.findings import spot
+from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward, make_image_encoder
 from freezeplan.train.kinds import IMAGE, check_kinds, kind_of
 from freezeplan.train.same_plan import check_same_plan
-from freezeplan.train.schedule import check_schedule
+from freezeplan.train.scheduling import (
+    ScheduledPhase,
+    check_warmups,
+    schedule_phases,
+    tasks_that_ever_learn,
+)
+from freezeplan.train.single_rows import check_single_rows
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Setup:
     """Hold what a run works with.
 
     ``data`` maps ``train``, ``validation`` and ``test`` to the tasks that have that split, in the order of
-    the spec. ``course`` is None when the plan trains nothing. ``warnings`` are about the data and the
+    the spec. ``phases`` are the plan's, laid out over the data. ``warnings`` are about the data and the
     schedule.
     """
 
@@ -46,9 +51,30 @@ class Setup:
     encoder: Encoder
     tasks: tuple[TaskData, ...]
     data: Mapping[str, Mapping[str, EncodedSplit]]
-    course: Course | None
+    phases: tuple[ScheduledPhase, ...]
     accelerator: Accelerator
     warnings: tuple[Diagnostic, ...]
+
+    @property
+    def evaluation_only(self) -> bool:
+        """Whether no phase trains anything."""
+        return not self.plan.groups
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run, at most."""
+        return sum(item.steps for item in self.phases)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run, at most; one that the end of a phase cuts short counts."""
+        return sum(item.epochs for item in self.phases)
+
+    @property
+    def only_evaluated(self) -> tuple[str, ...]:
+        """The tasks that learn in no phase of a run that trains."""
+        learning = tasks_that_ever_learn(self.spec, self.plan)
+        return tuple(task.name for task in self.tasks if learning and task.name not in learning)
 
 
 def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
@@ -61,7 +87,7 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     accelerator = _one_process()
     source = resolve_source(spec.model, None, spec.locations)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
-    tasks, warnings = load_task_data(spec, known, learning_tasks(spec, shown) if shown else ())
+    tasks, warnings = load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
     set_seed(spec.train.seed)
     model, record = load_model(_with_labels(spec, tasks))
     _raise_errors(check_kinds(spec, model.backbone))
@@ -71,16 +97,17 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)
     warnings += _new_advice(shown or plan, plan)
-    course = _course(spec, plan, tasks)
+    phases = _phases(spec, plan, tasks)
     _check_optimizer(spec, plan)
-    _check_purpose(spec, course, tasks)
-    warnings += check_schedule(spec, course.steps) if course else ()
+    _check_purpose(spec, plan, tasks)
+    warnings += check_warmups(spec, plan, phases)
     _raise_errors(warnings)
     data = {split: _encoded(tasks, split, encoder) for split in SPLITS}
     _check_images(spec, model, encoder, data)
     model = accelerator.prepare_model(model)
     apply_freeze(model, plan)
-    return Setup(spec, plan, model, encoder, tasks, data, course, accelerator, warnings)
+    _raise_errors(check_single_rows(spec, model, encoder, phases, data["train"]))
+    return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings)
 
 
 def _one_process() -> Accelerator:
@@ -116,26 +143,10 @@ def _new_advice(shown: Plan, plan: Plan) -> tuple[Diagnostic, ...]:
     return tuple(item for item in plan.diagnostics if (item.code, item.message) not in known)
 
 
-def _course(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> Course | None:
-    if not plan.groups:
-        return None
-    learning = learning_tasks(spec, plan)
-    _raise_errors(check_training_data(spec, learning))
-    sizes = {task.name: len(task.splits["train"].labels) for task in tasks if task.name in learning}
-    return Course(sizes, spec.train)
-
-
-def learning_tasks(spec: Spec, plan: Plan) -> tuple[str, ...]:
-    """Return the tasks whose batches reach a trainable tensor: in their own head or in the backbone.
-
-    The others (a frozen head on a frozen backbone) have nothing to learn and are only evaluated.
-    """
-    trained = plan.names(trainable=True)
-    if any(name.startswith("backbone.") for name in trained):
-        return tuple(task.name for task in spec.task)
-    return tuple(
-        task.name for task in spec.task if any(name.startswith(f"heads.{task.name}.") for name in trained)
-    )
+def _phases(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> tuple[ScheduledPhase, ...]:
+    _raise_errors(check_training_data(spec, tasks_that_ever_learn(spec, plan)))
+    rows = {task.name: len(task.splits["train"].labels) for task in tasks if "train" in task.splits}
+    return schedule_phases(spec, plan, rows)
 
 
 def _check_optimizer(spec: Spec, plan: Plan) -> None:
@@ -147,8 +158,8 @@ def _check_optimizer(spec: Spec, plan: Plan) -> None:
         raise DiagnosticError([place.report("FP402", message, help="use another optimizer, such as `adamw`")])
 
 
-def _check_purpose(spec: Spec, course: Course | None, tasks: tuple[TaskData, ...]) -> None:
-    if course is None and not any(task.splits.keys() & {"validation", "test"} for task in tasks):
+def _check_purpose(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> None:
+    if not plan.groups and not any(task.splits.keys() & {"validation", "test"} for task in tasks):
         message = "everything is frozen and no task has validation or test data: there is nothing to do"
         advice = "make something trainable, or give the tasks data to be evaluated on"
         raise DiagnosticError([spot(spec, ("task",)).report("FP469", message, help=advice)])

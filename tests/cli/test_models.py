@@ -184,3 +184,24 @@ def test_the_second_time_prints_the_same_without_torch(room: Room, arguments: tu
     assert cold.stdout == warm.stdout and cold.stdout
     assert "torch" in cold.stderr.splitlines()[-1]
     assert warm.stderr.splitlines()[-1].rstrip() == "heavy:"
+
+
+def test_why_takes_another_model(room: Room, here: Here) -> None:
+    room.write("portable.toml", PORTABLE + CLASS)
+    done = here(
+        "why", "portable.toml", "distilbert.transformer.layer.5.ffn.lin1.weight", "--model", "distilbert"
+    )
+    assert (done.status, done.err) == (0, "")
+    assert re.search(r'^ +wins +state = "trainable"', done.out, re.M)
+    wrong = here("why", "portable.toml", "nowhere.weight", "--model", "distilbert")
+    assert wrong.status == 2 and "= note: the model is `distilbert`, by --model" in wrong.err
+
+
+def test_a_config_alone_is_not_taken_for_random_weights(room: Room, here: Here) -> None:
+    config = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2}
+    room.write("bert.json", json.dumps(config | {"intermediate_size": 8, "vocab_size": 9}))
+    room.write("portable.toml", PORTABLE + CLASS)
+    done = here("show", "portable.toml", "--model", "bert.json")
+    assert (done.status, done.err) == (0, "")
+    room.write("own.toml", f'extends = "preset:top_layers"\n\n[model]\narchitecture = "bert.json"\n{CLASS}')
+    assert "warning[FP406]" in here("show", "own.toml").err

@@ -76,7 +76,7 @@ def test_steps_and_turns_are_counted_right(course: Course) -> None:
             assert tasks_of_steps == [names] * len(steps)
         else:
             assert tasks_of_steps == [[names[number % len(names)]] for number in range(len(steps))]
-    assert course.steps == course.steps_per_epoch * course.train.epochs
+        assert course.epoch_end(epoch * course.steps_per_epoch) == (epoch + 1) * course.steps_per_epoch
 
 
 @given(COURSES)
@@ -90,7 +90,7 @@ def test_shares_of_a_task_in_a_step_are_those_of_its_rows(course: Course) -> Non
 
 @given(COURSES, st.data())
 def test_any_step_can_be_computed_alone(course: Course, data: st.DataObject) -> None:
-    step = data.draw(st.integers(0, course.steps - 1))
+    step = data.draw(st.integers(0, course.steps_per_epoch * course.train.epochs - 1))
     straight = [parts for epoch in range(course.train.epochs) for parts in course.epoch_parts(epoch)]
     order.cache_clear()
     assert course.parts(step) == straight[step]

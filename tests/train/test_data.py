@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory import hub
+from freezeplan.inventory.labels import labels_of
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.data import TaskData, load_task_data
@@ -368,3 +369,20 @@ def test_paths_start_at_the_spec_and_places_point_into_it(
     assert found.code == "FP452"
     assert found.span is not None
     assert (found.span.line, found.span.column) == (9, 8)
+
+
+def test_labels_that_differ_in_blanks_alone_are_a_warning(tmp_path: Path) -> None:
+    rows = [{"text": f"text {number}", "label": label} for number, label in enumerate(["app", " app", "web"])]
+    task, (warning,) = load(tmp_path, rows)
+    assert (warning.code, warning.where) == ("FP475", "task[1].data.train")
+    assert "` app`, `app`" in warning.message
+    assert task.labels == (" app", "app", "web")
+
+
+def test_a_path_may_begin_at_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_jsonl(tmp_path / "train.jsonl", GOOD)
+    spec = Spec.model_validate({"task": [{"name": "t", "data": {"train": "~/train.jsonl"}}]})
+    (task,), _ = load_task_data(spec)
+    assert len(task.splits["train"].labels) == len(GOOD)
+    assert labels_of(spec, None) == {"t": ("a", "b")}

@@ -13,10 +13,10 @@ from freezeplan.apply import build_optimizer
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.train.batches import Part
 from freezeplan.train.events import Event, StepDone
+from freezeplan.train.forward import Forward
 from freezeplan.train.gradients import GradientWatch
 from freezeplan.train.loop import Loop
 from freezeplan.train.metrics_log import MetricsLog
-from freezeplan.train.schedule import build_schedule
 from freezeplan.train.setup import Setup, prepare
 from tests.train.tiny import toy_data, toy_spec
 
@@ -24,17 +24,18 @@ EVERYTHING = [{"match": "**", "state": "trainable"}, {"match": "backbone.pooler"
 
 
 def make_loop(setup: Setup, events: list[Event] | None = None) -> Loop:
-    optimizer = build_optimizer(setup.model, setup.plan)
-    assert setup.course is not None
+    (scheduled,) = setup.phases
+    assert scheduled.course is not None
     return Loop(
-        model=setup.model,
-        optimizer=optimizer,
-        schedule=build_schedule(setup.spec.schedule, optimizer, setup.course.steps),
+        plan=setup.plan,
+        forward=Forward(setup.model, setup.encoder, setup.accelerator.device),
+        optimizer=build_optimizer(setup.model, setup.plan),
         accelerator=setup.accelerator,
-        encoder=setup.encoder,
         data=setup.data["train"],
         weights={task.name: task.weight for task in setup.spec.task},
-        course=setup.course,
+        scheduled=scheduled,
+        course=scheduled.course,
+        steps=setup.steps,
         clip_norm=setup.spec.train.clip_norm,
         watch=GradientWatch(setup.plan.names(trainable=True)),
         log=MetricsLog(),
@@ -51,13 +52,19 @@ def loop_of(toy: Path, events: list[Event] | None = None, weight: float = 1.0, *
     return make_loop(prepare(spec), events)
 
 
+def run_epoch(loop: Loop) -> dict[str, float]:
+    losses = loop.run_epoch()
+    loop.position.complete_epoch({})
+    return losses
+
+
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def plain_loss(loop: Loop, part: Part) -> torch.Tensor:
     split = loop.data[part.task]
-    batch = loop.encoder.batch(split.inputs, part.rows, torch.device("cpu"))
+    batch = loop.forward.encoder.batch(split.inputs, part.rows, torch.device("cpu"))
     truth = torch.tensor([split.classes[row] for row in part.rows])
     return cross_entropy(loop.model(task=part.task, **batch), truth)
 
@@ -106,8 +113,8 @@ def test_alternate_steps_touch_one_head_in_turn(toy: Path) -> None:
 def test_step_counts_and_reported_tasks(toy: Path, mixing: str, steps: int) -> None:
     events: list[Event] = []
     loop = loop_of(toy, events, mixing=mixing)
-    for epoch in range(2):
-        assert loop.run_epoch(epoch).keys() == {"topic", "mood"}
+    for _ in range(2):
+        assert run_epoch(loop).keys() == {"topic", "mood"}
     done = [event for event in events if isinstance(event, StepDone)]
     assert [event.step for event in done] == list(range(1, steps + 1))
     assert {event.steps for event in done} == {steps}
@@ -122,8 +129,8 @@ def test_every_groups_rate_is_reported_and_is_the_plans_times_one_factor(toy: Pa
     spec = toy_spec(toy, rule=rules, schedule={"name": "cosine", "warmup": 3}, optimizer={"lr": 1e-3})
     events: list[Event] = []
     loop = make_loop(prepare(spec), events)
-    loop.run_epoch(0)
-    base = {group["name"]: group["initial_lr"] for group in loop.optimizer.param_groups}
+    run_epoch(loop)
+    base = {group.name: group.lr[0] for group in loop.plan.groups}
     assert sorted(set(base.values())) == [1e-3, 1e-2]
     for event in events:
         assert isinstance(event, StepDone) and event.rates.keys() == base.keys()
@@ -134,7 +141,7 @@ def test_every_groups_rate_is_reported_and_is_the_plans_times_one_factor(toy: Pa
 
 def test_clipping_bounds_the_norm_of_what_trains(toy: Path) -> None:
     loop = loop_of(toy, clip_norm=1e-3)
-    loop.run_epoch(0)
+    run_epoch(loop)
     trained = [p.grad for p in loop.model.parameters() if p.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in trained]))
     assert 0 < float(norm) <= 1e-3 * 1.001
@@ -142,11 +149,11 @@ def test_clipping_bounds_the_norm_of_what_trains(toy: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_and_names_task_and_step(toy: Path) -> None:
     loop = loop_of(toy)
-    loop.run_epoch(0)
+    run_epoch(loop)
     with torch.no_grad():
         loop.model.heads["mood"].linear.bias.fill_(float("nan"))
     with pytest.raises(DiagnosticError) as caught:
-        loop.run_epoch(1)
+        run_epoch(loop)
     (found,) = caught.value.diagnostics
     assert found.code == "FP503"
     assert "task `mood` is nan at step 14" in found.message
@@ -157,6 +164,6 @@ def test_on_an_accelerator_losses_are_read_in_batches_of_steps(
 ) -> None:
     monkeypatch.setattr(Loop, "_report_every", property(lambda self: 5))
     events: list[Event] = []
-    loop_of(toy, events).run_epoch(0)
+    loop_of(toy, events).run_epoch()
     assert [event.step for event in events if isinstance(event, StepDone)] == [5, 10, 12]
     assert all(event.losses.keys() == {"topic", "mood"} for event in events if isinstance(event, StepDone))

@@ -379,10 +379,10 @@ def test_advice_that_was_not_shown_is_passed_on(toy: Path, tmp_path: Path) -> No
 
 def test_a_finished_run_is_never_overwritten(finished: tuple[RunResult, list[Event]], toy: Path) -> None:
     folder = finished[0].folder
-    before = {item.name: item.read_bytes() for item in folder.iterdir()}
+    before = {item: item.read_bytes() for item in folder.rglob("*.*") if item.is_file()}
     assert error_of(toy_spec(toy), folder) == "FP501"
     assert error_of(toy_spec(toy), folder, overwrite=True) == "FP501"
-    assert {item.name: item.read_bytes() for item in folder.iterdir()} == before
+    assert {item: item.read_bytes() for item in folder.rglob("*.*") if item.is_file()} == before
 
 
 def test_an_unfinished_run_is_replaced_only_when_asked_and_only_by_a_complete_epoch(

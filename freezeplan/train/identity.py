@@ -1,0 +1,113 @@
+"""What a run is tied to besides its plan: the rows it learns from, its settings, where its paths start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from freezeplan.spec.locations import KeyPath, Locations, Place
+from freezeplan.spec.tables import Spec
+from freezeplan.train.data import SPLITS, TaskData
+from freezeplan.train.encoding import EncodedTexts
+from freezeplan.train.forward import EncodedSplit
+from freezeplan.train.run_files import libraries
+from freezeplan.train.setup import Setup
+
+SETTINGS = ("batch_size", "eval_batch_size", "mixing", "accumulation", "clip_norm", "seed")
+
+
+def identity_of(setup: Setup) -> dict[str, Any]:
+    """Return, as plain JSON types, what must be the same for a run to go on exactly.
+
+    ``data`` holds rows and a hash of contents for each split of each task, ``settings`` what the plan does not
+    say, ``surroundings`` what the same bits may depend on besides.
+    """
+    return {
+        "data": {task.name: _data(task, setup) for task in setup.tasks},
+        "settings": _settings(setup),
+        "surroundings": {
+            **libraries(),
+            "threads": torch.get_num_threads(),
+            "device": setup.accelerator.device.type,
+        },
+    }
+
+
+def _data(task: TaskData, setup: Setup) -> dict[str, Any]:
+    return {
+        split: {"rows": len(task.splits[split].labels), "sha256": _rows_hash(task, setup, split)}
+        for split in SPLITS
+        if split in task.splits
+    }
+
+
+def _rows_hash(task: TaskData, setup: Setup, split: str) -> str:
+    """Hash a split's inputs and labels, texts with the tokens that the model sees of them."""
+    digest = hashlib.sha256(json.dumps(list(task.labels)).encode())
+    rows, encoded = task.splits[split], setup.data[split][task.name]
+    for key, label in zip(rows.keys, rows.labels, strict=True):
+        digest.update(key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass"))
+        digest.update(f"\0{label}\0".encode("utf-8", "surrogatepass"))
+    digest.update(_tokens(encoded))
+    return digest.hexdigest()
+
+
+def _tokens(split: EncodedSplit) -> bytes:
+    if not isinstance(split.inputs, EncodedTexts):
+        return b""
+    return hashlib.sha256(json.dumps(split.inputs.inputs, sort_keys=True).encode()).digest()
+
+
+def _settings(setup: Setup) -> dict[str, Any]:
+    spec = setup.spec
+    found: dict[str, Any] = {f"train.{name}": getattr(spec.train, name) for name in SETTINGS}
+    found["train.max_length"] = setup.encoder.max_length
+    found["model.pooling"], found["model.dtype"] = spec.model.pooling, spec.model.dtype
+    for task in spec.task:
+        for name in ("kind", "weight", "dropout"):
+            found[f"task `{task.name}`, {name}"] = getattr(task, name)
+    return found
+
+
+def origins(spec: Spec, folder: Path) -> dict[str, str]:
+    """Return, for each key that may hold a relative path, the folder that it starts from, seen from ``folder``.
+
+    The run's ``spec.toml`` stands in another folder than the files it was read from.
+    """
+    here = os.path.realpath(folder)
+    return {json.dumps(path): _seen_from(here, spec.locations.directory_of(path)) for path in _paths(spec)}
+
+
+def with_origins(spec: Spec, folder: Path, found: Mapping[str, str]) -> Spec:
+    """Return a spec whose relative paths start where :func:`origins` says."""
+    here, places = os.path.realpath(folder), dict(spec.locations.places)
+    for text, start in found.items():
+        path: KeyPath = tuple(json.loads(text))
+        directory = Path(os.path.normpath(os.path.join(here, start)))
+        places[path] = replace(places.get(path, Place(None, None)), directory=directory)
+    return spec.with_locations(Locations(places, spec.locations.directory))
+
+
+def _seen_from(here: str, directory: Path | None) -> str:
+    there = os.path.realpath(directory or Path.cwd())
+    try:
+        return os.path.relpath(there, here)
+    except ValueError:  # another drive
+        return there
+
+
+def _paths(spec: Spec) -> list[KeyPath]:
+    data = [
+        ("task", index, "data", split)
+        for index, task in enumerate(spec.task)
+        for split in SPLITS
+        if task.data is not None and getattr(task.data, split) is not None
+    ]
+    return [("model", "source"), ("model", "architecture"), *data]

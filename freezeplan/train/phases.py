@@ -1,0 +1,206 @@
+"""The phases of a run, one after the other: entering, epochs, evaluation, evidence, and why each ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.plan.records import WHOLE_RUN
+from freezeplan.train.checkpoints.store import name_of
+from freezeplan.train.events import (
+    EpochDone,
+    EvidenceReady,
+    HeadDrifted,
+    PhaseDone,
+    PhaseStarted,
+    StoppedEarly,
+)
+from freezeplan.train.loop import Loop
+from freezeplan.train.metrics import metric_value, reached
+from freezeplan.train.phase_evidence import PhaseEvidence
+from freezeplan.train.running import Running
+from freezeplan.train.setup import Setup
+
+
+def run_phases(run: Running) -> None:
+    """Run all phases that are not over, from where the run stands.
+
+    Raises ``DiagnosticError`` (FP510), after saving, when a frozen tensor moved.
+    """
+    while True:
+        run_phase(run)
+        if run.position.ended or run.position.phase + 1 == len(run.setup.phases):
+            return
+        course = run.scheduled.course
+        taken = replace(course, offsets=run.position.offsets).taken(run.position.phase_step) if course else {}
+        run.position.next_phase(taken)
+
+
+def run_phase(run: Running) -> None:
+    """Run the current phase to its end; one that is over is left as it is."""
+    if run.position.over:
+        return
+    if len(run.ledger.watches) == run.position.phase:
+        _begin(run)
+    if run.scheduled.course is None:
+        _only_evaluate(run)
+        return
+    loop = _loop(run)
+    while not run.position.over:
+        losses = loop.run_epoch()
+        _complete_epoch(run, losses)
+
+
+def _begin(run: Running) -> None:
+    """Enter the current phase, and note how the heads score that are frozen in it."""
+    position = run.position
+    run.enter_phase()
+    run.ledger.begin_phase(position.phase)
+    tasks = tuple(
+        task for task in run.ledger.tasks_to_measure(position.phase) if task in run.setup.data["validation"]
+    )
+    if tasks:
+        run.ledger.note_frozen(position.phase, run.evaluate("validation", tasks))
+    if has_phases(run.setup):
+        run.observer(_started(run))
+
+
+def _started(run: Running) -> PhaseStarted:
+    scheduled = run.scheduled
+    phase = scheduled.phase
+    return PhaseStarted(
+        name=phase.name,
+        number=scheduled.index + 1,
+        phases=len(run.setup.phases),
+        epochs=scheduled.epochs,
+        steps=scheduled.steps,
+        thawed=len(phase.thawed),
+        refrozen=len(phase.refrozen),
+        tasks=tuple(scheduled.course.sizes) if scheduled.course else (),
+        groups=tuple(group.name for group in run.setup.plan.groups if group.name in scheduled.groups),
+    )
+
+
+def _loop(run: Running) -> Loop:
+    setup, spec = run.setup, run.setup.spec
+    return Loop(
+        plan=setup.plan,
+        forward=run.forward,
+        optimizer=run.optimizer,
+        accelerator=setup.accelerator,
+        data=setup.data["train"],
+        weights={task.name: task.weight for task in spec.task},
+        scheduled=run.scheduled,
+        course=replace(run.scheduled.course, offsets=run.position.offsets),
+        clip_norm=spec.train.clip_norm,
+        steps=setup.steps,
+        watch=run.ledger.watch,
+        log=run.log,
+        observer=run.observer,
+        position=run.position,
+        checkpoint_steps=spec.train.checkpoint_steps,
+        after_step=run.write_checkpoint,
+    )
+
+
+def _only_evaluate(run: Running) -> None:
+    """Evaluate once in a phase in which no task learns."""
+    position = run.position
+    run.validation = run.evaluate("validation")
+    run.log.add_scores("validation", position.epoch, run.validation)
+    position.note(run.validation)
+    _check_target(run)
+    _close(run, "no task learns in it: evaluated only", None)
+
+
+def _complete_epoch(run: Running, losses: dict[str, float]) -> None:
+    """Evaluate an epoch whose steps are done; put it in place; end the phase when it is time."""
+    position, rates = run.position, dict(run.log.records[-1]["rates"])
+    scores = run.validation = run.evaluate("validation")
+    position.complete_epoch(scores)
+    run.log.add_epoch(position.epoch, position.step, losses, scores, rates)
+    _check_target(run)
+    done = EpochDone(
+        position.epoch,
+        run.setup.epochs,
+        position.step,
+        losses,
+        scores,
+        rates,
+        run.folder.path,
+        run.scheduled.phase.name if has_phases(run.setup) else "",
+    )
+    ended = run.reason_to_end()
+    if ended is None:
+        _note_best(run)
+        put_in_place(run)
+        run.write_checkpoint()
+        run.observer(done)
+    else:
+        _close(run, ended, done)
+
+
+def _check_target(run: Running) -> None:
+    """Note that the run ends here when ``stop_when`` is reached."""
+    target = run.setup.plan.stop_when
+    if target is not None and reached(target, run.validation):
+        value = metric_value(target.metric, run.validation)
+        run.position.ended = f"{target.metric} {value:.4f} is at least {target.at_least:g}"
+
+
+def _close(run: Running, ended: str, done: EpochDone | None) -> None:
+    """End the current phase: bring its best epoch back, take its evidence, save, and say what it proved."""
+    position, restored = run.position, None
+    best = None if position.ended else run.best_epoch()
+    if best is not None and best.step != position.step:
+        run.bring_back(best)
+        restored = best.epoch
+    _note_best(run)
+    position.over = True
+    current = put_in_place(run, ended, restored)
+    # A phase without a step may share its step with the phase before, from whose checkpoint it is done again.
+    if done is not None or name_of(position.step) not in run.store.names():
+        run.write_checkpoint()
+    if done is not None:
+        run.observer(done)
+    _tell(run, current, restored)
+
+
+def put_in_place(run: Running, ended: str | None = None, restored: int | None = None) -> PhaseEvidence:
+    """Compare hashes and put the current weights into the folder.
+
+    Raises ``DiagnosticError`` (FP510), after saving, when a frozen tensor moved.
+    """
+    whole, current = run.take_evidence(ended)
+    if ended is not None:
+        run.ledger.close_phase(current)
+        if has_phases(run.setup):
+            run.log.add_phase(
+                current.name, run.position.epoch, run.position.step, {"ended": ended, "restored": restored}
+            )
+    run.publish(whole)
+    if not whole.holds:
+        run.observer(EvidenceReady(whole.statement, False))
+        raise DiagnosticError(whole.diagnostics())
+    return current
+
+
+def _tell(run: Running, current: PhaseEvidence, restored: int | None) -> None:
+    for item in current.drift:
+        run.observer(HeadDrifted(item.task, item.since, current.name, item.before, item.after))
+    if has_phases(run.setup):
+        number, count = current.index + 1, len(run.setup.phases)
+        run.observer(PhaseDone(current.name, number, count, current.line, run.validation, restored))
+    if run.position.ended:
+        run.observer(StoppedEarly(run.position.ended))
+
+
+def _note_best(run: Running) -> None:
+    metric = run.setup.spec.train.keep_best
+    if metric is not None:
+        run.position.note_best(metric, run.validation)
+
+
+def has_phases(setup: Setup) -> bool:
+    """Whether the plan has phases that someone wrote, rather than one for the whole run."""
+    return [item.phase.name for item in setup.phases] != [WHOLE_RUN]

@@ -1,0 +1,239 @@
+"""Going on with an interrupted run, from its newest sound checkpoint, if nothing it depends on has changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.inventory.runs import RUN_MARKER
+from freezeplan.plan.diff import LENGTHS, diff_records
+from freezeplan.plan.document import record_hash, to_json
+from freezeplan.plan.records import Plan
+from freezeplan.render.diff import difference_lines
+from freezeplan.spec.reading import load_spec
+from freezeplan.spec.tables import Spec
+from freezeplan.train.checkpoints.contents import read_plan
+from freezeplan.train.checkpoints.store import Checkpoint, CheckpointStore
+from freezeplan.train.events import Observer, ignore_events
+from freezeplan.train.findings import quoted
+from freezeplan.train.identity import identity_of, with_origins
+from freezeplan.train.run import RunResult, interrupted, result_of
+from freezeplan.train.run_folder import RunFolder
+from freezeplan.train.session import Session
+from freezeplan.train.setup import Setup, prepare
+
+ALLOWED = {"lr": "rates, weight decay, options, schedules", "epochs": "lengths and `stop_when`"}
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where an interrupted run can go on: its newest sound checkpoint.
+
+    ``skipped`` maps newer ones to what is wrong with them.
+    """
+
+    folder: Path
+    checkpoint: Checkpoint
+    skipped: Mapping[str, str]
+    finished: bool
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The record of the plan that the checkpoint was made under."""
+        return json.loads(read_plan(self.checkpoint.path))
+
+    @property
+    def spec(self) -> Spec:
+        """The spec of the run, its relative paths starting where they did. Raises ``DiagnosticError``."""
+        return with_origins(
+            load_spec(self.folder / "spec.toml"), self.folder, self.checkpoint.state["origins"]
+        )
+
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """Return FP541 for each checkpoint that cannot be used."""
+        advice = f"the run goes on from `{self.checkpoint.name}`, the one before"
+        return tuple(
+            diagnostic("FP541", f"checkpoint `{name}` is damaged: {reason}", help=advice)
+            for name, reason in self.skipped.items()
+        )
+
+
+def find_stop(folder: Path) -> Stop:
+    """Find where the run in a folder can go on; nothing is changed.
+
+    Raises ``DiagnosticError``: FP520 for a folder that holds no run, FP542 when no checkpoint can be used.
+    """
+    if not (folder / RUN_MARKER).is_file():
+        what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
+        message = f"`{folder}` is not the folder of a run: {what}"
+        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
+    found, reasons = CheckpointStore(folder).newest()
+    if found is None:
+        what = "none of its checkpoints can be used" if reasons else "it has no checkpoint"
+        notes = [f"`{name}`: {reason}" for name, reason in reasons.items()]
+        advice = "start it again: `freezeplan train … --overwrite`"
+        raise DiagnosticError(
+            [diagnostic("FP542", f"`{folder}` cannot be resumed: {what}", help=advice, notes=notes)]
+        )
+    return Stop(folder, found, reasons, _is_finished(folder))
+
+
+def resume(
+    folder: Path,
+    observer: Observer = ignore_events,
+    spec: Spec | None = None,
+    plan: Plan | None = None,
+    allow: Collection[str] = (),
+) -> RunResult:
+    """Go on with an interrupted or killed run, and end as if it had never been stopped, to the last bit.
+
+    ``spec`` is the run's own unless another is given; ``plan`` the one that was shown for it. ``allow`` names
+    what may differ from the plan of the run: ``lr`` (rates, weight decay, options, schedules) and ``epochs``
+    (lengths and ``stop_when``). Damaged checkpoints are passed over, with a warning (FP541).
+
+    Returns what :func:`freezeplan.train.run.train` does. Raises ``DiagnosticError``: FP520, FP542 (see
+    :func:`find_stop`), FP543 for another plan, FP544 for other data, FP545 for other settings, FP546 for a run
+    that is finished; nothing is changed then.
+    """
+    stop = find_stop(Path(folder))
+    place = RunFolder(stop.folder, started=True)
+    session: Session | None = None
+    try:
+        if plan is not None:
+            check_plan(stop, plan, allow)
+        setup = prepare(stop.spec if spec is None else load_spec(spec), plan)
+        accepted = check_plan(stop, setup.plan, allow)
+        found = (*stop.warnings(), *accepted, *_check_identity(stop, setup))
+        setup = replace(setup, warnings=(*setup.warnings, *found))
+        _check_unfinished(stop, setup)
+        place.remove_leftovers()
+        session = Session(setup, place, observer)
+        session.running.store.remove_leftovers()
+        session.run(stop.checkpoint, stop.skipped)
+    except KeyboardInterrupt:
+        return interrupted(session, place, observer)
+    return result_of("finished", session, place)
+
+
+def check_plan(stop: Stop, plan: Plan, allow: Collection[str]) -> tuple[Diagnostic, ...]:
+    """Compare a plan with that of the run; returns a warning (FP547) with the differences that ``allow`` covers.
+
+    Raises ``DiagnosticError`` (FP543) with all others.
+    """
+    before, after = stop.plan, json.loads(to_json(plan))
+    if record_hash(before) == record_hash(after):
+        return ()
+    found = diff_records(before, after)
+    refused = [item for item in found if item.kind not in allow]
+    if not refused:
+        lines = difference_lines(found) or ["only names of rules or groups"]
+        message = f"the plan is not the one that the run began with: {_count(found)}"
+        return (diagnostic("FP547", message, notes=_shown(lines)),)
+    needed = sorted({item.kind for item in refused})
+    safe = all(kind in ALLOWED for kind in needed)
+    advice = (
+        f"if that is meant, add `--allow {','.join(sorted({*needed, *allow}))}`; the run then goes on from here with it"
+        if safe
+        else "put the spec back as it was, or start a new run; of a plan only rates (`--allow lr`) and lengths "
+        "(`--allow epochs`) may change"
+    )
+    message = f"the plan is not the one that the run began with: {_count(refused)}"
+    raise DiagnosticError(
+        [diagnostic("FP543", message, help=advice, notes=_shown(difference_lines(refused)))]
+    )
+
+
+def _check_identity(stop: Stop, setup: Setup) -> tuple[Diagnostic, ...]:
+    """Compare data and settings with those of the run; returns a warning where bits may come out differently."""
+    before, after = stop.checkpoint.state["identity"], identity_of(setup)
+    problems = [*_changed_data(before["data"], after["data"]), *_changed_settings(before, after)]
+    if problems:
+        raise DiagnosticError(problems)
+    changed = _differences(before["surroundings"], after["surroundings"])
+    if not changed:
+        return ()
+    message = "the run goes on in other surroundings: the same bits as without the stop are not certain"
+    return (diagnostic("FP548", message, notes=changed),)
+
+
+def _changed_data(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Diagnostic]:
+    notes = []
+    for task in dict.fromkeys([*before, *after]):
+        old, new = before.get(task, {}), after.get(task, {})
+        for split in dict.fromkeys([*old, *new]):
+            if old.get(split) != new.get(split):
+                rows = [str(item[split]["rows"]) if split in item else "no" for item in (old, new)]
+                what = (
+                    f"{rows[0]} rows, now {rows[1]}"
+                    if rows[0] != rows[1]
+                    else "the same number of rows, other ones"
+                )
+                notes.append(f"task `{task}`, {split}: {what}")
+    if not notes:
+        return []
+    advice = (
+        "put the files back as they were, or start a new run: which rows a step takes depends on all of them"
+    )
+    return [diagnostic("FP544", "the data are not those that the run began with", help=advice, notes=notes)]
+
+
+def _changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Diagnostic]:
+    notes = _differences(before["settings"], after["settings"])
+    if not notes:
+        return []
+    advice = "put them back as they were, or start a new run"
+    return [
+        diagnostic("FP545", "the settings are not those that the run began with", help=advice, notes=notes)
+    ]
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    names = dict.fromkeys([*before, *after])
+    return [
+        f"{name} was {before.get(name)}, is {after.get(name)}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _check_unfinished(stop: Stop, setup: Setup) -> None:
+    position = stop.checkpoint.state["position"]
+    last = position["phase"] == len(setup.phases) - 1
+    more = not last or position["phase_step"] < setup.phases[-1].steps
+    lengthened = any(
+        item.kind == LENGTHS for item in diff_records(stop.plan, json.loads(to_json(setup.plan)))
+    )
+    if stop.finished and not (more and lengthened):
+        advice = "to train longer, lengthen the last phase in the spec and add `--allow epochs`"
+        message = f"the run in `{stop.folder}` is finished: there is nothing to go on with"
+        raise DiagnosticError([diagnostic("FP546", message, help=advice)])
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        record = json.loads((folder / RUN_MARKER).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("status") == "finished"
+
+
+def _count(found: Collection[object]) -> str:
+    return f"{len(found)} difference{'' if len(found) == 1 else 's'}"
+
+
+def _shown(lines: list[str]) -> list[str]:
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return lines[:SHOWN] + more
+
+
+def check_allowed(names: Collection[str]) -> None:
+    """Refuse names that ``--allow`` does not know; raises ``ValueError`` that lists the known ones."""
+    unknown = [name for name in names if name not in ALLOWED]
+    if unknown:
+        known = ", ".join(f"{name} ({what})" for name, what in ALLOWED.items())
+        raise ValueError(f"{quoted(unknown)} cannot be allowed to differ; known are: {known}")

@@ -1,0 +1,218 @@
+"""A run in progress: model, optimizer, position and evidence, and how they go to disk and come back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from freezeplan.apply import build_optimizer, enter_phase
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.plan.document import plan_hash, record_hash
+from freezeplan.train.checkpoints.contents import load_tensors, read_ledger, read_plan, save_contents
+from freezeplan.train.checkpoints.randomness import set_randomness
+from freezeplan.train.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of
+from freezeplan.train.evaluation import evaluate
+from freezeplan.train.events import Observer
+from freezeplan.train.evidence import Evidence
+from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.identity import identity_of, origins
+from freezeplan.train.interrupts import interrupt_after
+from freezeplan.train.ledger import Ledger, ledger_of, new_ledger
+from freezeplan.train.metrics import Scores, best_of, metric_value, reached, reason_to_end
+from freezeplan.train.metrics_log import MetricsLog, log_of
+from freezeplan.train.phase_evidence import PhaseEvidence
+from freezeplan.train.position import Measured, Position, position_of
+from freezeplan.train.run_files import RunFiles
+from freezeplan.train.run_folder import RunFolder
+from freezeplan.train.scheduling import ScheduledPhase
+from freezeplan.train.setup import Setup
+
+
+@dataclass
+class Running:
+    """Hold everything that changes while a run goes on.
+
+    ``validation`` holds the scores of the current weights when they were last evaluated. ``published`` is where
+    the run stood when the weights in the folder were put there, ``saved_validation`` their scores, ``evidence``
+    what their hashes prove. A run that only evaluates has no optimizer.
+    """
+
+    setup: Setup
+    folder: RunFolder
+    observer: Observer
+    position: Position = field(default_factory=Position)
+    log: MetricsLog = field(default_factory=MetricsLog)
+    validation: Scores = field(default_factory=dict)
+    evidence: Evidence | None = None
+    published: Position = field(default_factory=Position)
+    saved_validation: Scores = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        setup = self.setup
+        labels = {task.name: task.labels for task in setup.tasks}
+        self.files = RunFiles(
+            setup.spec, setup.plan, setup.model, setup.encoder, labels, self.log, setup.epochs
+        )
+        self.forward = Forward(setup.model, setup.encoder, setup.accelerator.device)
+        self.optimizer: torch.optim.Optimizer | None = None
+        if not setup.evaluation_only:
+            self.optimizer = build_optimizer(setup.model, setup.plan)
+        self.store = CheckpointStore(self.folder.path)
+        self.ledger: Ledger = new_ledger(setup.plan, setup.model)
+        self.identity = identity_of(setup)
+
+    @property
+    def scheduled(self) -> ScheduledPhase:
+        """The current phase."""
+        return self.setup.phases[self.position.phase]
+
+    def enter_phase(self) -> None:
+        """Put model and optimizer into the current phase, at the rates of its next step."""
+        if self.optimizer is not None:
+            factor = self.scheduled.factor_at(self.position.phase_step)
+            enter_phase(self.setup.model, self.optimizer, self.setup.plan, self.position.phase, factor=factor)
+
+    def evaluate(self, split: str, tasks: tuple[str, ...] | None = None) -> Scores:
+        """Return the scores of all tasks that have a split, or of some of them.
+
+        Raises ``DiagnosticError`` (FP503) when a loss is not finite.
+        """
+        data: dict[str, EncodedSplit] = dict(self.setup.data[split])
+        chosen = {name: rows for name, rows in data.items() if tasks is None or name in tasks}
+        scores = evaluate(self.forward, chosen, self.setup.spec.train.eval_batch_size)
+        for task, values in scores.items():
+            if not isfinite(values["loss"]):
+                epoch = self.position.epoch
+                message = f"the {split} loss of task `{task}` is {values['loss']} after epoch {epoch}"
+                raise DiagnosticError([diagnostic("FP503", message, help="lower the learning rates")])
+        return scores
+
+    def publish(self, evidence: Evidence, *, everything: bool = False) -> None:
+        """Put the current weights, with what is proved about them, into the run's folder."""
+        standing = replace(self.position)
+
+        def write(place: Path) -> None:
+            if everything or not self.folder.started:
+                self.files.write_start(place)
+            self.files.write_weights(place)
+            self.files.write_state(place, "running" if evidence.holds else "failed", standing, evidence)
+
+        self.folder.publish(write)
+        self.published, self.saved_validation, self.evidence = standing, self.validation, evidence
+
+    def mark(self, status: str) -> None:
+        """Write into the folder how the run stands, once it has put anything there."""
+        if self.evidence is not None:
+            standing = replace(self.published, ended=self.position.ended)
+            self.folder.publish(lambda place: self.files.write_state(place, status, standing, self.evidence))
+
+    def take_evidence(self, ended: str | None = None) -> tuple[Evidence, PhaseEvidence]:
+        """Hash the model; return the evidence of the run so far, and of the current phase (``ended``: why)."""
+        position = self.position
+        return self.ledger.take(
+            self.setup.model, position.phase, position.phase_step, position.epoch, self.validation, ended
+        )
+
+    def evidence_at_rest(self) -> Evidence:
+        """Return the evidence of the run so far, also where the current phase is over."""
+        if self.position.over:
+            return self.ledger.whole(self.setup.model, self.position.epoch)
+        return self.take_evidence()[0]
+
+    def write_checkpoint(self) -> None:
+        """Write a checkpoint of the current step and remove those that are no longer kept.
+
+        The run's folder is begun by it when no epoch is there yet.
+        """
+        if not self.folder.started:
+            self.publish(self.take_evidence()[0])
+        train, step = self.setup.spec.train, self.position.step
+        with self.folder.disk_errors():
+            self.store.write(step, self._fill)
+            best = [name_of(self.position.best[0])] if self.position.best else []
+            with interrupt_after():
+                self.store.prune(step, train.keep_last, [*best, *self._needed()])
+
+    def _fill(self, place: Path) -> dict[str, Any]:
+        plan = self.setup.plan
+        more = save_contents(
+            place, self.setup.model, self.optimizer, self.log, self.ledger, self.files.plan_text
+        )
+        return {
+            "phase": plan.phases[self.position.phase].name,
+            "position": self.position.as_record(),
+            "validation": {task: dict(values) for task, values in self.validation.items()},
+            "optimizer": more,
+            "identity": self.identity,
+            "origins": origins(self.setup.spec, self.folder.path),
+            "needs": self._needed(),
+        }
+
+    def _needed(self) -> list[str]:
+        """Name the checkpoint of the best epoch so far, where the phase brings it back at its end."""
+        best = self.best_epoch()
+        if best is None or self.position.over or best.step == self.position.step:
+            return []
+        return [name_of(best.step)]
+
+    def best_epoch(self) -> Measured | None:
+        """Return the current phase's best epoch so far, where the phase brings it back."""
+        length, seen = self.scheduled.phase.length, self.position.measured(self.position.phase)
+        if not length.restore_best or length.metric is None or not seen:
+            return None
+        return seen[best_of(length.metric, [metric_value(length.metric, item.scores) for item in seen])]
+
+    def bring_back(self, best: Measured) -> None:
+        """Put weights and optimizer state of an epoch's checkpoint in the place of the current ones.
+
+        Raises ``DiagnosticError`` (FP549) when the checkpoint is damaged.
+        """
+        name = name_of(best.step)
+        try:
+            found = self.store.read(name)
+        except Damaged as error:
+            message = f"the best epoch cannot be brought back: checkpoint `{name}` is damaged: {error}"
+            raise DiagnosticError([diagnostic("FP549", message)]) from None
+        load_tensors(found.path, self.setup.model, self.optimizer, found.state["optimizer"])
+        self.validation = best.scores
+
+    def reason_to_end(self) -> str | None:
+        """Say why the current phase is over after the epoch that was evaluated last, None if it goes on."""
+        position, scheduled = self.position, self.scheduled
+        if position.ended is not None:
+            return position.ended
+        length = scheduled.phase.length
+        if length.metric is not None:
+            seen = position.measured(position.phase)
+            return reason_to_end(length, [metric_value(length.metric, item.scores) for item in seen])
+        return "complete" if position.phase_step >= scheduled.steps else None
+
+    def _reopen(self) -> None:
+        """Go on with a phase, or a run, that was over under a length or a target that has changed since."""
+        position = self.position
+        if position.ended and not reached(self.setup.plan.stop_when, self.validation):
+            position.ended = None
+        may_go_on = self.scheduled.course is not None and not self.scheduled.phase.length.restore_best
+        if position.over and may_go_on and self.reason_to_end() is None:
+            position.over = False
+            self.ledger.reopen_phase()
+
+    def restore(self, found: Checkpoint) -> None:
+        """Go on from a checkpoint: everything as it was when it was written, the folder too."""
+        self.position = position_of(found.state["position"])
+        self.validation = found.state["validation"]
+        self.log.records[:] = log_of((found.path / "metrics.jsonl").read_text("utf-8")).records
+        self.enter_phase()
+        load_tensors(found.path, self.setup.model, self.optimizer, found.state["optimizer"])
+        self.ledger = ledger_of(self.setup.plan, read_ledger(found.path), self.setup.model)
+        saved = read_plan(found.path)
+        if record_hash(json.loads(saved)) == plan_hash(self.setup.plan):
+            self.files.plan_text = saved
+        self._reopen()
+        self.publish(self.evidence_at_rest(), everything=True)
+        set_randomness(json.loads((found.path / "rng.json").read_text("utf-8")))

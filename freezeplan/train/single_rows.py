@@ -1,0 +1,89 @@
+"""BatchNorm and batches of one row: torch refuses the pair, which a run should not find out in its last step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from freezeplan.apply import set_modes
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.spec.tables import Spec
+from freezeplan.train.encoding import Encoder
+from freezeplan.train.findings import spot
+from freezeplan.train.forward import EncodedSplit
+from freezeplan.train.scheduling import ScheduledPhase
+
+REFUSAL = "more than 1 value per channel"
+
+
+def check_single_rows(
+    spec: Spec,
+    model: torch.nn.Module,
+    encoder: Encoder,
+    phases: Sequence[ScheduledPhase],
+    train: Mapping[str, EncodedSplit],
+) -> tuple[Diagnostic, ...]:
+    """Report the tasks whose batches of one row a BatchNorm in training mode refuses (FP476).
+
+    One row is enough for a BatchNorm over a larger image, so each such task is tried: one forward pass in the
+    modes of every phase in which it learns and a BatchNorm trains. Afterwards the model is in the modes of the
+    first phase; its buffers and the random state are as before.
+    """
+    tried = [(item, tasks) for item in phases if (tasks := _tasks_to_try(spec, model, item))]
+    if not tried:
+        return ()
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    refused: dict[str, int] = {}
+    with torch.random.fork_rng(), torch.no_grad():
+        for item, tasks in tried:
+            set_modes(model, item.phase)
+            refused |= {
+                task: rows for task, rows in tasks.items() if _refuses(model, task, encoder, train[task])
+            }
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+    set_modes(model, phases[0].phase)
+    return tuple(_report(spec, task, rows) for task, rows in refused.items())
+
+
+def _tasks_to_try(spec: Spec, model: torch.nn.Module, item: ScheduledPhase) -> dict[str, int]:
+    """Return the tasks that have a batch of one row in a phase that trains a BatchNorm, with their rows."""
+    sizes = item.course.sizes if item.course else {}
+    tasks = {task: rows for task, rows in sizes.items() if _has_single(rows, spec.train.batch_size)}
+    return tasks if tasks and _trains_statistics(model, item.phase.eval_modules) else {}
+
+
+def _has_single(size: int, batch: int) -> bool:
+    return batch == 1 or size % batch == 1
+
+
+def _trains_statistics(model: torch.nn.Module, in_eval: tuple[str, ...]) -> bool:
+    fixed = set(in_eval)
+    return any(
+        isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and path not in fixed
+        for path, module in model.named_modules()
+    )
+
+
+def _refuses(model: torch.nn.Module, task: str, encoder: Encoder, split: EncodedSplit) -> bool:
+    batch = encoder.batch(split.inputs, (0,), next(model.parameters()).device)
+    try:
+        model(task=task, **batch)
+    except ValueError as error:
+        if REFUSAL in str(error):
+            return True
+        raise
+    return False
+
+
+def _report(spec: Spec, task: str, size: int) -> Diagnostic:
+    batch = spec.train.batch_size
+    other = next((n for n in range(batch + 1, size + 1) if not _has_single(size, n)), None)
+    advice = "freeze the BatchNorm modules" + (f", or write batch_size = {other}" if other else "")
+    return spot(spec, ("train", "batch_size")).report(
+        "FP476",
+        f"task `{task}` has {size} training rows: in batches of {batch} one of them is left alone, "
+        "and BatchNorm cannot train on one row",
+        help=advice,
+    )

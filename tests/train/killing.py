@@ -1,0 +1,145 @@
+"""Runs in processes of their own that kill themselves, with SIGKILL, at a chosen moment.
+
+A moment is a number: of files opened, renamed or removed in the run's folder (as the interpreter's audit events
+report them), and of the run's own events, counted together. So a kill can fall between any two file operations
+of a checkpoint, of the run's folder, or of a phase's end, and at any training step, and can be repeated.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from freezeplan.spec.tables import Spec
+from freezeplan.train.checkpoints.store import CheckpointStore
+from freezeplan.train.events import Event
+from freezeplan.train.resume import resume
+from freezeplan.train.run import train
+from tests.train.phased import assert_same_tree
+
+FILE_EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.scandir", "os.listdir"}
+KILLED = -signal.SIGKILL
+PRELOADED = ["freezeplan.train.resume", "datasets", "transformers"]
+
+
+@dataclass
+class Clock:
+    """Count moments, and kill this process at one of them (0: at none)."""
+
+    folder: str
+    kill_at: int
+    moments: int = 0
+
+    def tick(self, what: str) -> None:
+        self.moments += 1
+        if self.moments == self.kill_at:
+            print(f"killed at moment {self.moments}: {what}", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event in FILE_EVENTS and arguments and self.folder in str(arguments[0]):
+            self.tick(f"{event} {arguments[0]}")
+
+    def see(self, event: Event) -> None:
+        self.tick(type(event).__name__)
+
+
+def work(make: Callable[..., Spec], arguments: dict[str, Any], out: Path, kill_at: int, report: Any) -> None:
+    """Begin the run in a folder, or go on with it; the moments that passed are sent at its end."""
+    clock = Clock(str(out.name), kill_at)
+    spec = make(**arguments)
+    sys.addaudithook(clock.hear)
+    if CheckpointStore(out).newest()[0] is not None:
+        result = resume(out, clock.see)
+    else:
+        result = train(spec, out, clock.see, overwrite=True)
+    report.send((result.status, clock.moments))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one process ended: its exit code, and its moments and seconds (0 moments when it was killed)."""
+
+    exit_code: int
+    moments: int
+    seconds: float
+
+
+def run_once(
+    make: Callable[..., Spec],
+    arguments: dict[str, Any],
+    out: Path,
+    kill_at: int = 0,
+    seconds: float | None = None,
+) -> Outcome:
+    """Run a process that begins or goes on, and is killed at a moment or after some seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=work, args=(make, arguments, out, kill_at, sender))
+    began = time.monotonic()
+    process.start()
+    sender.close()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode is not None
+    moments = receiver.recv()[1] if process.exitcode == 0 else 0
+    return Outcome(process.exitcode, moments, time.monotonic() - began)
+
+
+def kill_and_resume(
+    make: Callable[..., Spec], arguments: dict[str, Any], folder: Path, kills: int, seed: int
+) -> list[str]:
+    """Kill a run at random moments, ``kills`` times in all, resuming it each time; returns the moments.
+
+    One kill in four comes from outside, after a random part of the time that a whole run takes: it can fall
+    into the writing of a single file.
+
+    The run that comes out must be that of a process that was never killed, byte for byte, with every
+    checkpoint in it; no killed run may have lost a checkpoint. A run that ends before all kills are done is
+    compared, and another one is begun.
+    """
+    chance, whole, out = Random(seed), folder / "whole", folder / "run0"
+    straight = run_once(make, arguments, whole)
+    assert straight.exit_code == 0
+    done: list[str] = []
+    while len(done) < kills:
+        if chance.random() < 0.25:
+            kill_at, seconds = 0, chance.uniform(0.0, straight.seconds)
+            moment = f"{seconds:.2f} s"
+        else:
+            kill_at, seconds = chance.randint(1, straight.moments), None
+            moment = str(kill_at)
+        before = _newest(out)
+        outcome = run_once(make, arguments, out, kill_at, seconds)
+        assert outcome.exit_code in (0, KILLED), outcome
+        assert _newest(out) >= before, f"the kill at moment {moment} lost the checkpoint {before}"
+        if outcome.exit_code == 0:
+            _check_folder(out, whole)
+            out = folder / f"run{len(done)}"
+        else:
+            done.append(moment)
+    assert run_once(make, arguments, out).exit_code == 0
+    _check_folder(out, whole)
+    return done
+
+
+def _newest(out: Path) -> int:
+    found, _ = CheckpointStore(out).newest()
+    return found.state["step"] if found else -1
+
+
+def _check_folder(out: Path, whole: Path) -> None:
+    assert_same_tree(out, whole)
+    beside = [item.name for item in out.parent.iterdir() if item.name.startswith(f".{out.name}.")]
+    for name in beside:
+        assert ".partial-" in name or ".replaced-" in name

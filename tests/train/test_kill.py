@@ -1,0 +1,25 @@
+"""A run that is killed with SIGKILL, again and again, and resumed each time, ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from tests.train.killing import kill_and_resume
+from tests.train.phased import every_kind, stopping
+
+SPECS = {
+    "alternate": functools.partial(every_kind, mixing="alternate"),
+    "joint": functools.partial(every_kind, mixing="joint", checkpoint_steps=2, keep_best="topic/accuracy"),
+    "stop_when": functools.partial(stopping, checkpoint_steps=5, keep_last=1),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "seed"), [("alternate", 1), ("joint", 2), ("stop_when", 3)])
+def test_killed_at_random_moments_and_resumed_is_never_killed(
+    toy: Path, tmp_path: Path, kind: str, seed: int
+) -> None:
+    assert len(kill_and_resume(SPECS[kind], {"toy": toy}, tmp_path, 4, seed)) == 4
