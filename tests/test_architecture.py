@@ -23,18 +23,23 @@ ROOMS: dict[str, set[str]] = {
     "inventory": {"diagnostics", "spec"},
     "plan": {"diagnostics", "spec", "inventory"},
     "apply": {"diagnostics", "spec", "inventory", "plan"},
-    "render": {"diagnostics", "spec", "inventory", "plan"},
+    "cost": {"diagnostics", "spec", "inventory", "plan", "apply"},
+    "render": {"diagnostics", "spec", "inventory", "plan", "cost"},
     "train": {"diagnostics", "spec", "inventory", "plan", "apply", "render"},
     "api": {"diagnostics", "spec", "inventory", "plan", "apply", "render", "train"},
-    "cli": {"diagnostics", "spec", "inventory", "plan", "apply", "render", "train", "api"},
+    "cli": {"diagnostics", "spec", "inventory", "plan", "apply", "render", "cost", "train", "api"},
 }
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "sklearn"}
 WITHOUT_TORCH = ("diagnostics", "spec", "plan", "render")
 # Of a room that knows live models, the compiler may only know the records.
 INVENTORY_FOR_PLAN = {"freezeplan.inventory.records"}
+WITH_TORCH = ("train", "cost")
+# What tables are drawn from is plain; the model behind it is not.
+COST_FOR_RENDER = {"freezeplan.cost.records"}
 # These handle tensors throughout; others import them inside functions only.
 TORCH_AT_THE_TOP = {
     "freezeplan.apply.optimizer_table",
+    "freezeplan.apply.trainer_guest",
     "freezeplan.inventory.loading",
     "freezeplan.inventory.multitask",
 }
@@ -87,18 +92,25 @@ def test_the_compiler_knows_models_by_their_records_only(module: str) -> None:
     assert known <= INVENTORY_FOR_PLAN | {"freezeplan.inventory"}
 
 
+def test_tables_know_costs_by_their_records_and_import_none_of_it() -> None:
+    for module, path in MODULES.items():
+        if room(module) == "render":
+            assert {name for name in of_ours(path) if room(name) == "cost"} <= COST_FOR_RENDER, module
+            assert not {name for name in of_ours(path, top_only=True) if room(name) == "cost"}, module
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if room(name) in WITHOUT_TORCH])
 def test_these_rooms_never_import_torch(module: str) -> None:
     assert not {name.partition(".")[0] for name in imports(MODULES[module])} & HEAVY
 
 
-def test_only_the_trainer_and_three_modules_import_torch_when_they_are_imported() -> None:
+def test_only_the_trainer_the_cost_and_four_modules_import_torch_when_they_are_imported() -> None:
     heavy = {name for name, path in MODULES.items() if _roots(path) & HEAVY}
     while (
         importers := {name for name, path in MODULES.items() if of_ours(path, top_only=True) & heavy} - heavy
     ):
         heavy |= importers
-    assert {name for name in heavy if room(name) != "train"} == TORCH_AT_THE_TOP
+    assert {name for name in heavy if room(name) not in WITH_TORCH} == TORCH_AT_THE_TOP
 
 
 def _roots(path: Path) -> set[str]:

@@ -127,8 +127,8 @@ def _bind(
     mask, problems = item.mask, []
     if mask is None:
         mask, problems = _rule_mask(spec, tree, item.rule, item.path)
-    if not problems:
-        problems = _expectations(spec, tree, item.rule, item.path, mask)
+    if not any(found.is_error for found in problems):
+        problems += _expectations(spec, tree, item.rule, item.path, mask)
     settings = settings_of(item.rule, spec.optimizer.lr)
     problems += _rate_problems(spec, item.path, settings)
     name, label = names
@@ -166,7 +166,7 @@ def _rule_mask(spec: Spec, tree: NameTree, rule: Rule, path: KeyPath) -> tuple[i
         place = (*path, "except", entry)
         taken, found = match_patterns(spec, tree, [text], (*path, "except"), rule.optional, entry)
         problems += found
-        if not found and matched and not taken & matched and not rule.optional:
+        if not any(miss.is_error for miss in found) and matched and not taken & matched and not rule.optional:
             problems.append(
                 report(spec, "FP209", f"`{text}` takes nothing away from the match", place, len(text))
             )

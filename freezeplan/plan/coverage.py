@@ -19,7 +19,7 @@ def uncovered(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Di
     left = masks.full_mask(tree.size) & ~covered(rules)
     if not left:
         return []
-    places = [_counted(node) for node in _whole_nodes(tree, left)]
+    places = [_counted(tree, node) for node in _whole_nodes(tree, left)]
     count = len(tensors_in(tree, left))
     message = f"{count:,} parameter tensors get their state from no rule"
     advice = 'begin with a rule for all: match = "**", state = "frozen" (or "trainable")'
@@ -27,13 +27,11 @@ def uncovered(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Di
     return [report(spec, "FP301", message, path, advice=advice, notes=places)]
 
 
-def _counted(node: Node) -> str:
-    count = node.high - node.low
-    return (
-        f"`{node.path}`"
-        if node.param is not None
-        else f"`{node.path or '(the whole model)'}` ({count} tensors)"
-    )
+def _counted(tree: NameTree, node: Node) -> str:
+    if node.param is not None:
+        return f"`{node.path}`"
+    count = len(tensors_in(tree, masks.mask_of([node], tree.size)))
+    return f"`{node.path or '(the whole model)'}` ({count} tensor{'s' if count > 1 else ''})"
 
 
 def _whole_nodes(tree: NameTree, mask: int) -> Iterator[Node]:

@@ -1,13 +1,12 @@
-"""Where each parameter stands on its stack's ladder, and the factor that a rule's `layer_decay` gives it."""
+"""The factor that a rule's `layer_decay` gives to each parameter, by where it stands on its stack's ladder."""
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.inventory.records import Inventory, ParamInfo, Stack
+from freezeplan.inventory.records import ParamInfo
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule, report
 from freezeplan.plan.ladder import (
@@ -18,11 +17,13 @@ from freezeplan.plan.ladder import (
     rung_label,
     rung_of_final_norm,
 )
+from freezeplan.plan.standing import ABOVE, REST, Standing, rungs_of, standings
 from freezeplan.plan.tree import NameTree
 from freezeplan.plan.wording import some
 from freezeplan.spec.tables import LayerDecay, Spec
 
-REST = "rest"
+# Code, the key below `layer_decay` that is at fault, message, advice.
+Problem = tuple[str, tuple[str, ...], str, str]
 
 
 @dataclass(frozen=True)
@@ -33,83 +34,38 @@ class Step:
     label: str
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Where a tensor stands: its stack (None: above all stacks), its rung there, and what it is."""
-
-    stack: Stack | None
-    rung: int
-    role: str
-
-
 def decay_steps(tree: NameTree, rules: Sequence[BoundRule], winners: Sequence[int]) -> list[Step | None]:
     """Return each name's step under the rule that decides its ``layer_decay``, in tree order.
 
     ``winners`` holds the deciding rule's index or -1. There is no step (None) where no rule decides, and
-    where the depth is not defined: an embedding below several stacks of different lengths.
+    where the depth is not defined: an embedding below several stacks of different lengths, or a stack that
+    is not in stages where stages are the unit.
     """
     if all(index < 0 for index in winners):
         return [None] * len(winners)
     has_head = bool(tree.inventory.role_nodes.get("heads"))
-    by_tensor = _standings(tree.inventory)
+    decays = {index: rules[index].rule.layer_decay for index in set(winners) if index >= 0}
+    placed = {decay.unit: standings(tree.inventory, decay.unit) for decay in decays.values() if decay}
     names = [tree.inventory.params[index] for index in tree.order]
     return [
-        _step(rules[index].rule.layer_decay, by_tensor[info.alias_of or info.name], info, has_head)
-        if index >= 0
+        _step(decay, placed[decay.unit][info.alias_of or info.name], info, has_head)
+        if (decay := decays.get(index))
         else None
         for index, info in zip(winners, names, strict=True)
     ]
 
 
-def _standings(inventory: Inventory) -> dict[str, Standing]:
-    """Place each tensor; a tied one stands where the lowest of its names does: with its embedding."""
-    stacks = [stack for stack in inventory.stacks if stack.main]
-    found: dict[str, Standing] = {}
-    for info in inventory.params:
-        tensor = info.alias_of or info.name
-        standing = _standing(info, stacks)
-        if tensor not in found or standing.rung < found[tensor].rung:
-            found[tensor] = standing
-    return found
-
-
-ABOVE = 1 << 30
-
-
-def _standing(info: ParamInfo, stacks: Sequence[Stack]) -> Standing:
-    own = next((stack for stack in stacks if stack.path == info.stack), None)
-    if own is not None and info.layer is not None:
-        return Standing(own, info.layer + 1, "layer")
-    if "embeddings" in info.roles:
-        return Standing(_stack_above(info, stacks), 0, "embeddings")
-    return Standing(None, ABOVE, "final_norm" if "final_norm" in info.roles else REST)
-
-
-def _stack_above(info: ParamInfo, stacks: Sequence[Stack]) -> Stack | None:
-    """Return the stack that an embedding feeds: the one whose path it shares most of, if that is clear."""
-    if not stacks:
-        return None
-    shared = {
-        stack.path: len(os.path.commonprefix([info.module.split("."), stack.path.split(".")]))
-        for stack in stacks
-    }
-    most = max(shared.values())
-    nearest = [stack for stack in stacks if shared[stack.path] == most]
-    return nearest[0] if len({stack.length for stack in nearest}) == 1 else None
-
-
-def _step(decay: LayerDecay | None, standing: Standing, info: ParamInfo, has_head: bool) -> Step | None:
-    assert decay is not None
+def _step(decay: LayerDecay, standing: Standing, info: ParamInfo, has_head: bool) -> Step | None:
     rate = decay.rate if decay.rate is not None else ULMFIT_RATE
     formula = FORMULAS[decay.formula]
     if standing.rung == ABOVE:
         ladder = Ladder(0, has_head)
         rung = rung_of_final_norm(decay.formula, ladder) if standing.role == "final_norm" else ladder.rest
         factor, label = formula(ladder, rung, rate), REST if rung == ladder.rest else "final norm"
-    elif standing.stack is None:
+    elif standing.stack is None or not rungs_of(standing.stack, decay.unit):
         return None
     else:
-        ladder = Ladder(standing.stack.length, has_head)
+        ladder = Ladder(rungs_of(standing.stack, decay.unit), has_head, decay.unit)
         factor, label = formula(ladder, standing.rung, rate), rung_label(ladder, standing.rung)
     if standing.role == "embeddings" and _is_patch_embedding(info):
         factor *= decay.patch_embed_mult or (DINOV2_PATCH_EMBED if decay.formula == "dinov2" else 1.0)
@@ -128,24 +84,68 @@ def decay_problems(
     steps: Sequence[Step | None],
     winners: Sequence[int],
 ) -> list[Diagnostic]:
-    """Report ladders that cannot be placed: no stack, or an embedding below stacks of different lengths."""
+    """Report ladders that cannot be placed: no stack, shared or doubtful layers, no stages, or no clear depth."""
     found = []
     for rule in rules:
         if rule.rule.layer_decay is None or not rule.mask:
             continue
-        place = (*rule.path, "layer_decay")
         decided = [p for p in masks.positions_of(rule.mask, tree.size) if winners[p] == rule.index]
-        lost = [tree.inventory.params[tree.order[p]].name for p in decided if steps[p] is None]
-        if not any(stack.main for stack in tree.inventory.stacks):
-            message = "`layer_decay` needs a stack of layers, and none was found in this model"
-            found.append(
-                report(spec, "FP416", message, place, advice="write rates for the modules themselves")
-            )
-        elif shared := next((item for item in tree.inventory.stacks if item.main and item.shared), None):
-            message = f"`layer_decay`: the layers of `{shared.path}` share tensors: {shared.shared}"
-            found.append(report(spec, "FP215", message, place, advice="give them one rate"))
-        elif lost:
-            message = f"the depth of {some(lost, 3)} is not clear: it feeds stacks of different lengths"
-            advice = "leave it out with `except`, and give it a rate of its own"
-            found.append(report(spec, "FP417", message, place, advice=advice))
+        lost = [tree.inventory.params[tree.order[p]] for p in decided if steps[p] is None]
+        problem = _about_stacks(tree) or _about_doubts(tree, masks.mask_of_positions(decided, tree.size))
+        if not problem and lost:
+            problem = _about_depth(tree, rule.rule.layer_decay, lost)
+        if problem:
+            code, key, message, advice = problem
+            found.append(report(spec, code, message, (*rule.path, "layer_decay", *key), advice=advice))
     return found
+
+
+def _about_stacks(tree: NameTree) -> Problem | None:
+    """Say why no ladder at all can be placed in the model."""
+    stacks = [stack for stack in tree.inventory.stacks if stack.main]
+    if not stacks:
+        message = "`layer_decay` needs a stack of layers, and none was found in this model"
+        return "FP416", (), message, "write rates for the modules themselves"
+    if shared := next((stack for stack in stacks if stack.shared), None):
+        message = f"`layer_decay`: the layers of `{shared.path}` share tensors: {shared.shared}"
+        return "FP215", (), message, "give them one rate"
+    return None
+
+
+def _about_doubts(tree: NameTree, decided: int) -> Problem | None:
+    """Say that it is not clear which modules are the layers, unless a rule stays in one stack of those in doubt."""
+    main = {stack.path for stack in tree.inventory.stacks if stack.main}
+    for doubt in tree.inventory.doubts:
+        inside = decided & _mask(tree, doubt.where)
+        paths = [path for path, _, _ in doubt.candidates if path in main]
+        if not inside or "layers" not in doubt.roles:
+            continue
+        if not any(masks.inside(inside, _mask(tree, path)) for path in paths):
+            options = ", ".join(f"`{path}` ({length})" for path, length, _ in doubt.candidates)
+            message = f"it is not clear which layers `layer_decay` counts: {doubt.reason}: {options}"
+            one = f"set it for one of them, such as `{paths[0]}.@layers`" if paths else None
+            return "FP214", (), message, one or "write a rate for each layer, by its path"
+    return None
+
+
+def _mask(tree: NameTree, path: str) -> int:
+    return masks.mask_of([tree.by_path[path] if path else tree.root], tree.size)
+
+
+def _about_depth(tree: NameTree, decay: LayerDecay, lost: Sequence[ParamInfo]) -> Problem:
+    """Say why tensors have no depth: their stack is not in stages, or they feed several stacks."""
+    placed = standings(tree.inventory, decay.unit)
+    stacks = [placed[info.alias_of or info.name].stack for info in lost]
+    if paths := list(dict.fromkeys(stack.path for stack in stacks if stack)):
+        are = "is not a stack" if len(paths) == 1 else "are not stacks"
+        message = f"{some(paths, 3)} {are} in stages: there are no stages to count"
+        return "FP419", ("unit",), message, _other_unit(tree)
+    names = some([info.name for info in lost], 3)
+    message = f"the depth of {names} is not clear: it feeds stacks of different lengths"
+    return "FP417", (), message, "leave it out with `except`, and give it a rate of its own"
+
+
+def _other_unit(tree: NameTree) -> str:
+    if any(stack.main and stack.stages for stack in tree.inventory.stacks):
+        return 'give its layers a rule of their own, with `unit = "layers"`'
+    return 'write `unit = "layers"`: then each layer is a rung'

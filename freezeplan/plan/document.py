@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -35,15 +36,23 @@ def to_record(plan: Plan) -> dict[str, Any]:
 
 def to_json(plan: Plan) -> str:
     """Return the plan's record as JSON text with a line break at its end."""
-    return json.dumps(to_record(plan), indent=2, ensure_ascii=False) + "\n"
+    return as_json(to_record(plan))
+
+
+def as_json(record: dict[str, Any]) -> str:
+    """Write a plan's record, or one that more was added to, as JSON text with a line break at its end."""
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
 def plan_hash(plan: Plan) -> str:
     """Return the sha256 of what the plan does, in hexadecimal; advice and labels do not count."""
-    record = to_record(plan)
-    essence = {
-        key: record[key] for key in ("format_version", "optimizer", "stop_when", "groups", "frozen", "phases")
-    }
+    return record_hash(to_record(plan))
+
+
+def record_hash(record: Mapping[str, Any]) -> str:
+    """Return :func:`plan_hash` of a plan from its record; raises ``KeyError`` where a part of it is absent."""
+    keys = ("format_version", "optimizer", "stop_when", "groups", "frozen", "phases")
+    essence = {key: record[key] for key in keys}
     return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
 
 

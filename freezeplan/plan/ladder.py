@@ -1,8 +1,9 @@
 """Layer-wise learning-rate decay: the published formulas, under their own names.
 
 A ladder has G = L + 2 rungs for a stack of L layers: rung 0 holds the embeddings, rung i + 1 layer i, and
-rung L + 1 all the rest (heads, pooler, final norm). Each function returns the factor of one rung; the
-formulas differ by a power, by where the final norm stands, and by what the top of the ladder is.
+rung L + 1 all the rest (heads, pooler, final norm). Where a stage is the unit, L counts stages, and rung i + 1
+holds all of stage i. Each function returns the factor of one rung; the formulas differ by a power, by where
+the final norm stands, and by what the top of the ladder is.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ DINOV2_PATCH_EMBED = 0.2
 
 @dataclass(frozen=True)
 class Ladder:
-    """A stack's ladder: its length L, and whether the model has a head above it."""
+    """A stack's ladder: its length L in ``layers`` or ``stages``, and whether the model has a head above it."""
 
-    layers: int
+    length: int
     has_head: bool = True
+    unit: str = "layers"
 
     @property
     def rest(self) -> int:
         """The rung of everything above the stack."""
-        return self.layers + 1
+        return self.length + 1
 
 
 def beit(ladder: Ladder, rung: int, rate: float) -> float:
@@ -37,7 +39,7 @@ def beit(ladder: Ladder, rung: int, rate: float) -> float:
     >>> round(beit(Ladder(12), 0, 0.8), 6), beit(Ladder(12), 12, 0.8), beit(Ladder(12), 13, 0.8)
     (0.054976, 0.8, 1.0)
     """
-    return rate ** (ladder.layers + 1 - rung)
+    return rate ** (ladder.length + 1 - rung)
 
 
 def electra(ladder: Ladder, rung: int, rate: float) -> float:
@@ -50,7 +52,7 @@ def electra(ladder: Ladder, rung: int, rate: float) -> float:
     >>> round(electra(Ladder(12), 12, 0.8), 6), electra(Ladder(12), 13, 0.8)
     (0.64, 1.0)
     """
-    return 1.0 if rung == ladder.rest else rate ** (ladder.layers + 2 - rung)
+    return 1.0 if rung == ladder.rest else rate ** (ladder.length + 2 - rung)
 
 
 def timm(ladder: Ladder, rung: int, rate: float) -> float:
@@ -63,7 +65,7 @@ def timm(ladder: Ladder, rung: int, rate: float) -> float:
     >>> timm(Ladder(2), 0, 0.5), timm(Ladder(2, has_head=False), 0, 0.5)
     (0.125, 0.25)
     """
-    top = ladder.rest if ladder.has_head else ladder.layers
+    top = ladder.rest if ladder.has_head else ladder.length
     return rate ** max(top - rung, 0)
 
 
@@ -105,15 +107,15 @@ FORMULAS: dict[str, Callable[[Ladder, int, float], float]] = {
 
 def rung_of_final_norm(formula: str, ladder: Ladder) -> int:
     """Return where the final norm stands: with the top layer for timm, with the rest for all others."""
-    return ladder.layers if formula == "timm" else ladder.rest
+    return ladder.length if formula == "timm" else ladder.rest
 
 
 def rung_label(ladder: Ladder, rung: int) -> str:
-    """Return a rung's name in group names: ``embeddings``, ``layer 3`` or ``rest``.
+    """Return a rung's name in group names: ``embeddings``, ``layer 3``, ``stage 3`` or ``rest``.
 
     >>> [rung_label(Ladder(2), rung) for rung in range(4)]
     ['embeddings', 'layer 0', 'layer 1', 'rest']
     """
     if rung == 0:
         return "embeddings"
-    return "rest" if rung == ladder.rest else f"layer {rung - 1}"
+    return "rest" if rung == ladder.rest else f"{ladder.unit.removesuffix('s')} {rung - 1}"

@@ -45,9 +45,9 @@ def _by_path(tree: NameTree, selector: Selector) -> Match:
     for branch in selector.branches:
         found, miss = _anchored(tree, branch)
         nodes += found
-        if miss is None:
+        if miss is None or found:
             live.update(choice for part in branch for choice in part.choices)
-        else:
+        if miss is not None:
             misses.append(replace(miss, choices=tuple(c for part in branch for c in part.choices)))
     dead = _dead_alternatives(misses, live) if nodes else misses
     return Match(masks.mask_of(nodes, tree.size), _one_for_each_place(dead))
@@ -88,9 +88,12 @@ def _one_for_each_place(misses: list[Miss]) -> tuple[Miss, ...]:
 def _anchored(tree: NameTree, branch: tuple[Segment, ...]) -> tuple[list[Node], Miss | None]:
     at_root = walk(tree, tree.root, branch)
     base = tree.by_path.get(tree.inventory.base) if tree.inventory.base else None
-    if branch[0].role or base is None or (branch[0].text in ("*", "**") and at_root.nodes):
+    if branch[0].role or base is None or (branch[0].text == "**" and at_root.nodes):
         return _settle(tree, branch, at_root, None)
     at_base = walk(tree, base, branch)
+    if branch[0].text == "*" and at_root.nodes:
+        nodes, miss = _settle(tree, branch, at_root, None)
+        return nodes, miss or _passed_over(nodes, at_base, branch)
     if at_root.nodes and at_base.nodes:
         return _both(at_root, at_base, branch)
     return _settle(tree, branch, *((at_root, at_base) if at_root.nodes else (at_base, at_root)))
@@ -104,6 +107,17 @@ def _both(at_root: Walk, at_base: Walk, branch: tuple[Segment, ...]) -> tuple[li
     return [], Miss(
         "FP206", message, branch[0].start, branch[-1].end, f"write `{second}` or a role", always=True
     )
+
+
+def _passed_over(nodes: list[Node], at_base: Walk, branch: tuple[Segment, ...]) -> Miss | None:
+    """Say what a pattern that begins with ``*`` would also find from the base model, where it is not read."""
+    taken = Scope(nodes)
+    left = next((node for node in at_base.nodes if node.high > node.low and not taken.below(node)), None)
+    if left is None:
+        return None
+    message = f"the pattern is read from the root alone: it means `{nodes[0].path}` and not `{left.path}`"
+    advice = "begin with `**` for any depth, or write more of the path"
+    return Miss("FP218", message, branch[0].start, branch[-1].end, advice, always=True)
 
 
 def _settle(

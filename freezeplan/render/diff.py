@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from freezeplan.plan.diff import Difference
@@ -24,8 +24,22 @@ def difference_lines(differences: Iterable[Difference]) -> list[str]:
 
 def _line(item: Difference) -> str:
     where = f"phase `{item.phase}`: " if item.phase is not None else ""
-    before, after = (_written(item.what, value) for value in (item.before, item.after))
-    return f"{where}{item.what} {before} -> {after}{_names(item.names)}"
+    if isinstance(item.before, dict) and isinstance(item.after, dict):
+        change = ", ".join(_keys(item.before, item.after))
+    else:
+        change = _pair(item.what, item.before, item.after)
+    return f"{where}{item.what} {change}{_names(item.names)}"
+
+
+def _keys(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys of a table that differ."""
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key):
+            yield f"{key} {_pair(key, before.get(key), after.get(key))}"
+
+
+def _pair(what: str, before: Any, after: Any) -> str:
+    return f"{_written(what, before)} -> {_written(what, after)}"
 
 
 def _names(names: tuple[str, ...]) -> str:

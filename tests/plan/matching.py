@@ -22,7 +22,9 @@ def selected(inventory: Inventory, pattern: str) -> tuple[frozenset[str], bool]:
     tree = NameTree(inventory)
     match = select(tree, parse_selector(pattern))
     positions = masks.positions_of(match.mask, tree.size)
-    return frozenset(inventory.params[tree.order[p]].name for p in positions), bool(match.misses)
+    return frozenset(inventory.params[tree.order[p]].name for p in positions), any(
+        miss.code != "FP218" for miss in match.misses
+    )
 
 
 def untied(inventory: Inventory) -> Inventory:

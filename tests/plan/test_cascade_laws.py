@@ -254,6 +254,13 @@ def test_names_of_one_tensor_must_end_equal() -> None:
     }
 
 
+def test_places_without_a_state_count_a_tied_tensor_once() -> None:
+    inventory = named("a.weight", "b.weight", "b.tied", "b.bias", "c.weight", ties={"b.tied": "b.weight"})
+    (error,) = errors_of(inventory, rule("c.weight", "frozen"))
+    assert (error.code, error.notes) == ("FP301", ("`a` (1 tensor)", "`b` (2 tensors)"))
+    assert error.message.startswith("3 parameter tensors")
+
+
 def test_every_name_of_a_tied_tensor_must_get_its_state() -> None:
     inventory = named("wte.weight", "lm_head.weight", ties={"lm_head.weight": "wte.weight"})
     (error,) = errors_of(inventory, rule("wte", "frozen"))

@@ -15,17 +15,22 @@ from freezeplan.spec.reading import load_spec
 INVALID = Path(__file__).parents[1] / "specs" / "invalid"
 EXPECT = re.compile(r"# expect: (?P<code>FP\d{3}) (?P<line>\d+):(?P<column>\d+)$", re.MULTILINE)
 # Pattern syntax, matching, coverage and collisions, the optimizer and advice.
-OURS = re.compile(r"FP(14\d|2\d\d|3\d\d|40\d|41\d)")
+OURS = re.compile(r"FP(14\d|2\d\d|3\d\d|40\d|41\d|42\d|43\d)")
 
 WITHOUT_FILE = {
     "FP207": "needs a weights file: test_classes_are_not_known_from_a_weights_file",
     "FP208": "needs a shorter time limit: test_a_regular_expression_that_blows_up_is_stopped",
     "FP213": "a name asked of `why`, not a spec: test_an_unknown_name_is_refused_with_close_ones",
     "FP214": "needs a model without a config: test_lists_of_which_none_is_confirmed_are_in_doubt",
+    "FP217": "a phase asked of a command: test_why_tells_what_each_phase_does_and_which_rule_did_it",
     "FP411": "needs a quantised model: test_a_quantised_tensor_cannot_be_trained",
     "FP413": "about building an optimizer: test_an_optimizer_without_a_trainable_parameter_is_refused",
     "FP416": "needs a model without layers: test_a_ladder_needs_layers",
     "FP414": "about a live model: test_a_plan_for_another_model_is_refused_before_anything_changes",
+    "FP430": "about a wrapped model: test_freezing_or_thawing_inside_ddp_is_refused",
+    "FP431": "about a live model: test_reentrant_checkpointing_behind_a_frozen_part_is_refused",
+    "FP432": "about an optimizer: test_an_optimizer_over_other_tensors_is_refused",
+    "FP433": "about a live model: test_a_model_that_left_its_plan_is_refused",
 }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo, Stack
+from freezeplan.inventory.records import Doubt, Inventory, ModuleInfo, ParamInfo, Stack
 from freezeplan.plan import compile_plan
 from freezeplan.plan.ladder import FORMULAS, Ladder
 from freezeplan.plan.records import Plan
@@ -191,3 +192,30 @@ def test_a_ladder_needs_layers():
     with pytest.raises(DiagnosticError) as refused:
         decayed(bare, formula="beit", rate=0.5)
     assert [item.code for item in refused.value.diagnostics] == ["FP416"]
+
+
+def in_doubt(layers: int) -> Inventory:
+    options = (("body.layers", layers, ()), ("body.tokens", 1, ()))
+    doubt = Doubt(("layers", "stages"), "body", "two lists repeat a module", options)
+    return replace(tower(layers), doubts=(doubt,))
+
+
+def test_a_ladder_needs_layers_that_are_not_in_doubt():
+    with pytest.raises(DiagnosticError) as refused:
+        decayed(in_doubt(2), formula="beit", rate=0.5)
+    (problem,) = refused.value.diagnostics
+    assert problem.code == "FP214"
+    assert "`body.layers` (2), `body.tokens` (1)" in problem.message
+    assert problem.help == "set it for one of them, such as `body.layers.@layers`"
+
+
+def test_a_ladder_in_one_stack_of_those_in_doubt_is_clear():
+    rules = [
+        {"match": "**", "state": "trainable"},
+        {"match": "body.layers.@layers", "layer_decay": {"formula": "beit", "rate": 0.5}},
+        {"match": "head", "layer_decay": {"formula": "beit", "rate": 0.5}},
+    ]
+    spec = Spec.model_validate({"rule": rules, "optimizer": {"lr": 1.0, "no_decay": []}})
+    found = factors(compile_plan(in_doubt(2), spec))
+    assert [found[f"body.layers.{index}.weight"] for index in range(2)] == [0.25, 0.5]
+    assert found["head.weight"] == 1.0
