@@ -95,17 +95,22 @@ def _svg(plan: Plan) -> str:
 
 def _view(work: Compiled, phase: str | None, *, params: bool) -> ParamsView | PlanView | MatrixView:
     from freezeplan.plan.why import phase_position
-    from freezeplan.render.matrix import MatrixView
     from freezeplan.render.params import ParamsView
     from freezeplan.render.table import PlanView
 
-    names = [item.name for item in work.plan.phases]
-    index = phase_position(names, phase)
+    index = phase_position([item.name for item in work.plan.phases], phase)
     if params:
         return ParamsView(work.plan, index)
-    if phase is None and len(names) > 1:
-        return MatrixView(work.plan, work.inventory.notes)
-    return PlanView(work.plan, work.inventory.notes, index)
+    return plan_view(work) if phase is None else PlanView(work.plan, work.inventory.notes, index)
+
+
+def plan_view(work: Compiled) -> PlanView | MatrixView:
+    """Return a plan as it is shown unless something else is asked for: one in phases as a matrix."""
+    from freezeplan.render.matrix import MatrixView
+    from freezeplan.render.table import PlanView
+
+    view = MatrixView if len(work.plan.phases) > 1 else PlanView
+    return view(work.plan, work.inventory.notes)
 
 
 def write_whole(path: Path, text: str, option: str = "--out") -> None:

@@ -12,6 +12,8 @@ from click.core import ParameterSource
 
 from freezeplan.cli.compiling import Compiled, compiled, compiled_spec
 from freezeplan.cli.options import common_options, spec_argument
+from freezeplan.cli.ranks import is_first, one_voice
+from freezeplan.cli.show import plan_view
 from freezeplan.cli.status import CLEAN, INTERRUPTED
 from freezeplan.cli.streams import Settings, console_for, print_out, report, report_below
 
@@ -51,11 +53,12 @@ def train(
     """
     settings = context.obj
     _check_usage(out, overwrite, resume, allow)
-    if resume is None:
-        work = compiled(spec)
-        return _shown_and_run(work, _new_run(work, out or Path("runs") / spec.stem, overwrite), settings)
-    given = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
-    return _resumed(spec if given else None, resume, allow, settings)
+    with one_voice(settings):
+        if resume is None:
+            work = compiled(spec)
+            return _shown_and_run(work, _new_run(work, out or Path("runs") / spec.stem, overwrite), settings)
+        given = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
+        return _resumed(spec if given else None, resume, allow, settings)
 
 
 def _check_usage(out: Path | None, overwrite: bool, resume: Path | None, allow: str) -> None:
@@ -88,9 +91,9 @@ def _resumed(spec: Path | None, folder: Path, allow: str, settings: Settings) ->
 
 
 def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:
-    from freezeplan.render.table import PlanView
-
-    print_out(PlanView(work.plan, work.inventory.notes), settings)
+    if not is_first():
+        return _status(_run_silently(run, settings))
+    print_out(plan_view(work), settings)
     report_below(work.plan.diagnostics, settings)
     print_out("", settings)
     settings.raise_if_interrupted()
@@ -99,4 +102,15 @@ def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:
     with ProgressView(console_for(sys.stdout, settings)) as view:
         result = run(view)
     report(result.diagnostics, settings)
+    return _status(result)
+
+
+def _run_silently(run: Run, settings: Settings) -> RunResult:
+    settings.raise_if_interrupted()
+    from freezeplan.train.events import ignore_events
+
+    return run(ignore_events)
+
+
+def _status(result: RunResult) -> int:
     return INTERRUPTED if result.status == "interrupted" else CLEAN

@@ -23,6 +23,12 @@ Devlin et al., BERT, 2019 (https://arxiv.org/abs/1810.04805), fine-tune at 2e-5 
 
 ADAPTIVE = {"adam", "adamw", "adamax", "nadam", "radam", "adafactor", "rmsprop", "muon"}
 
+OWN_RATES = {
+    "asgd": "steps at the rate of the step before",
+    "rprop": "reads its rate at a tensor's first step only",
+}
+"""The optimizers of torch that keep a rate in their state, so that a change of it comes late or never."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -74,6 +80,7 @@ def advice_of_run(summary: Subject, phases: Subject) -> list[Diagnostic]:
         *random_and_frozen(summary),
         *idle_rates(phases),
         *idle_eval_modes(phases),
+        *unfollowed_rates(phases),
     ]
 
 
@@ -231,6 +238,24 @@ def idle_eval_modes(subject: Subject) -> Iterator[Diagnostic]:
         if decided and all(what.trainable for what in decided):
             message = f"`eval_mode` of rule `{rule.name}` is set on parameters that train anyway"
             yield report(subject.spec, "FP412", message, (*rule.path, "eval_mode"), advice="remove it")
+
+
+def unfollowed_rates(subject: Subject) -> Iterator[Diagnostic]:
+    """Rprop and ASGD do not step at the rates of a schedule, or of a later phase."""
+    spec, rates = subject.spec, {}
+    for info, what in subject.pairs:
+        if what.trainable:
+            rates.setdefault(info.name, set()).add(what.lr)
+    own = [item.schedule for item in (*spec.phase, spec.gradual) if item is not None and item.schedule]
+    schedules = {spec.schedule.name, *(table.name for table in own if table.name)}
+    changes = schedules != {"constant"} or any(len(found) > 1 for found in rates.values())
+    habit = OWN_RATES.get(spec.optimizer.name.lower())
+    if habit and rates and changes:
+        message = (
+            f"`{spec.optimizer.name}` {habit}: the rates that are shown are not followed when they change"
+        )
+        advice = 'write [schedule] name = "constant" and one rate for all phases, or use another optimizer'
+        yield report(spec, "FP426", message, ("optimizer", "name"), advice=advice)
 
 
 def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,5 +105,14 @@ def _render(template: str, **values: Any) -> str:
     )
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages below the folder that is named, ``docs`` without one; returns the exit status."""
+    if len(arguments) > 1 or any(word.startswith("-") for word in arguments):
+        print("usage: python -m freezeplan.render.pages [FOLDER]", file=sys.stderr)
+        return 2
+    write_pages(*arguments or ("docs",))
+    return 0
+
+
 if __name__ == "__main__":
-    write_pages(sys.argv[1] if len(sys.argv) > 1 else "docs")
+    sys.exit(main(sys.argv[1:]))

@@ -18,6 +18,7 @@ from freezeplan.spec.validators import (
     NO_DECAY_RULES,
     as_it_is,
     as_list,
+    check_budget,
     check_metric,
     check_no_decay,
     check_phase_name,
@@ -64,6 +65,7 @@ ScheduleName = Literal[
     "slanted_triangular",
 ]
 Metric = Annotated[str, BeforeValidator(check_metric)]
+Budget = Annotated[str, BeforeValidator(check_budget)]
 Warmup = Annotated[Any, BeforeValidator(check_warmup), WithJsonSchema({"type": "number", "minimum": 0})]
 
 

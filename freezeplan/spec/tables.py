@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from freezeplan.spec.amounts import DEFAULT_BUDGET
 from freezeplan.spec.locations import NOWHERE, Locations
 from freezeplan.spec.table import (
+    Budget,
     Count,
     Fraction,
     Metric,
@@ -286,6 +288,15 @@ class TrainTable(Table):
     """Largest norm of the gradient."""
     max_length: Count | None = None
     """Most tokens of a text. Default: what the model takes, at most 512."""
+    length_buckets: bool = True
+    """Make batches of texts of similar length, so that they hold little padding; every epoch stays one pass."""
+    store: Literal["auto", "off", "require"] = "auto"
+    """Run the frozen prefix once per input and go on from what is stored: `auto` where it can be done and saves \
+work, `off` never, `require` or else stop with an error."""
+    store_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of what is stored; a shorter one takes half the space and rounds."""
+    store_budget: Budget = DEFAULT_BUDGET
+    """Most memory that the store may take; what is beyond goes into files in the run's folder."""
     seed: Annotated[int, Field(ge=0)] = 13
     """Seed of everything random: heads, shuffling, dropout."""
     stop_when: StopWhen | None = None

@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from freezeplan.spec.amounts import parse_bytes
+
 NO_DECAY_RULES = ("beit", "timm", "transformers")
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -165,6 +167,18 @@ def check_metric(value: Any) -> Any:
     listed = ", ".join(f"`{task}/{name}`" for name in METRICS)
     advice = f"did you mean `{task}/{close[0]}`?" if close else f"metrics: {listed}"
     raise _wrong("FP133", f"{value!r} is not a metric of a task", advice)
+
+
+def check_budget(value: Any) -> Any:
+    """Accept a number of bytes with its unit."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parse_bytes(value)
+    except ValueError:
+        advice = 'write a number and a unit, such as "2GiB" or "500 MB"'
+        raise _wrong("FP104", f"{value!r} is no amount of memory", advice) from None
+    return value
 
 
 def check_phase_name(value: Any) -> Any:

@@ -10,6 +10,8 @@ from math import ceil
 
 from freezeplan.spec.tables import TrainTable
 
+WINDOW = 50
+
 
 @dataclass(frozen=True)
 class Part:
@@ -24,6 +26,13 @@ class Part:
     share: float
 
 
+@dataclass(frozen=True, eq=False)
+class Lengths:
+    """Hold the length of each of a task's rows, in tokens; two are the same only if they are one object."""
+
+    rows: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Course:
     """Lay out one phase over the tasks that learn in it.
@@ -31,11 +40,13 @@ class Course:
     ``sizes`` maps these tasks to their number of training rows, in the order of the spec. Epochs and steps
     count from 0, within the phase. An epoch is one pass over the longest task; the shorter ones reshuffle and
     repeat. ``offsets`` counts the batches that each task had before the phase, which goes on where they ended.
+    The batches of tasks that have ``lengths`` hold rows of similar length.
     """
 
     sizes: Mapping[str, int]
     train: TrainTable
     offsets: Mapping[str, int] = field(default_factory=dict)
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -100,6 +111,8 @@ class Course:
         """Return the rows of a task's batch, counted over the whole run; its passes follow one another."""
         size, batch = self.sizes[name], self.train.batch_size
         passes, within = divmod(number, ceil(size / batch))
+        if name in self.lengths:
+            return bucketed(self.train.seed, name, passes, batch, self.lengths[name])[within]
         return order(self.train.seed, name, passes, size)[within * batch : (within + 1) * batch]
 
 
@@ -115,3 +128,23 @@ def order(seed: int, task: str, number: int, size: int) -> tuple[int, ...]:
     rows = list(range(size))
     random.Random(f"{seed}/{task}/{number}").shuffle(rows)
     return tuple(rows)
+
+
+@lru_cache(maxsize=64)
+def bucketed(seed: int, task: str, number: int, batch: int, lengths: Lengths) -> tuple[tuple[int, ...], ...]:
+    """Return the batches of a task's pass ``number``: of rows of similar length, every row once.
+
+    The order of the pass is cut into windows of 50 batches, each window is sorted by length and cut into
+    batches, and all of these are shuffled. Rows that do not fill a batch come last, as they do without lengths.
+
+    >>> bucketed(13, "topic", 0, 2, Lengths((9, 1, 8, 2, 3)))
+    ((1, 3), (4, 0), (2,))
+    """
+    rows = order(seed, task, number, len(lengths.rows))
+    full = len(rows) - len(rows) % batch
+    found: list[tuple[int, ...]] = []
+    for start in range(0, full, WINDOW * batch):
+        window = sorted(rows[start : min(start + WINDOW * batch, full)], key=lengths.rows.__getitem__)
+        found += [tuple(window[first : first + batch]) for first in range(0, len(window), batch)]
+    random.Random(f"{seed}/{task}/{number}/batches").shuffle(found)
+    return (*found, rows[full:]) if full < len(rows) else tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from sklearn.metrics import accuracy_score, f1_score
@@ -10,29 +10,36 @@ from torch.nn.functional import cross_entropy
 
 from freezeplan.train.encoding import in_chunks
 from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.ranks import ALONE, Ranks
 
 
 def evaluate(
-    forward: Forward, splits: Mapping[str, EncodedSplit], batch_size: int
+    forward: Forward, splits: Mapping[str, EncodedSplit], batch_size: int, ranks: Ranks = ALONE
 ) -> dict[str, dict[str, float]]:
     """Return ``accuracy``, ``macro_f1`` and mean ``loss`` of each task, in the order of ``splits``.
 
     The model runs in eval mode without gradients and is put back into the mode it was in. Macro-F1 is the
-    plain mean over the classes that occur in the rows or in the predictions.
+    plain mean over the classes that occur in the rows or in the predictions. The ranks share the batches; each
+    of them scores what all have computed, so all return the same.
     """
     model = forward.model
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            return {task: _scores(forward, task, split, batch_size) for task, split in splits.items()}
+            return {task: _scores(forward, task, split, batch_size, ranks) for task, split in splits.items()}
     finally:
         model.train(training)
 
 
-def _scores(forward: Forward, task: str, split: EncodedSplit, batch_size: int) -> dict[str, float]:
-    chunks = in_chunks(len(split), batch_size)
-    logits = torch.cat([forward.logits(task, split, rows) for rows in chunks]).cpu()
+def _scores(
+    forward: Forward, task: str, split: EncodedSplit, batch_size: int, ranks: Ranks
+) -> dict[str, float]:
+    order = split.longest_first
+    chunks = [order[rows.start : rows.stop] for rows in in_chunks(len(split), batch_size)]
+    found = torch.cat(_logits(forward, task, split, chunks, ranks))
+    logits = torch.empty_like(found)
+    logits[list(order)] = found
     truth = torch.tensor(split.classes)
     predicted = logits.argmax(dim=1)
     return {
@@ -40,3 +47,12 @@ def _scores(forward: Forward, task: str, split: EncodedSplit, batch_size: int) -
         "macro_f1": float(f1_score(truth, predicted, average="macro", zero_division=0.0)),
         "loss": float(cross_entropy(logits, truth)),
     }
+
+
+def _logits(
+    forward: Forward, task: str, split: EncodedSplit, chunks: Sequence[Sequence[int]], ranks: Ranks
+) -> list[torch.Tensor]:
+    """Return the logits of every batch, in order; each rank runs every ``ranks.count``-th."""
+    own = [forward.logits(task, split, rows).cpu() for rows in chunks[ranks.number :: ranks.count]]
+    everyone = ranks.gather(own)
+    return [everyone[place % ranks.count][place // ranks.count] for place in range(len(chunks))]

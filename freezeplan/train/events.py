@@ -63,6 +63,26 @@ class PhaseStarted:
 
 
 @dataclass(frozen=True)
+class StoreProgress:
+    """Of the inputs whose frozen prefix is stored, ``done`` are computed."""
+
+    done: int
+    inputs: int
+
+
+@dataclass(frozen=True)
+class ExecutionChosen:
+    """How the frozen part of a phase runs: ``statement`` says it, and where there is no store why.
+
+    ``rebuilt`` maps files of the store that were there but of no use to what was wrong with them.
+    """
+
+    phase: str
+    statement: str
+    rebuilt: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class StepDone:
     """Some optimizer steps are done.
 
@@ -168,6 +188,8 @@ Event = (
     RunStarted
     | Resumed
     | PhaseStarted
+    | StoreProgress
+    | ExecutionChosen
     | StepDone
     | EpochDone
     | PhaseDone

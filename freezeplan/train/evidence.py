@@ -12,6 +12,7 @@ from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.plan.records import Plan
 from freezeplan.train.fingerprints import Fingerprints
 from freezeplan.train.gradients import GradientWatch
+from freezeplan.train.tensors import parameters_by_name
 
 FORMAT_VERSION = "1.1"
 SHOWN = 10
@@ -40,7 +41,7 @@ class Evidence:
     ``tensors`` holds parameters and then buffers, in registration order. ``causes`` says, for each trainable
     parameter that did not move, why. ``rates`` is the highest rate each group really had. ``phases`` holds the
     records of the phases so far (see :class:`freezeplan.train.phase_evidence.PhaseEvidence`) where the whole
-    run is compared, and ``of`` how many the plan has.
+    run is compared, and ``of`` how many the plan has. ``processes`` held the same bits when the hashes were taken.
     """
 
     epoch: int
@@ -49,6 +50,7 @@ class Evidence:
     rates: dict[str, float]
     phases: tuple[Mapping[str, Any], ...] = ()
     of: int = 1
+    processes: int = 1
 
     @property
     def violations(self) -> tuple[str, ...]:
@@ -75,7 +77,9 @@ class Evidence:
         fixed = self._of("buffer", True)
         if fixed:
             parts.append(_kept(fixed, "buffer", " of frozen modules"))
-        return ", ".join(parts) + (f"; {_of_phases(self.phases, self.of)}" if several else "")
+        ends = [_of_phases(self.phases, self.of)] if several else []
+        ends += [f"the same bits in {self.processes} processes"] if self.processes > 1 else []
+        return "; ".join([", ".join(parts), *ends])
 
     def as_record(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -89,6 +93,7 @@ class Evidence:
             "highest_rates": self.rates,
             "phases": [dict(phase) for phase in self.phases],
             "of_phases": self.of,
+            "processes": self.processes,
             "tensors": tensor_records(self.tensors),
         }
 
@@ -121,7 +126,8 @@ def evidence_of(record: Mapping[str, Any]) -> Evidence:
     ]
     causes, rates = dict(record["unmoved"]), dict(record["highest_rates"])
     phases = tuple(record.get("phases", ()))
-    return Evidence(record["epoch"], tuple(tensors), causes, rates, phases, record.get("of_phases", 1))
+    counts = record.get("of_phases", 1), record.get("processes", 1)
+    return Evidence(record["epoch"], tuple(tensors), causes, rates, phases, *counts)
 
 
 def compare(
@@ -157,7 +163,7 @@ def compare(
 
 
 def _causes(names: Iterable[str], model: torch.nn.Module, plan: Plan, watch: GradientWatch) -> dict[str, str]:
-    parameters = dict(model.named_parameters())
+    parameters = parameters_by_name(model)
     rates = {member: watch.rates.get(group.name, 0.0) for group in plan.groups for member in group.members}
     return {name: _cause(name, parameters[name].detach(), rates.get(name, 0.0), watch) for name in names}
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from freezeplan.train.tensors import parameters_by_name
+
 
 @dataclass(frozen=True)
 class Fingerprints:
@@ -15,11 +17,16 @@ class Fingerprints:
     parameters: dict[str, str]
     buffers: dict[str, str]
 
+    @property
+    def everything(self) -> dict[str, str]:
+        """All of them, parameters first."""
+        return {**self.parameters, **self.buffers}
+
 
 def fingerprints(model: torch.nn.Module) -> Fingerprints:
     """Hash every parameter and every buffer of a model, a tied tensor once, under its first name."""
     return Fingerprints(
-        {name: sha256(tensor) for name, tensor in model.named_parameters()},
+        {name: sha256(tensor) for name, tensor in parameters_by_name(model).items()},
         {name: sha256(tensor) for name, tensor in model.named_buffers()},
     )
 

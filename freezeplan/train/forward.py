@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
 from freezeplan.train.encoding import Encoded, Encoder
+from freezeplan.train.prefix import Cut, PrefixStore, prefix_in_eval_mode
+from freezeplan.train.prefix.examples import token_counts
 
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """Hold one split of one task, ready for the model: encoded inputs and the class number of each row."""
+    """Hold one split of one task, ready for the model: encoded inputs and the class number of each row.
+
+    ``name`` is its name in the store of frozen prefixes, empty where it is never looked up there.
+    """
 
     inputs: Encoded
     classes: Sequence[int]
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -24,16 +32,44 @@ class EncodedSplit:
         """Return the class numbers of some rows on a device."""
         return torch.tensor([self.classes[row] for row in rows], device=device)
 
+    @cached_property
+    def lengths(self) -> tuple[int, ...] | None:
+        """Tokens of each row, None for images."""
+        counts = token_counts(self.inputs)
+        return tuple(counts) if counts is not None else None
+
+    @cached_property
+    def longest_first(self) -> tuple[int, ...]:
+        """All rows, long texts first, so that a batch of neighbours holds little padding."""
+        lengths, rows = self.lengths, range(len(self))
+        return tuple(sorted(rows, key=lambda row: -lengths[row]) if lengths else rows)
+
 
 @dataclass
 class Forward:
-    """Run rows of a split through a model that takes ``task=`` and a batch, and returns logits."""
+    """Run rows of a split through a model that takes ``task=`` and a batch, and returns logits.
+
+    Below ``cut`` the model runs in eval mode, or, where ``store`` holds the split, not at all: the numbers are
+    the same up to rounding. Without a cut the model's own forward runs as it is.
+    """
 
     model: torch.nn.Module
     encoder: Encoder
     device: torch.device
+    cut: Cut | None = None
+    store: PrefixStore | None = None
 
     def logits(self, task: str, split: EncodedSplit, rows: Sequence[int]) -> torch.Tensor:
         """Return the logits ``(rows, labels)`` of a task for rows of a split, counted from 0, as float32."""
-        batch = self.encoder.batch(split.inputs, rows, self.device)
-        return self.model(task=task, **batch).float()
+        stored = self.store is not None and split.name in self.store.examples.entries
+        unread = stored and self.cut.whole
+        batch = {} if unread else self.encoder.batch(split.inputs, rows, self.device)
+        with self._prefix(split.name if stored else None, rows):
+            return self.model(task=task, **batch).float()
+
+    def _prefix(self, stored: str | None, rows: Sequence[int]) -> AbstractContextManager[None]:
+        if self.cut is None:
+            return nullcontext()
+        if stored is None:
+            return prefix_in_eval_mode(self.model, self.cut)
+        return self.store.replaying(self.cut, stored, rows)

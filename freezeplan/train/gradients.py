@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from freezeplan.train.tensors import parameters_by_name
+
 
 @dataclass
 class GradientWatch:
@@ -30,7 +32,7 @@ class GradientWatch:
         if not new:
             return
         self.tasks |= new
-        parameters = dict(model.named_parameters())
+        parameters = parameters_by_name(model)
         for name in self.names:
             gradient = parameters[name].grad
             if gradient is not None:

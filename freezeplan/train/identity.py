@@ -20,7 +20,17 @@ from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.run_files import libraries
 from freezeplan.train.setup import Setup
 
-SETTINGS = ("batch_size", "eval_batch_size", "mixing", "accumulation", "clip_norm", "seed")
+SETTINGS = (
+    "batch_size",
+    "eval_batch_size",
+    "mixing",
+    "accumulation",
+    "clip_norm",
+    "length_buckets",
+    "store",
+    "store_dtype",
+    "seed",
+)
 
 
 def identity_of(setup: Setup) -> dict[str, Any]:
@@ -68,6 +78,7 @@ def _tokens(split: EncodedSplit) -> bytes:
 def _settings(setup: Setup) -> dict[str, Any]:
     spec = setup.spec
     found: dict[str, Any] = {f"train.{name}": getattr(spec.train, name) for name in SETTINGS}
+    found["processes"] = setup.ranks.count
     found["train.max_length"] = setup.encoder.max_length
     found["model.pooling"], found["model.dtype"] = spec.model.pooling, spec.model.dtype
     for task in spec.task:

@@ -23,7 +23,7 @@ class Ledger:
     ``start`` are the hashes before the first step, ``phase_start`` those before the current phase, ``latest``
     the last that were taken. ``watches`` holds one per phase so far, ``finished`` the records of the phases
     that are over. ``frozen_at`` maps each task whose head is frozen while the backbone trains to the phase in
-    which that began and the scores it had then.
+    which that began and the scores it had then. ``execution`` says of each phase so far how its frozen part ran.
     """
 
     plan: Plan
@@ -33,6 +33,7 @@ class Ledger:
     watches: list[GradientWatch] = field(default_factory=list)
     finished: list[dict[str, Any]] = field(default_factory=list)
     frozen_at: dict[str, dict[str, Any]] = field(default_factory=dict)
+    execution: list[str] = field(default_factory=list)
 
     @property
     def watch(self) -> GradientWatch:
@@ -42,10 +43,15 @@ class Ledger:
     def begin_phase(self, phase: int) -> None:
         """Begin a phase with the hashes that the one before ended with."""
         self.phase_start = self.latest
+        self.execution.append("")
         self.watches.append(GradientWatch(self.plan.names(phase, trainable=True)))
         self.frozen_at = {
             task: found for task, found in self.frozen_at.items() if _head_frozen(self.plan, phase, task)
         }
+
+    def note_execution(self, statement: str) -> None:
+        """Remember how the frozen part of the current phase runs."""
+        self.execution[-1] = statement
 
     def tasks_to_measure(self, phase: int) -> tuple[str, ...]:
         """Return the tasks whose scores at the start of a phase are what their drift is counted from."""
@@ -64,7 +70,7 @@ class Ledger:
         own = compare(model, self.plan, self.phase_start, self.latest, self.watch, epoch, phase)
         drift = self._drift(phase, scores) if ended else ()
         name = self.plan.phases[phase].name
-        current = PhaseEvidence(name, phase, steps, ended, own, self.watch, drift)
+        current = PhaseEvidence(name, phase, steps, ended, own, self.watch, drift, self.execution[phase])
         whole = compare(model, self.plan, self.start, self.latest, joined(self.watches), epoch)
         return replace(whole, phases=(*self.finished, current.as_record())), current
 
@@ -97,6 +103,7 @@ class Ledger:
             "watches": [watch.as_record() for watch in self.watches],
             "finished": self.finished,
             "frozen_at": self.frozen_at,
+            "execution": self.execution,
         }
 
 
@@ -116,6 +123,7 @@ def ledger_of(plan: Plan, record: Mapping[str, Any], model: torch.nn.Module) -> 
         [watch_of(item) for item in record["watches"]],
         list(record["finished"]),
         dict(record["frozen_at"]),
+        list(record["execution"]),
     )
 
 

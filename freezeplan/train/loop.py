@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from accelerate import Accelerator
@@ -16,9 +17,12 @@ from freezeplan.train.batches import Course, Part
 from freezeplan.train.events import Observer, StepDone
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.gradients import GradientWatch
+from freezeplan.train.launching import ranks_of
 from freezeplan.train.metrics_log import MetricsLog
 from freezeplan.train.position import Position
+from freezeplan.train.ranks import Ranks
 from freezeplan.train.scheduling import ScheduledPhase
+from freezeplan.train.tensors import parameters_by_name
 
 STEPS_PER_REPORT_ON_DEVICE = 20
 Pending = list[tuple[int, dict[str, torch.Tensor]]]
@@ -55,6 +59,17 @@ class Loop:
     def model(self) -> torch.nn.Module:
         """The model that is trained."""
         return self.forward.model
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """The processes that share each batch."""
+        return ranks_of(self.accelerator)
+
+    @cached_property
+    def ever_trained(self) -> list[torch.nn.Parameter]:
+        """The tensors that any phase trains, in the model's order, however the groups divide them."""
+        tensors = parameters_by_name(self.model)
+        return [tensors[name] for name in self.plan.ever_trained]
 
     def run_epoch(self) -> dict[str, float]:
         """Train to the end of the current epoch, or of the phase; returns each task's mean loss over its steps.
@@ -96,22 +111,23 @@ class Loop:
     def _step(self, parts: tuple[Part, ...]) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.accumulate_gradients(parts)
+        self.ranks.set_summed_gradients(self.ever_trained)
         self.watch.see_gradients(self.model, losses)
         if self.clip_norm is not None:
-            trained = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
-            self.accelerator.clip_grad_norm_(trained, self.clip_norm)
+            self.accelerator.clip_grad_norm_(self.ever_trained, self.clip_norm)
         self.optimizer.step()
+        self.ranks.set_buffers_of_first(self.model)
         return losses
 
     def accumulate_gradients(self, parts: tuple[Part, ...]) -> dict[str, torch.Tensor]:
         """Add up the gradients of a step's batches, one at a time; returns each task's loss, unweighted.
 
         Running ``backward`` per batch gives, bit for bit, the gradients of the summed loss, with only one
-        batch's graph in memory.
+        batch's graph in memory. Each rank runs its own rows: gradients and losses are parts of a sum over ranks.
         """
         losses: dict[str, torch.Tensor] = {}
-        for part in parts:
-            loss = self._loss(part) * part.share
+        for part in map(self.ranks.own, parts):
+            loss = self._loss(part) * part.share if part.rows else self._nothing()
             # Trainable tensors that this forward does not use (a pooler) leave a loss without a graph.
             if loss.requires_grad:
                 self.accelerator.backward(loss * self.weights[part.task])
@@ -123,10 +139,13 @@ class Loop:
         logits = self.forward.logits(part.task, split, part.rows)
         return cross_entropy(logits, split.truth(part.rows, self.accelerator.device))
 
+    def _nothing(self) -> torch.Tensor:
+        return torch.zeros((), device=self.accelerator.device)
+
     def _report(self, pending: Pending, rates: dict[str, float]) -> None:
         """Read the pending losses off the device in one transfer, check them, and tell the observer."""
         entries = [(step, task, loss) for step, losses in pending for task, loss in losses.items()]
-        values = torch.stack([loss for _, _, loss in entries]).tolist()
+        values = self.ranks.summed(torch.stack([loss for _, _, loss in entries])).tolist()
         shown: dict[str, list[float]] = {}
         for (step, task, _), value in zip(entries, values, strict=True):
             if value - value != 0.0:

@@ -44,7 +44,8 @@ class Drift:
 class PhaseEvidence:
     """Compare a model before and after one phase.
 
-    ``steps`` counts the phase's own steps; ``ended`` says why it is over, None while it runs.
+    ``steps`` counts the phase's own steps; ``ended`` says why it is over, None while it runs;
+    ``execution`` how its frozen part ran.
     """
 
     name: str
@@ -54,6 +55,7 @@ class PhaseEvidence:
     compared: Evidence
     watch: GradientWatch
     drift: tuple[Drift, ...] = ()
+    execution: str = ""
 
     @property
     def statement(self) -> str:
@@ -85,6 +87,7 @@ class PhaseEvidence:
             "index": self.index,
             "steps": self.steps,
             "ended": self.ended,
+            "execution": self.execution,
             "statement": self.statement,
             "violations": list(self.compared.violations),
             "unmoved": self.compared.causes,

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.records import WHOLE_RUN
-from freezeplan.train.checkpoints.store import name_of
 from freezeplan.train.events import (
     EpochDone,
     EvidenceReady,
@@ -42,6 +41,7 @@ def run_phase(run: Running) -> None:
         return
     if len(run.ledger.watches) == run.position.phase:
         _begin(run)
+    run.choose_execution()
     if run.scheduled.course is None:
         _only_evaluate(run)
         return
@@ -55,6 +55,7 @@ def _begin(run: Running) -> None:
     """Enter the current phase, and note how the heads score that are frozen in it."""
     position = run.position
     run.enter_phase()
+    run.check_ranks()
     run.ledger.begin_phase(position.phase)
     tasks = tuple(
         task for task in run.ledger.tasks_to_measure(position.phase) if task in run.setup.data["validation"]
@@ -159,7 +160,7 @@ def _close(run: Running, ended: str, done: EpochDone | None) -> None:
     position.over = True
     current = put_in_place(run, ended, restored)
     # A phase without a step may share its step with the phase before, from whose checkpoint it is done again.
-    if done is not None or name_of(position.step) not in run.store.names():
+    if done is not None or not run.has_checkpoint():
         run.write_checkpoint()
     if done is not None:
         run.observer(done)

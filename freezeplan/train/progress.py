@@ -18,6 +18,7 @@ from freezeplan.train.events import (
     Evaluated,
     Event,
     EvidenceReady,
+    ExecutionChosen,
     Finished,
     HeadDrifted,
     Interrupted,
@@ -27,6 +28,7 @@ from freezeplan.train.events import (
     RunStarted,
     StepDone,
     StoppedEarly,
+    StoreProgress,
 )
 from freezeplan.train.metrics import Scores
 
@@ -73,6 +75,8 @@ class ProgressView:
             self._resumed(event)
         elif isinstance(event, (PhaseStarted, PhaseDone, HeadDrifted)):
             self._print(*_phase_line(event))
+        elif isinstance(event, (ExecutionChosen, StoreProgress)):
+            self._show_store(event)
         elif isinstance(event, StoppedEarly):
             self._print("the run ends here", [event.reason])
         elif isinstance(event, Evaluated):
@@ -107,6 +111,14 @@ class ProgressView:
         self._print("resumed", [f"from {event.checkpoint}, {done}"])
         if self.live is not None:
             self.bar.update(self.bar.tasks[0].id, completed=event.step)
+
+    def _show_store(self, event: ExecutionChosen | StoreProgress) -> None:
+        if isinstance(event, ExecutionChosen):
+            again = [f"{name} computed anew: its file was {fault}" for name, fault in event.rebuilt.items()]
+            self._print("execution", [event.statement, *again])
+        elif self.live is not None:
+            done = f"storing the frozen prefix {event.done}/{event.inputs}"
+            self.bar.update(self.bar.tasks[0].id, description=done)
 
     def _step(self, event: StepDone) -> None:
         if self.live is None:

@@ -111,9 +111,7 @@ def resume(
         found = (*stop.warnings(), *accepted, *_check_identity(stop, setup))
         setup = replace(setup, warnings=(*setup.warnings, *found))
         _check_unfinished(stop, setup)
-        place.remove_leftovers()
         session = Session(setup, place, observer)
-        session.running.store.remove_leftovers()
         session.run(stop.checkpoint, stop.skipped)
     except KeyboardInterrupt:
         return interrupted(session, place, observer)

@@ -86,7 +86,7 @@ def interrupted(session: Session | None, folder: RunFolder, observer: Observer) 
     resumable = place is not None and bool(CheckpointStore(place).names())
     advice = f"go on with `freezeplan train --resume {place}`" if resumable else None
     note = diagnostic("FP540", f"the run was stopped; {_kept(session, place)}", help=advice)
-    observer(Interrupted(epoch, place))
+    (session.observer if session else observer)(Interrupted(epoch, place))
     return result_of("interrupted", session, folder, note)
 
 

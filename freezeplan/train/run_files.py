@@ -75,9 +75,9 @@ class RunFiles:
         if evidence is not None:
             write_json(folder / "evidence.json", evidence.as_record())
         self.hashes |= {item.name: file_sha256(item) for item in folder.iterdir() if item.is_file()}
-        write_json(folder / RUN_MARKER, self._record(status, position))
+        write_json(folder / RUN_MARKER, self._record(status, position, evidence))
 
-    def _record(self, status: str, position: Position) -> dict[str, Any]:
+    def _record(self, status: str, position: Position, evidence: Evidence | None) -> dict[str, Any]:
         tasks = {task.name: RunTask(tuple(self.labels[task.name]), task.kind) for task in self.spec.task}
         record = RunRecord(tasks, self.spec.model.pooling, "spec.toml").as_record()
         for task in self.spec.task:
@@ -92,6 +92,7 @@ class RunFiles:
             "step": position.step,
             "phase": self.plan.phases[position.phase].name,
             "ended": position.ended,
+            "execution": _execution(evidence),
             "input": self.encoder.kind.name,
             "max_length": self.encoder.max_length,
             "eval_batch_size": self.spec.train.eval_batch_size,
@@ -100,6 +101,12 @@ class RunFiles:
             "plan_hash": plan_hash(self.plan),
             "files": dict(sorted(self.hashes.items())),
         }
+
+
+def _execution(evidence: Evidence | None) -> dict[str, str]:
+    """Return how the frozen part of each phase so far ran, by the phase's name."""
+    phases = evidence.phases if evidence else ()
+    return {item["phase"]: item["execution"] for item in phases if item["execution"]}
 
 
 def spec_text(spec: Spec) -> str:

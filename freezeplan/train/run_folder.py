@@ -24,12 +24,14 @@ class RunFolder:
     """Own the folder of one run.
 
     Files are written into a hidden folder, beside it or in it where it exists already, and moved into place
-    by renaming, the marker ``run.json`` last. ``started`` tells whether this run has put an epoch there.
+    by renaming, the marker ``run.json`` last. ``started`` tells whether this run has put an epoch there. Of
+    several processes one ``writes``; for the others publishing does nothing but that.
     """
 
     path: Path
     overwrite: bool = False
     started: bool = False
+    writes: bool = True
 
     def check_free(self) -> None:
         """Make sure that a run may be written here, before anything is computed; writes nothing.
@@ -53,6 +55,9 @@ class RunFolder:
         Nothing here changes unless ``write`` succeeds; a Ctrl-C while files are moved waits until they are.
         Raises ``DiagnosticError`` (FP502) when the disk refuses.
         """
+        if not self.writes:
+            self.started = True
+            return
         partial = self._workplace()
         with self.disk_errors():
             shutil.rmtree(partial, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -13,12 +14,20 @@ import torch
 from freezeplan.apply import build_optimizer, enter_phase
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.plan.document import plan_hash, record_hash
-from freezeplan.train.checkpoints.contents import load_tensors, read_ledger, read_plan, save_contents
-from freezeplan.train.checkpoints.randomness import set_randomness
+from freezeplan.render.numbers import counted
+from freezeplan.train.checkpoints.contents import (
+    load_tensors,
+    random_file,
+    read_ledger,
+    read_plan,
+    save_contents,
+)
+from freezeplan.train.checkpoints.randomness import randomness, set_randomness
 from freezeplan.train.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of
 from freezeplan.train.evaluation import evaluate
 from freezeplan.train.events import Observer
-from freezeplan.train.evidence import Evidence
+from freezeplan.train.evidence import SHOWN, Evidence
+from freezeplan.train.execution import STORE, Execution
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.identity import identity_of, origins
 from freezeplan.train.interrupts import interrupt_after
@@ -59,6 +68,9 @@ class Running:
             setup.spec, setup.plan, setup.model, setup.encoder, labels, self.log, setup.epochs
         )
         self.forward = Forward(setup.model, setup.encoder, setup.accelerator.device)
+        self.ranks = setup.ranks
+        own = f"{STORE}-{self.ranks.number}" if self.ranks.number else STORE
+        self.execution = Execution(setup, self.forward, self.folder, own, self.observer)
         self.optimizer: torch.optim.Optimizer | None = None
         if not setup.evaluation_only:
             self.optimizer = build_optimizer(setup.model, setup.plan)
@@ -73,9 +85,19 @@ class Running:
 
     def enter_phase(self) -> None:
         """Put model and optimizer into the current phase, at the rates of its next step."""
+        self.execution.leave_phase()
         if self.optimizer is not None:
             factor = self.scheduled.factor_at(self.position.phase_step)
             enter_phase(self.setup.model, self.optimizer, self.setup.plan, self.position.phase, factor=factor)
+
+    def choose_execution(self) -> None:
+        """Decide how the frozen part of the current phase runs; the store's files need the run's folder."""
+        statement = self.execution.enter_phase(self.position.phase, self._begin_folder)
+        self.ledger.note_execution(statement)
+
+    def _begin_folder(self) -> None:
+        if not self.folder.started:
+            self.write_checkpoint()
 
     def evaluate(self, split: str, tasks: tuple[str, ...] | None = None) -> Scores:
         """Return the scores of all tasks that have a split, or of some of them.
@@ -84,7 +106,7 @@ class Running:
         """
         data: dict[str, EncodedSplit] = dict(self.setup.data[split])
         chosen = {name: rows for name, rows in data.items() if tasks is None or name in tasks}
-        scores = evaluate(self.forward, chosen, self.setup.spec.train.eval_batch_size)
+        scores = evaluate(self.forward, chosen, self.setup.spec.train.eval_batch_size, self.ranks)
         for task, values in scores.items():
             if not isfinite(values["loss"]):
                 epoch = self.position.epoch
@@ -112,36 +134,74 @@ class Running:
             self.folder.publish(lambda place: self.files.write_state(place, status, standing, self.evidence))
 
     def take_evidence(self, ended: str | None = None) -> tuple[Evidence, PhaseEvidence]:
-        """Hash the model; return the evidence of the run so far, and of the current phase (``ended``: why)."""
+        """Hash the model; return the evidence of the run so far, and of the current phase (``ended``: why).
+
+        Raises ``DiagnosticError`` (FP555) when the processes do not hold the same bits.
+        """
         position = self.position
-        return self.ledger.take(
+        whole, current = self.ledger.take(
             self.setup.model, position.phase, position.phase_step, position.epoch, self.validation, ended
         )
+        self.check_ranks()
+        return replace(whole, processes=self.ranks.count), current
 
     def evidence_at_rest(self) -> Evidence:
         """Return the evidence of the run so far, also where the current phase is over."""
-        if self.position.over:
-            return self.ledger.whole(self.setup.model, self.position.epoch)
-        return self.take_evidence()[0]
+        if not self.position.over:
+            return self.take_evidence()[0]
+        whole = self.ledger.whole(self.setup.model, self.position.epoch)
+        self.check_ranks()
+        return replace(whole, processes=self.ranks.count)
+
+    def check_ranks(self, **more: str) -> None:
+        """Compare plan, data and the last hashes of all tensors, and ``more``, with those of the other ranks.
+
+        Raises ``DiagnosticError`` (FP555) where they differ.
+        """
+        told = {
+            "the plan": plan_hash(self.setup.plan),
+            **{f"the {key}": value for key, value in more.items()},
+        }
+        told |= {f"`{name}`": digest for name, digest in self.ledger.latest.everything.items()}
+        told["data and settings"] = json.dumps([self.identity[key] for key in ("data", "settings")])
+        found = self.ranks.differing(told)
+        if found:
+            step = counted(self.position.step, "step")
+            others = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+            message = (
+                f"the {self.ranks.count} processes do not hold the same after {step}: {found[0]} differs"
+            )
+            raise DiagnosticError([diagnostic("FP555", message, notes=[*found[1:SHOWN], *others])])
 
     def write_checkpoint(self) -> None:
         """Write a checkpoint of the current step and remove those that are no longer kept.
 
-        The run's folder is begun by it when no epoch is there yet.
+        The run's folder is begun by it when no epoch is there yet. The first rank writes, with the random
+        numbers of all; the others wait until the checkpoint is whole.
         """
         if not self.folder.started:
             self.publish(self.take_evidence()[0])
+        states = self.ranks.gather(randomness())
+        if self.ranks.first:
+            self._write(states)
+        self.ranks.wait()
+
+    def _write(self, states: Sequence[Mapping[str, Any]]) -> None:
         train, step = self.setup.spec.train, self.position.step
         with self.folder.disk_errors():
-            self.store.write(step, self._fill)
+            self.store.write(step, lambda place: self._fill(place, states))
             best = [name_of(self.position.best[0])] if self.position.best else []
             with interrupt_after():
                 self.store.prune(step, train.keep_last, [*best, *self._needed()])
 
-    def _fill(self, place: Path) -> dict[str, Any]:
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint of the current step, as the first rank sees it."""
+        return self.ranks.gather(name_of(self.position.step) in self.store.names())[0]
+
+    def _fill(self, place: Path, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         plan = self.setup.plan
         more = save_contents(
-            place, self.setup.model, self.optimizer, self.log, self.ledger, self.files.plan_text
+            place, self.setup.model, self.optimizer, self.log, self.ledger, self.files.plan_text, states
         )
         return {
             "phase": plan.phases[self.position.phase].name,
@@ -215,4 +275,4 @@ class Running:
             self.files.plan_text = saved
         self._reopen()
         self.publish(self.evidence_at_rest(), everything=True)
-        set_randomness(json.loads((found.path / "rng.json").read_text("utf-8")))
+        set_randomness(json.loads((found.path / random_file(self.ranks.number)).read_text("utf-8")))

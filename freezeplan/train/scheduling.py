@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from freezeplan.apply.schedules import Factor, schedule_factor, stretch_steps, warmup_steps
@@ -11,7 +11,7 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.plan.records import Length, Phase, Plan
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
-from freezeplan.train.batches import Course
+from freezeplan.train.batches import Course, Lengths
 from freezeplan.train.findings import spot
 
 
@@ -77,6 +77,16 @@ def _scheduled(plan: Plan, index: int, course: Course | None, steps: list[int]) 
     groups = frozenset(group.name for group in plan.groups if group.lr[index] is not None)
     factor = schedule_factor(phase.schedule, max(stretch, 1))
     return ScheduledPhase(index, phase, course, steps[index], before, factor, groups)
+
+
+def with_lengths(
+    phases: tuple[ScheduledPhase, ...], lengths: Mapping[str, tuple[int, ...] | None]
+) -> tuple[ScheduledPhase, ...]:
+    """Return phases whose batches hold rows of similar length, of the tasks whose rows have lengths."""
+    known = {task: Lengths(rows) for task, rows in lengths.items() if rows is not None}
+    return tuple(
+        replace(item, course=replace(item.course, lengths=known) if item.course else None) for item in phases
+    )
 
 
 def learning_tasks(spec: Spec, plan: Plan, phase: int = 0) -> tuple[str, ...]:

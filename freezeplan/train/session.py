@@ -10,9 +10,18 @@ import torch
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.train.checkpoints.store import Checkpoint
-from freezeplan.train.events import Evaluated, EvidenceReady, Finished, Observer, Resumed, RunStarted
+from freezeplan.train.events import (
+    Evaluated,
+    EvidenceReady,
+    Finished,
+    Observer,
+    Resumed,
+    RunStarted,
+    ignore_events,
+)
 from freezeplan.train.metrics import Scores
 from freezeplan.train.phases import has_phases, put_in_place, run_phases
+from freezeplan.train.prefix import Refused
 from freezeplan.train.run_folder import RunFolder
 from freezeplan.train.running import Running
 from freezeplan.train.setup import Setup
@@ -28,6 +37,8 @@ class Session:
     test: Scores = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.setup.ranks.first:
+            self.folder.writes, self.observer = False, ignore_events
         self.running = Running(self.setup, self.folder, self.observer)
 
     def run(self, checkpoint: Checkpoint | None = None, skipped: Mapping[str, str] | None = None) -> None:
@@ -37,7 +48,9 @@ class Session:
         """
         self.observer(self._started())
         with self._failures():
+            self.running.check_ranks(checkpoint=checkpoint.name if checkpoint else "")
             if checkpoint is not None:
+                self._remove_leftovers()
                 self._restore(checkpoint, skipped or {})
             if self.setup.evaluation_only:
                 self._evaluate_only()
@@ -64,6 +77,11 @@ class Session:
             only_evaluated=setup.only_evaluated,
         )
 
+    def _remove_leftovers(self) -> None:
+        if self.setup.ranks.first:
+            self.folder.remove_leftovers()
+            self.running.store.remove_leftovers()
+
     def _restore(self, checkpoint: Checkpoint, skipped: Mapping[str, str]) -> None:
         self.running.restore(checkpoint)
         position = self.running.position
@@ -86,6 +104,7 @@ class Session:
         if self.test:
             running.log.add_scores("test", epoch, self.test)
             self.observer(Evaluated("test", self.test))
+        running.execution.close()
         self.mark("finished")
         self.observer(EvidenceReady(evidence.statement, evidence.holds))
         self.observer(Finished(self.folder.path, self.test or running.validation))
@@ -100,6 +119,11 @@ class Session:
             message = f"the device ran out of memory: {str(error).splitlines()[0]}"
             advice = "lower train.batch_size (train.accumulation keeps the step's size) or train.max_length"
             raise DiagnosticError([diagnostic("FP504", message, help=advice)]) from error
+        except Refused as refusal:
+            self._mark_failed()
+            message = f"the store of the frozen prefix cannot be read any more: {refusal}"
+            advice = "go on from the last checkpoint with `freezeplan train --resume`: it is computed anew"
+            raise DiagnosticError([diagnostic("FP486", message, help=advice)]) from refusal
         except DiagnosticError:
             self._mark_failed()
             raise

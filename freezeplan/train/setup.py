@@ -13,6 +13,8 @@ from freezeplan.apply import apply_freeze
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.loading import load_model, load_tokenizer
+from freezeplan.inventory.names import without_parametrization
+from freezeplan.inventory.records import Stack
 from freezeplan.inventory.resolve import resolve_source
 from freezeplan.inventory.sources import label_of
 from freezeplan.plan import compile_plan
@@ -26,14 +28,17 @@ from freezeplan.train.findings import spot
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward, make_image_encoder
 from freezeplan.train.kinds import IMAGE, check_kinds, kind_of
+from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
+from freezeplan.train.ranks import Ranks
 from freezeplan.train.same_plan import check_same_plan
 from freezeplan.train.scheduling import (
     ScheduledPhase,
     check_warmups,
     schedule_phases,
     tasks_that_ever_learn,
+    with_lengths,
 )
-from freezeplan.train.single_rows import check_single_rows
+from freezeplan.train.single_rows import check_shared_statistics, check_single_rows
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Setup:
 
     ``data`` maps ``train``, ``validation`` and ``test`` to the tasks that have that split, in the order of
     the spec. ``phases`` are the plan's, laid out over the data. ``warnings`` are about the data and the
-    schedule.
+    schedule; ``stacks`` are the model's.
     """
 
     spec: Spec
@@ -54,6 +59,12 @@ class Setup:
     phases: tuple[ScheduledPhase, ...]
     accelerator: Accelerator
     warnings: tuple[Diagnostic, ...]
+    stacks: tuple[Stack, ...] = ()
+
+    @property
+    def ranks(self) -> Ranks:
+        """Which of the run's processes this is."""
+        return ranks_of(self.accelerator)
 
     @property
     def evaluation_only(self) -> bool:
@@ -84,7 +95,7 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     every source of randomness with ``train.seed``. Raises ``DiagnosticError`` for whatever makes the run
     impossible.
     """
-    accelerator = _one_process()
+    accelerator = start_accelerator()
     source = resolve_source(spec.model, None, spec.locations)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
     tasks, warnings = load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
@@ -92,7 +103,7 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     model, record = load_model(_with_labels(spec, tasks))
     _raise_errors(check_kinds(spec, model.backbone))
     encoder = _encoder(spec, model.backbone)
-    loaded = set(record.loaded)
+    loaded = {without_parametrization(name, "")[0] for name in record.loaded}
     inventory = inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded.__contains__)
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)
@@ -103,22 +114,17 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     warnings += check_warmups(spec, plan, phases)
     _raise_errors(warnings)
     data = {split: _encoded(tasks, split, encoder) for split in SPLITS}
+    if spec.train.length_buckets:
+        phases = with_lengths(phases, {name: split.lengths for name, split in data["train"].items()})
     _check_images(spec, model, encoder, data)
-    model = accelerator.prepare_model(model)
+    # Without DistributedDataParallel, whatever the number of processes: the loop adds up the gradients itself.
+    model = accelerator.prepare_model(model, evaluation_mode=True)
     apply_freeze(model, plan)
-    _raise_errors(check_single_rows(spec, model, encoder, phases, data["train"]))
-    return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings)
-
-
-def _one_process() -> Accelerator:
-    accelerator = Accelerator(mixed_precision="no")
-    if accelerator.num_processes > 1:
-        message = f"{accelerator.num_processes} processes were started; this trainer runs in one"
-        where = spot(Spec(), ("train",))
-        raise DiagnosticError(
-            [where.report("FP468", message, help="start it without torchrun or accelerate launch")]
-        )
-    return accelerator
+    ranks = ranks_of(accelerator)
+    _raise_errors(check_single_rows(spec, model, encoder, phases, data["train"], ranks.count))
+    warnings += check_shared_statistics(model, phases, ranks.count)
+    set_own_seed(spec.train.seed, ranks)
+    return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings, inventory.stacks)
 
 
 def _encoder(spec: Spec, backbone: torch.nn.Module) -> Encoder:
@@ -172,7 +178,7 @@ def _encoded(tasks: tuple[TaskData, ...], split: str, encoder: Encoder) -> dict[
         if rows is not None:
             inputs = encoder.encode(rows.inputs)
             _raise_errors(check_inputs(inputs.flaws, rows.kind, rows.column, rows.source, rows.spot))
-            found[task.name] = EncodedSplit(inputs, task.classes(split))
+            found[task.name] = EncodedSplit(inputs, task.classes(split), f"{split}/{task.name}")
     return found
 
 

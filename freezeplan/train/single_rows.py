@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from freezeplan.apply import set_modes
-from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.spec.tables import Spec
 from freezeplan.train.encoding import Encoder
 from freezeplan.train.findings import spot
@@ -23,14 +23,15 @@ def check_single_rows(
     encoder: Encoder,
     phases: Sequence[ScheduledPhase],
     train: Mapping[str, EncodedSplit],
+    processes: int = 1,
 ) -> tuple[Diagnostic, ...]:
     """Report the tasks whose batches of one row a BatchNorm in training mode refuses (FP476).
 
     One row is enough for a BatchNorm over a larger image, so each such task is tried: one forward pass in the
     modes of every phase in which it learns and a BatchNorm trains. Afterwards the model is in the modes of the
-    first phase; its buffers and the random state are as before.
+    first phase; its buffers and the random state are as before. Several processes share each batch.
     """
-    tried = [(item, tasks) for item in phases if (tasks := _tasks_to_try(spec, model, item))]
+    tried = [(item, tasks) for item in phases if (tasks := _tasks_to_try(spec, model, item, processes))]
     if not tried:
         return ()
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -44,18 +45,31 @@ def check_single_rows(
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])
     set_modes(model, phases[0].phase)
-    return tuple(_report(spec, task, rows) for task, rows in refused.items())
+    return tuple(_report(spec, task, rows, processes) for task, rows in refused.items())
 
 
-def _tasks_to_try(spec: Spec, model: torch.nn.Module, item: ScheduledPhase) -> dict[str, int]:
+def check_shared_statistics(
+    model: torch.nn.Module, phases: Sequence[ScheduledPhase], processes: int
+) -> tuple[Diagnostic, ...]:
+    """Warn (FP558) that a BatchNorm which trains in several processes sees a part of each batch in each."""
+    if processes == 1 or not any(_trains_statistics(model, item.phase.eval_modules) for item in phases):
+        return ()
+    message = f"BatchNorm trains, and each of the {processes} processes normalises its own rows of a batch"
+    advice = "freeze the BatchNorm modules, or train in one process"
+    return (diagnostic("FP558", message, help=advice),)
+
+
+def _tasks_to_try(spec: Spec, model: torch.nn.Module, item: ScheduledPhase, processes: int) -> dict[str, int]:
     """Return the tasks that have a batch of one row in a phase that trains a BatchNorm, with their rows."""
     sizes = item.course.sizes if item.course else {}
-    tasks = {task: rows for task, rows in sizes.items() if _has_single(rows, spec.train.batch_size)}
+    batch = spec.train.batch_size
+    tasks = {task: rows for task, rows in sizes.items() if _has_single(rows, batch, processes)}
     return tasks if tasks and _trains_statistics(model, item.phase.eval_modules) else {}
 
 
-def _has_single(size: int, batch: int) -> bool:
-    return batch == 1 or size % batch == 1
+def _has_single(size: int, batch: int, processes: int = 1) -> bool:
+    """Say whether a batch leaves one row to a process: fewer than two rows for each of them."""
+    return batch < 2 * processes or 0 < size % batch < 2 * processes
 
 
 def _trains_statistics(model: torch.nn.Module, in_eval: tuple[str, ...]) -> bool:
@@ -77,13 +91,14 @@ def _refuses(model: torch.nn.Module, task: str, encoder: Encoder, split: Encoded
     return False
 
 
-def _report(spec: Spec, task: str, size: int) -> Diagnostic:
+def _report(spec: Spec, task: str, size: int, processes: int) -> Diagnostic:
     batch = spec.train.batch_size
-    other = next((n for n in range(batch + 1, size + 1) if not _has_single(size, n)), None)
+    other = next((n for n in range(batch + 1, size + 1) if not _has_single(size, n, processes)), None)
+    shared = f", shared by {processes} processes," if processes > 1 else ""
     advice = "freeze the BatchNorm modules" + (f", or write batch_size = {other}" if other else "")
     return spot(spec, ("train", "batch_size")).report(
         "FP476",
-        f"task `{task}` has {size} training rows: in batches of {batch} one of them is left alone, "
+        f"task `{task}` has {size} training rows: in batches of {batch}{shared} one of them is left alone, "
         "and BatchNorm cannot train on one row",
         help=advice,
     )

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 import torch
 
+from freezeplan.inventory.names import canonical_parameters
+
+
+def parameters_by_name(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """Return every parameter once, under its first name in the plan, in the order of the model.
+
+    A plan's names are without wrappers and parametrizations; only the names are other ones than those of
+    ``named_parameters()``, never the tensors or their order.
+    """
+    first: dict[int, tuple[str, torch.nn.Parameter]] = {}
+    for name, _, tensor in canonical_parameters(model):
+        first.setdefault(id(tensor), (name, tensor))
+    return dict(first.values())
+
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return every parameter and persistent buffer, on the CPU, each in storage of its own."""

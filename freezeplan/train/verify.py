@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.runs import RUN_MARKER, RUN_WEIGHTS
 from freezeplan.plan.document import record_hash
 from freezeplan.train.checkpoints.store import file_sha256
@@ -92,9 +93,10 @@ def _check_weights(folder: Path, evidence: Evidence) -> Iterator[Diagnostic]:
     parameters = [item.name for item in evidence.tensors if item.kind == "parameter"]
     try:
         with safe_open(folder / RUN_WEIGHTS, "pt") as file:
-            found = {name: sha256(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            digests = {name: sha256(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _unreadable(folder, f"`{RUN_WEIGHTS}` is not a readable .safetensors file") from error
+    found = {without_parametrization(name, "")[0]: digest for name, digest in digests.items()}
     wrong = [name for name, digest in found.items() if expected.get(name) != digest]
     wrong += [name for name in parameters if name not in found]
     if wrong:

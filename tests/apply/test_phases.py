@@ -17,6 +17,7 @@ from freezeplan.apply import build_optimizer, enter_phase, phase_rates, set_rate
 from freezeplan.apply.optimizer_table import optimizer_classes
 from freezeplan.apply.schedules import schedule_factor
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.plan.advice import OWN_RATES
 from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.table import ScheduleName
@@ -482,6 +483,25 @@ def moves_at_a_rate_of_zero(kind: type[torch.optim.Optimizer], steps: int) -> bo
     return not torch.equal(weight, before)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "rate", "warned"),
+    [
+        ("rprop", "linear", 1.0, True),
+        ("asgd", "linear", 1.0, True),
+        ("rprop", "constant", 1.0, False),
+        ("rprop", "constant", 0.5, True),
+        ("sgd", "linear", 0.5, False),
+    ],
+)
+def test_rates_that_an_optimizer_does_not_follow_are_warned_of(
+    optimizer: str, schedule: str, rate: float, warned: bool
+) -> None:
+    phases = phase("head"), phase("again", thaws("head", lr_mult=2.0 * rate))
+    spec = {"name": optimizer, "weight_decay": 0.0}
+    plan = plan_of(Trunk(), *phases, schedule={"name": schedule}, **spec)
+    assert ("FP426" in [item.code for item in plan.diagnostics]) is warned
+
+
 def test_which_optimizers_keep_a_rate_in_their_state() -> None:
     """Rprop takes its rate once and for all, ASGD one step late: their schedules are not the plan's."""
     kinds = {
@@ -490,4 +510,5 @@ def test_which_optimizers_keep_a_rate_in_their_state() -> None:
         if not facts.demand
     }
     assert {name for name, kind in kinds.items() if moves_at_a_rate_of_zero(kind, 1)} == {"ASGD", "Rprop"}
+    assert {"asgd", "rprop"} == set(OWN_RATES)
     assert {name for name, kind in kinds.items() if moves_at_a_rate_of_zero(kind, 2)} == {"Rprop"}

@@ -96,3 +96,14 @@ def test_predict_refuses_what_is_no_text_and_what_is_no_run(trained):
     assert nowhere.status == 2 and nowhere.err.startswith("error[FP520]: ")
     both = room.run("predict", "runs/freezeplan", "a text", "--file", "-")
     assert both.status == 2 and "not both" in both.err
+
+
+def test_a_run_in_phases_is_shown_as_show_shows_it(trained):
+    room, _ = trained
+    phases = SPEC.replace("epochs = 1\n", "") + "".join(
+        f'[[phase]]\nname = "{name}"\nsteps = 1\n' for name in ("first", "second")
+    )
+    room.write("phases.toml", phases)
+    shown, done = room.run("show", "phases.toml"), room.run("train", "phases.toml")
+    assert done.status == 0
+    assert done.out.startswith(shown.out)

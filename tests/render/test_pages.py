@@ -3,7 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from freezeplan.diagnostics import Entry, entries
-from freezeplan.render.pages import FAMILIES, cell, diagnostic_pages, fence, generated_pages, write_pages
+from freezeplan.render.pages import (
+    FAMILIES,
+    cell,
+    diagnostic_pages,
+    fence,
+    generated_pages,
+    main,
+    write_pages,
+)
 from freezeplan.render.schema_tables import key_tables
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -101,3 +109,10 @@ def test_every_key_of_the_language_is_in_the_reference():
     tables |= {"phase", "gradual", "until", "stop_when"}
     page = generated_pages()["reference/tables.md"]
     assert {name for name in names if f"| `{name}` |" not in page} <= tables
+
+
+def test_an_option_is_no_folder(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--help"]) == main(["docs", "more"]) == 2
+    assert list(tmp_path.iterdir()) == []
+    assert "usage: " in capsys.readouterr().err

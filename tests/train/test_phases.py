@@ -118,7 +118,7 @@ def test_the_best_epoch_comes_back_with_its_weights(toy: Path, tmp_path: Path) -
         [{"name": "all", "until": until}],
         rule=WHOLE,
         optimizer=rates,
-        train={"batch_size": 32, "keep_last": 9, "clip_norm": 100.0},
+        train={"batch_size": 32, "keep_last": 9, "clip_norm": 100.0, "length_buckets": False},
         schedule={"name": "constant"},
     )
     ran = Ran(spec, tmp_path / "run")

@@ -81,7 +81,7 @@ def stop_at(number: int, kinds: tuple[type, ...] = (StepDone,)) -> Callable[[Eve
 CASES = [
     *[("alternate", number) for number in (7, 10, 15, 21, 27)],
     *[("joint", number) for number in (3, 6, 9, 12, 14)],
-    *[("stop_when", number) for number in (8, 13)],
+    *[("stop_when", number) for number in (8, 11)],
     *[("whole run", number) for number in (7, 9)],
     *[("adagrad", number) for number in (7, 11, 14)],
 ]
@@ -104,9 +104,9 @@ def test_stopped_at_every_boundary_in_turn_is_never_stopped(
 ) -> None:
     expected, out = straight.run(kind), tmp_path / "run"
     boundaries = (EpochDone, PhaseDone, PhaseStarted)
-    result = stopped(SPECS[kind](straight.toy), out, 2, boundaries)
+    result = stopped(SPECS[kind](straight.toy), out, 4, boundaries)
     while result.status == "interrupted":
-        result = resume(out, stop_at(2, boundaries))
+        result = resume(out, stop_at(4, boundaries))
     assert_same_tree(out, expected)
 
 
@@ -233,8 +233,7 @@ def test_a_checkpoint_that_needs_a_damaged_one_is_not_used(toy: Path, tmp_path: 
     stopped(spec, tmp_path / "run", 8, (EpochDone,))
     store = CheckpointStore(tmp_path / "run")
     needed = store.read(store.names()[-1]).state["needs"]
-    if not needed:
-        pytest.skip("the last epoch was the best one")
+    assert needed, "the last epoch must not be the best one"
     flip_a_bit(store.folder / needed[0] / "model.safetensors")
     found, reasons = store.newest()
     assert found is not None and store.names().index(found.name) < store.names().index(needed[0])
@@ -342,10 +341,10 @@ def test_relative_paths_of_the_spec_still_start_where_they_did(
     import tomli_w
 
     (place / "spec.toml").write_text(tomli_w.dumps(table))
-    stopped(load_spec(place / "spec.toml"), tmp_path / "run", 8)
+    stopped(load_spec(place / "spec.toml"), tmp_path / "deep" / "run", 8)
     shutil.move(tmp_path, moved := tmp_path.with_name("moved"))
     monkeypatch.chdir("/")
-    assert resume(moved / "run").status == "finished"
+    assert resume(moved / "deep" / "run").status == "finished"
 
 
 def test_other_surroundings_are_a_warning(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,16 +16,18 @@ from safetensors.torch import load_file, save_file
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.spec.tables import Spec
-from freezeplan.train import run_files, setup
+from freezeplan.train import launching, run_files, setup
 from freezeplan.train.events import (
     EpochDone,
     Evaluated,
     Event,
     EvidenceReady,
+    ExecutionChosen,
     Finished,
     Interrupted,
     RunStarted,
     StepDone,
+    StoreProgress,
     ignore_events,
 )
 from freezeplan.train.fingerprints import sha256
@@ -102,7 +104,8 @@ def test_events_come_in_order_and_tell_the_whole_run(finished: tuple[RunResult, 
     result, events = finished
     kinds = [type(event) for event in events]
     epoch = [*[StepDone] * 12, EpochDone]
-    assert kinds == [RunStarted, *epoch, *epoch, Evaluated, EvidenceReady, Finished]
+    stored = [StoreProgress, StoreProgress, ExecutionChosen]
+    assert kinds == [RunStarted, *stored, *epoch, *epoch, Evaluated, EvidenceReady, Finished]
     started = events[0]
     assert isinstance(started, RunStarted)
     assert started.rows["mood"] == {"train": 96, "validation": 24, "test": 24}
@@ -415,9 +418,12 @@ def test_places_where_no_run_can_go(toy: Path, tmp_path: Path, name: str, code: 
     assert (tmp_path / "full" / "notes.txt").read_text() == (tmp_path / "file").read_text() == "mine"
 
 
-def test_more_than_one_process_is_refused(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "Accelerator", lambda **options: SimpleNamespace(num_processes=2))
-    assert error_of(toy_spec(toy), tmp_path / "run") == "FP468"
+def test_fewer_processes_than_were_asked_for_are_refused(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "Accelerator", lambda **options: SimpleNamespace(num_processes=1))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert error_of(toy_spec(toy), tmp_path / "run") == "FP557"
 
 
 def test_a_text_longer_than_the_model_takes_is_refused(toy: Path, tmp_path: Path) -> None:

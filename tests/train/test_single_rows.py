@@ -12,6 +12,8 @@ import transformers
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.silence import quiet
 from freezeplan.train import single_rows
+from freezeplan.train.batches import Part
+from freezeplan.train.ranks import Ranks
 from freezeplan.train.setup import prepare
 from tests.train.vision import EVERYTHING, digits_spec, write_digits
 
@@ -52,6 +54,24 @@ def test_it_is_refused_before_training_with_a_size_that_works(folder: Path) -> N
     assert (found.code, found.where) == ("FP476", "train.batch_size")
     assert found.help == "freeze the BatchNorm modules, or write batch_size = 17"
     prepare(spec_of(folder, 8, 17))
+
+
+def test_several_processes_leave_single_rows_to_one_of_them_sooner() -> None:
+    alone = [size for size in range(16, 33) if single_rows._has_single(size, 16)]
+    shared = [size for size in range(16, 33) if single_rows._has_single(size, 16, processes=2)]
+    assert (alone, shared) == ([17], [17, 18, 19])
+    for size in range(1, 20):
+        parts = Part("topic", tuple(range(size)), 1.0)
+        rows = [len(Ranks(rank, 2).own(parts).rows) for rank in range(2)]
+        assert single_rows._has_single(size, 32, processes=2) is (1 in rows)
+
+
+def test_statistics_of_a_part_of_a_batch_are_warned_of(folder: Path) -> None:
+    for rule, code in ((EVERYTHING, ["FP558"]), (HEADS, [])):
+        setup = prepare(spec_of(folder, 8, 17, rule))
+        found = single_rows.check_shared_statistics(setup.model, setup.phases, 2)
+        assert [item.code for item in found] == code
+        assert single_rows.check_shared_statistics(setup.model, setup.phases, 1) == ()
 
 
 def test_torch_would_stop_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

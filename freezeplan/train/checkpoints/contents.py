@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from freezeplan.train.checkpoints.optimizer_state import restore_optimizer, save_optimizer
-from freezeplan.train.checkpoints.randomness import randomness
 from freezeplan.train.ledger import Ledger
 from freezeplan.train.metrics_log import MetricsLog
 from freezeplan.train.tensors import all_tensors, own_copy
@@ -28,19 +27,31 @@ def save_contents(
     log: MetricsLog,
     ledger: Ledger,
     plan_text: str,
+    states: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Write weights and buffers, optimizer state, random numbers, metrics, plan and evidence so far.
 
+    ``states`` are the states of the sources of random numbers of each rank, in the order of the ranks.
     Returns what :func:`load_tensors` needs besides the files.
     """
     tensors = {name: own_copy(tensor) for name, tensor in all_tensors(model).items()}
     save_file(tensors, folder / MODEL, metadata={"format": "pt"})
     more = save_optimizer(optimizer, folder)
-    (folder / "rng.json").write_text(json.dumps(randomness()), "utf-8")
+    for rank, state in enumerate(states):
+        (folder / random_file(rank)).write_text(json.dumps(state), "utf-8")
     (folder / "metrics.jsonl").write_text(log.as_lines(), "utf-8")
     (folder / PLAN).write_text(plan_text, "utf-8")
     (folder / LEDGER).write_text(json.dumps(ledger.as_record()), "utf-8")
     return more
+
+
+def random_file(rank: int) -> str:
+    """Return the name of the file that holds a rank's random numbers.
+
+    >>> random_file(0), random_file(1)
+    ('rng.json', 'rng-1.json')
+    """
+    return f"rng-{rank}.json" if rank else "rng.json"
 
 
 @torch.no_grad()

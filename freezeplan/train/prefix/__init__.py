@@ -25,7 +25,7 @@ batch mates, where a mask of ones makes transformers take another attention kern
 (1e-5 in 32 bits). Models are changed only within ``with`` blocks, and put back on any error.
 """
 
-from freezeplan.train.prefix.budget import DEFAULT_BUDGET, parse_bytes
+from freezeplan.spec.amounts import DEFAULT_BUDGET, parse_bytes
 from freezeplan.train.prefix.cut import find_cut
 from freezeplan.train.prefix.refusal import Reason, Refused
 from freezeplan.train.prefix.replay import Cut, prefix_in_eval_mode

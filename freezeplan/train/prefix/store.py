@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from freezeplan.render.numbers import format_bytes
-from freezeplan.train.prefix.budget import DEFAULT_BUDGET, parse_bytes
+from freezeplan.spec.amounts import DEFAULT_BUDGET, parse_bytes
 from freezeplan.train.prefix.build import Target, build_entries
 from freezeplan.train.prefix.entries import Entries, Layout, layout_of
 from freezeplan.train.prefix.examples import Examples

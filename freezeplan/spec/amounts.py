@@ -1,4 +1,4 @@
-"""How much a store may take, and in which medium."""
+"""Amounts of memory as a spec writes them."""
 
 from __future__ import annotations
 

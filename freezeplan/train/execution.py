@@ -1,0 +1,234 @@
+"""How the frozen part of each phase runs: from a store, in eval mode, or as it is; decided once, and said."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.render.numbers import format_bytes
+from freezeplan.spec.amounts import parse_bytes
+from freezeplan.train.events import ExecutionChosen, Observer, StoreProgress
+from freezeplan.train.findings import spot
+from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.prefix import Cut, PrefixStore, Prepared, Reason, Refused, Settings, find_cut
+from freezeplan.train.run_folder import RunFolder
+from freezeplan.train.scheduling import tasks_that_ever_learn
+from freezeplan.train.setup import Setup
+from freezeplan.train.tensors import parameters_by_name
+from freezeplan.train.worth import WORTH, Pass, pass_for, rows_run
+
+STORE = "store"
+OFF = 'no store: train.store = "off"'
+PROBED_ROWS = 4
+# A CPU is slower where the numbers of a batch outgrow its caches; an accelerator where a batch does not fill it.
+ROWS_ON_CPU = 32
+# What the tensors of an accelerator leave free is needed for activations: a store takes this share at most.
+SHARE_OF_DEVICE = 4
+Found = Cut | Refused
+
+
+class Execution:
+    """Choose how the frozen part of each phase runs, and hold the store of the run.
+
+    ``forward`` is told of each choice. Files of the store lie in the folder of the run, under ``name``, as long as
+    the run has not finished.
+    """
+
+    def __init__(self, setup: Setup, forward: Forward, run: RunFolder, name: str, observer: Observer) -> None:
+        self.setup = setup
+        self.forward = forward
+        self.run = run
+        self.name = name
+        self.observer = observer
+
+    @property
+    def folder(self) -> Path:
+        """Where files of the store lie."""
+        return self.run.path / self.name
+
+    def leave_phase(self) -> None:
+        """Let forwards run as the model has them, until a phase is entered."""
+        self.forward.cut = self.forward.store = None
+
+    def enter_phase(self, phase: int, begin_folder: Callable[[], None]) -> str:
+        """Find the cut of a phase that model and optimizer have entered, fill the store, and set the forward.
+
+        ``begin_folder`` is called before a file is written, if the run has no folder yet. Returns what was chosen,
+        in words. Leaves no trace in the model, random state included. Raises ``DiagnosticError`` (FP485) where the
+        spec requires a store and there can be none.
+        """
+        self.leave_phase()
+        if self.setup.phases[phase].course is None:
+            return ""
+        found = self._find(phase, None)
+        if isinstance(found, Cut):
+            self.forward.cut = found
+        statement, prepared = self._fill(phase, found, begin_folder)
+        name = self.setup.phases[phase].phase.name
+        self.observer(ExecutionChosen(name, statement, dict(prepared.rebuilt) if prepared else {}))
+        return statement
+
+    def close(self) -> None:
+        """Let go of the store and delete its files."""
+        self.leave_phase()
+        self.__dict__.pop("store", None)
+        if self.run.started:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _fill(
+        self, phase: int, found: Found, begin_folder: Callable[[], None]
+    ) -> tuple[str, Prepared | None]:
+        """Fill the store for a phase where that can be done and pays; returns what was chosen."""
+        mode = self.setup.spec.train.store
+        if mode == "off":
+            return found.statement if isinstance(found, Refused) else OFF, None
+        cuts = {**self._others, phase: found}
+        if mode == "require":
+            self._check_required(cuts)
+        try:
+            prepared = self._prepare(self._wanted(phase, cuts), begin_folder)
+        except Refused as refusal:
+            self._drop_all()
+            if mode == "require" and isinstance(found, Cut):
+                raise DiagnosticError([self._required(phase, refusal)]) from refusal
+            return refusal.statement, None
+        self.forward.store = self.store
+        return self._stored(found), prepared
+
+    def _wanted(self, phase: int, cuts: Mapping[int, Found]) -> list[Cut]:
+        """Return a phase's cut and those of later phases that one pass serves; raises :class:`Refused`."""
+        found = cuts[phase]
+        if isinstance(found, Refused):
+            raise found
+        shared = self._pass_for(phase, {index: cut for index, cut in cuts.items() if isinstance(cut, Cut)})
+        if self.setup.spec.train.store == "auto" and not shared.pays:
+            raise Refused(Reason.TOO_FEW, f"{shared.saved:.1f} times, and it pays from {WORTH} on")
+        return [found, *(cuts[index] for index in shared.phases if index > phase)]
+
+    def _prepare(self, wanted: Sequence[Cut], begin_folder: Callable[[], None]) -> Prepared:
+        sizes = {cut.boundary: self.store.layout(cut).nbytes for cut in wanted}
+        if sum(sizes.values()) > self.store.settings.budget and not self.run.started:
+            begin_folder()
+        # Another run's folder that stands in the way until this one begins holds no files of this one.
+        folder = self.folder if self.run.started else None
+        self.store.settings = replace(self.store.settings, folder=folder)
+        size = self.setup.spec.train.eval_batch_size
+        if self.forward.device.type == "cpu":
+            size = min(size, ROWS_ON_CPU)
+        return self.store.prepare(wanted, size, lambda done, of: self.observer(StoreProgress(done, of)))
+
+    def _stored(self, cut: Cut) -> str:
+        entries = self.store.held[cut.boundary].entries
+        where = "in memory" if entries.path is None else f"in `{self.name}/`"
+        kind = str(entries.layout.dtype).removeprefix("torch.")
+        narrow = f" of {kind}" if entries.layout.dtype != cut.dtype else ""
+        return f"{cut.statement}, {format_bytes(entries.layout.nbytes)}{narrow} {where}"
+
+    def _drop_all(self) -> None:
+        """Free what no coming phase can use: after a phase without a store its weights are others."""
+        store = self.__dict__.get("store")
+        for boundary in list(store.held) if store else ():
+            store.drop(boundary)
+
+    def _pass_for(self, phase: int, cuts: Mapping[int, Cut]) -> Pass:
+        setup = self.setup
+        validation = sum(len(split) for split in setup.data["validation"].values())
+        rows = {index: rows_run(setup.phases[index], validation) for index in cuts}
+        layers = max((stack.length for stack in setup.stacks if stack.main), default=1)
+        return pass_for(phase, cuts, self._trained, rows, len(self.store.examples), layers)
+
+    @cached_property
+    def store(self) -> PrefixStore:
+        """The store of the run; nothing is computed by asking for it."""
+        train = self.setup.spec.train
+        settings = Settings(
+            dtype=getattr(torch, train.store_dtype),
+            budget=parse_bytes(train.store_budget),
+            device=self._place(),
+        )
+        sources = {name: split.inputs for name, split in self._splits.items()}
+        return PrefixStore(self.setup.model, sources, self._batch, settings)
+
+    def _place(self) -> torch.device:
+        """Return where entries in memory lie: on an accelerator that can spare the whole budget."""
+        device = self.forward.device
+        if device.type != "cuda":
+            return torch.device("cpu")
+        free, _ = torch.cuda.mem_get_info(device)
+        spared = parse_bytes(self.setup.spec.train.store_budget) <= free // SHARE_OF_DEVICE
+        return device if spared else torch.device("cpu")
+
+    @cached_property
+    def _splits(self) -> dict[str, EncodedSplit]:
+        """The sets whose rows run again and again, by name."""
+        setup = self.setup
+        learning = tasks_that_ever_learn(setup.spec, setup.plan)
+        trained = [split for task, split in setup.data["train"].items() if task in learning]
+        return {split.name: split for split in (*trained, *setup.data["validation"].values())}
+
+    def _batch(self, source: str, rows: Sequence[int]) -> Mapping[str, torch.Tensor]:
+        return self.forward.encoder.batch(self._splits[source].inputs, rows, self.forward.device)
+
+    @cached_property
+    def _others(self) -> dict[int, Found]:
+        """The cuts of all phases that train, as far as they can be told before the phase is entered."""
+        training = [item.index for item in self.setup.phases if item.course is not None]
+        if len(training) == 1:
+            return {}
+        return {index: self._find(index, self._trained[index]) for index in training}
+
+    @cached_property
+    def _trained(self) -> tuple[frozenset[str], ...]:
+        """The tensors that each phase trains, under the names that the live model has for them."""
+        names = {id(tensor): name for name, tensor in self.setup.model.named_parameters()}
+        planned = parameters_by_name(self.setup.model)
+        phases = range(len(self.setup.plan.phases))
+        return tuple(
+            frozenset(names[id(planned[name])] for name in self.setup.plan.names(phase, trainable=True))
+            for phase in phases
+        )
+
+    def _find(self, phase: int, trainable: frozenset[str] | None) -> Found:
+        kept = self.setup.phases[phase].phase.kept_in_train_mode
+        try:
+            return find_cut(self.setup.model, self.setup.stacks, self._probe, trainable=trainable, kept=kept)
+        except Refused as refusal:
+            return refusal
+        except (DiagnosticError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever the model's own code makes of being watched
+            first = str(error).strip().partition("\n")[0]
+            return Refused(Reason.UNWATCHED, f"{type(error).__name__}: {first}")
+
+    @cached_property
+    def _probe(self) -> Mapping[str, torch.Tensor]:
+        """A few rows of different lengths, none of the longest: they are run several times."""
+        split = next(iter(self._splits.values()))
+        rows = split.longest_first[len(split) // 2 :]
+        step = max(1, len(rows) // PROBED_ROWS)
+        return self._batch(split.name, rows[::step][:PROBED_ROWS])
+
+    def _check_required(self, cuts: Mapping[int, Found]) -> None:
+        """Refuse a run that must have a store where a phase cannot; phases without a frozen part need none."""
+        refused = {phase: found for phase, found in cuts.items() if isinstance(found, Refused)}
+        if len(refused) < len(cuts):
+            refused = {
+                phase: found for phase, found in refused.items() if found.reason != Reason.NOTHING_FROZEN
+            }
+        if refused:
+            raise DiagnosticError([self._required(phase, found) for phase, found in refused.items()])
+
+    def _required(self, phase: int, refusal: Refused) -> Diagnostic:
+        several = len(self.setup.phases) > 1
+        where = f" in phase `{self.setup.phases[phase].phase.name}`" if several else ""
+        place = spot(self.setup.spec, ("train", "store"))
+        advice = 'store = "auto" trains without one where there can be none'
+        return place.report(
+            "FP485", f'store = "require", and there is no store{where}: {refusal}', help=advice
+        )

@@ -1,0 +1,78 @@
+"""How many processes a run has: as many as were asked for, or none starts."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from transformers import set_seed
+
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.train.ranks import Ranks
+
+SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+BY_ACCELERATE = "ACCELERATE_USE_CPU"
+ASKED = re.compile(r"--num[_-]processes(?:=|\0)(\d+)")
+
+
+def start_accelerator() -> Accelerator:
+    """Return the accelerator of this process, which has found the others.
+
+    Raises ``DiagnosticError`` (FP557) when a launcher was asked for more processes than there are.
+    """
+    asked = asked_processes(os.environ, _launcher())
+    # Unless it is told that there is no other device, accelerate leaves each process on a CPU by itself.
+    accelerator = Accelerator(mixed_precision="no", cpu=asked > 1 and not torch.accelerator.is_available())
+    if asked > accelerator.num_processes:
+        message = f"{asked} processes were asked for, and {_there_are(accelerator.num_processes)}"
+        advice = f"start it with `torchrun --nproc_per_node {asked} -m freezeplan train …`"
+        raise DiagnosticError([diagnostic("FP557", message, help=advice)])
+    return accelerator
+
+
+def ranks_of(accelerator: Accelerator) -> Ranks:
+    """Return which of the run's processes this is."""
+    return Ranks(accelerator.process_index, accelerator.num_processes, accelerator.device)
+
+
+def set_own_seed(seed: int, ranks: Ranks) -> None:
+    """Seed a rank's random numbers, so that no two ranks drop the same units; the first keeps those it has."""
+    if not ranks.first:
+        set_seed(random.Random(f"{seed}/rank/{ranks.number}").getrandbits(32))
+
+
+def asked_processes(environment: Mapping[str, str], launcher: str) -> int:
+    r"""Return how many processes a launcher was asked for, as far as that can be seen; 1 without one.
+
+    ``launcher`` is the command line of the process that started this one, its words ended by ``\0``:
+    ``accelerate launch`` leaves no word of the number in the environment where it starts one process.
+
+    >>> asked_processes({"WORLD_SIZE": "2"}, "")
+    2
+    >>> asked_processes({"ACCELERATE_USE_CPU": "True"}, "accelerate\0launch\0--cpu\0--num_processes\0002\0")
+    2
+    >>> asked_processes({}, "bash\0-c\0run --num_processes 2\0")
+    1
+    """
+    sizes = [int(environment[name]) for name in SIZES if environment.get(name, "").isdecimal()]
+    found = ASKED.search(launcher) if BY_ACCELERATE in environment else None
+    return max([1, *sizes, *([int(found[1])] if found else [])])
+
+
+def _there_are(count: int) -> str:
+    return "there is 1" if count == 1 else f"there are {count}"
+
+
+def _launcher() -> str:
+    """Return the command line of the process that started this one; empty where the system does not tell."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return Path(f"/proc/{os.getppid()}/cmdline").read_text("utf-8", "replace")
+    return ""

@@ -1,0 +1,147 @@
+"""The processes of one run, called ranks: what each takes of a batch, and what they tell one another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as processes
+
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.train.batches import Part
+
+BUCKET_BYTES = 25 * 1024**2
+"""How much travels at once: as much as DistributedDataParallel sends."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Know which of a run's processes this is: ``number`` of ``count``, from 0.
+
+    All ranks run the same program in step: each method that exchanges something must be called by all of them,
+    in the same order, and returns once all have called it. With one process none of them does anything. When
+    another process has gone, they raise ``DiagnosticError`` (FP556).
+    """
+
+    number: int = 0
+    count: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and speaks."""
+        return self.number == 0
+
+    def own(self, part: Part) -> Part:
+        """Return what this rank takes of a batch: every ``count``-th row; of a small batch perhaps none.
+
+        The ranks' shares add up to the batch's, so that the sum of their gradients is that of the whole batch.
+
+        >>> part = Part("topic", (5, 3, 8), 0.5)
+        >>> [own.rows for own in (Ranks(0, 2).own(part), Ranks(1, 2).own(part))]
+        [(5, 8), (3,)]
+        >>> sum(Ranks(number, 4).own(part).share for number in range(4)) == part.share
+        True
+        """
+        if self.count == 1:
+            return part
+        rows = part.rows[self.number :: self.count]
+        return Part(part.task, rows, part.share * len(rows) / len(part.rows))
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return every rank's value, in the order of the ranks."""
+        if self.count == 1:
+            return [value]
+        found: list[Any] = [None] * self.count
+        with _company():
+            processes.all_gather_object(found, value)
+        return found
+
+    def wait(self) -> None:
+        """Return when all ranks have come here."""
+        self.gather(None)
+
+    def summed(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the ranks' tensors: the same bits on each of them."""
+        if self.count == 1:
+            return tensor
+        total = tensor.clone()
+        with _company():
+            processes.all_reduce(total)
+        return total
+
+    def differing(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the names whose value is not the same on all ranks, in the order of this rank's."""
+        digest = hashlib.sha256(json.dumps(list(values.items())).encode()).hexdigest()
+        if len(set(self.gather(digest))) == 1:
+            return ()
+        everyone = self.gather(dict(values))
+        names = dict.fromkeys(name for found in (values, *everyone) for name in found)
+        return tuple(name for name in names if len({found.get(name) for found in everyone}) > 1)
+
+    def set_summed_gradients(self, tensors: Sequence[torch.nn.Parameter]) -> None:
+        """Put the sum of the ranks' gradients in the place of each one's own.
+
+        A tensor that has a gradient on some rank gets one on all; one that has none anywhere keeps none, so that
+        no optimizer moves it.
+        """
+        if self.count == 1 or not tensors:
+            return
+        has = [tensor.grad is not None for tensor in tensors]
+        anywhere = self.summed(torch.tensor(has, dtype=torch.int32, device=self.device)).tolist()
+        reached = [tensor for tensor, ranks in zip(tensors, anywhere, strict=True) if ranks]
+        for bucket in _buckets(reached):
+            parts = [_gradient(tensor).reshape(-1) for tensor in bucket]
+            total = self.summed(torch.cat(parts)).split([len(part) for part in parts])
+            for tensor, gradient in zip(bucket, total, strict=True):
+                tensor.grad = gradient.view_as(tensor)
+
+    def set_buffers_of_first(self, model: torch.nn.Module) -> None:
+        """Give modules in training mode the statistics that the first rank's have gathered (BatchNorm's)."""
+        if self.count == 1:
+            return
+        with _company():
+            for module in model.modules():
+                own = list(module.buffers(recurse=False))
+                if module.training and any(buffer.is_floating_point() for buffer in own):
+                    for buffer in own:
+                        processes.broadcast(buffer, 0)
+
+
+def _gradient(tensor: torch.nn.Parameter) -> torch.Tensor:
+    return tensor.grad if tensor.grad is not None else torch.zeros_like(tensor)
+
+
+def _buckets(tensors: Sequence[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:
+    """Yield tensors of one number format together, in their order, up to a size."""
+    for _, alike in groupby(tensors, key=lambda tensor: tensor.dtype):
+        bucket: list[torch.nn.Parameter] = []
+        for tensor in alike:
+            if bucket and sum(item.nbytes for item in (*bucket, tensor)) > BUCKET_BYTES:
+                yield bucket
+                bucket = []
+            bucket.append(tensor)
+        yield bucket
+
+
+@contextmanager
+def _company() -> Iterator[None]:
+    """Give the end of another process a diagnostic."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = "another process of the run ended, or cannot be reached: this one cannot go on alone"
+        advice = "look for what the other processes printed; then go on with `freezeplan train --resume`"
+        reason = [str(error).splitlines()[0]] if str(error) else []
+        raise DiagnosticError([diagnostic("FP556", message, help=advice, notes=reason)]) from error
+
+
+ALONE = Ranks()
