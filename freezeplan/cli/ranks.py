@@ -37,11 +37,13 @@ def one_voice(settings: Settings) -> Iterator[None]:
     try:
         yield
     except DiagnosticError as error:
+        settings.raise_if_interrupted()
         with _turn() as speaks:
             if speaks:
                 report(error.diagnostics, settings)
         raise click.exceptions.Exit(status_of(error.diagnostics)) from None
     except Exception:
+        settings.raise_if_interrupted()
         with _turn() as speaks:
             if speaks:
                 raise

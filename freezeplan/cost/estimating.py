@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from freezeplan.apply import apply_freeze, build_optimizer
+from freezeplan.apply import apply_freeze, build_optimizer, fused_option
 from freezeplan.apply.phases import enter_phase
 from freezeplan.cost.cut import Cut, find_cut
 from freezeplan.cost.fakes import set_fake_tensors
@@ -74,7 +74,9 @@ def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Itera
     """Walk through the phases as a run does: one model, and one optimizer that keeps what the plan keeps."""
     stacks = {stack.path: stack for stack in inventory.stacks}
     with trial.running():
-        optimizer = build_optimizer(trial.model, plan) if plan.groups else None
+        optimizer = None
+        if plan.groups:
+            optimizer = build_optimizer(trial.model, plan, **fused_option(trial.model, plan))
     for index, phase in enumerate(plan.phases):
         with trial.running(), NumbersAsOne():
             _enter(trial, optimizer, plan, index)

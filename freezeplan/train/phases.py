@@ -55,7 +55,6 @@ def _begin(run: Running) -> None:
     """Enter the current phase, and note how the heads score that are frozen in it."""
     position = run.position
     run.enter_phase()
-    run.check_ranks()
     run.ledger.begin_phase(position.phase)
     tasks = tuple(
         task for task in run.ledger.tasks_to_measure(position.phase) if task in run.setup.data["validation"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from freezeplan.apply import build_optimizer, enter_phase
+from freezeplan.apply import build_optimizer, enter_phase, fused_option
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.plan.document import plan_hash, record_hash
 from freezeplan.render.numbers import counted
@@ -73,7 +73,7 @@ class Running:
         self.execution = Execution(setup, self.forward, self.folder, own, self.observer)
         self.optimizer: torch.optim.Optimizer | None = None
         if not setup.evaluation_only:
-            self.optimizer = build_optimizer(setup.model, setup.plan)
+            self.optimizer = build_optimizer(setup.model, setup.plan, **fused_option(setup.model, setup.plan))
         self.store = CheckpointStore(self.folder.path)
         self.ledger: Ledger = new_ledger(setup.plan, setup.model)
         self.identity = identity_of(setup)

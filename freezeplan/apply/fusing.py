@@ -1,0 +1,31 @@
+"""Which optimizers can step all tensors of a group in one kernel, and when they do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from freezeplan.apply.matching import named_tensors
+from freezeplan.plan.records import Plan
+
+if TYPE_CHECKING:
+    import torch
+
+# By type of device; Adagrad's kernel is there for CPUs alone.
+FUSED = {
+    "cpu": frozenset(["Adam", "AdamW", "SGD", "Adagrad"]),
+    "cuda": frozenset(["Adam", "AdamW", "SGD"]),
+}
+
+
+def fused_option(model: torch.nn.Module, plan: Plan) -> dict[str, Any]:
+    """Return ``fused=True`` for :func:`freezeplan.apply.build_optimizer` where torch has such a step, else nothing.
+
+    It has one for Adam, AdamW and SGD on CPUs and CUDA devices, and for Adagrad on CPUs, over floating-point
+    tensors that lie on one device. A fused step does the same arithmetic in another order of rounding.
+    """
+    tensors = named_tensors(model, plan)
+    trained = [tensors[name] for name in plan.ever_trained]
+    devices = {tensor.device for tensor in trained}
+    if len(devices) != 1 or not all(tensor.is_floating_point() for tensor in trained):
+        return {}
+    return {"fused": True} if plan.optimizer in FUSED.get(devices.pop().type, ()) else {}
