@@ -24,6 +24,11 @@ class Compiled:
     inventory: Inventory
     plan: Plan
 
+    @property
+    def store(self) -> str | None:
+        """What the spec says of the store, where the bundled trainer can train it."""
+        return self.spec.train.store if self.spec.task else None
+
 
 def compiled(path: Path, model: str | None = None) -> Compiled:
     """Read a spec, find its model (or ``model`` in its place) and compile the plan.

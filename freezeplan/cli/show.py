@@ -101,7 +101,7 @@ def _view(work: Compiled, phase: str | None, *, params: bool) -> ParamsView | Pl
     index = phase_position([item.name for item in work.plan.phases], phase)
     if params:
         return ParamsView(work.plan, index)
-    return plan_view(work) if phase is None else PlanView(work.plan, work.inventory.notes, index)
+    return plan_view(work) if phase is None else PlanView(work.plan, work.inventory.notes, index, work.store)
 
 
 def plan_view(work: Compiled) -> PlanView | MatrixView:
@@ -110,7 +110,7 @@ def plan_view(work: Compiled) -> PlanView | MatrixView:
     from freezeplan.render.table import PlanView
 
     view = MatrixView if len(work.plan.phases) > 1 else PlanView
-    return view(work.plan, work.inventory.notes)
+    return view(work.plan, work.inventory.notes, store=work.store)
 
 
 def write_whole(path: Path, text: str, option: str = "--out") -> None:

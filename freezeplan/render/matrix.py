@@ -21,7 +21,14 @@ from freezeplan.render.numbers import (
     format_rate,
 )
 from freezeplan.render.rows import ordered_items
-from freezeplan.render.summary import Fact, format_options, plan_facts, trained_line
+from freezeplan.render.summary import (
+    Fact,
+    execution_line,
+    format_options,
+    plan_facts,
+    stored_layers,
+    trained_line,
+)
 from freezeplan.render.table import ASCII_RULE, GAP, RULE, STATE_STYLES, facts_grid
 from freezeplan.render.visible import visible
 
@@ -45,11 +52,12 @@ class MatrixView:
 
     Groups that differ in weight decay alone share a line. Long rates are rounded, which ``~`` says. On a
     console too narrow for one column per phase each group gets a line that says from which phase to which
-    it trains at which rate.
+    it trains at which rate. ``store`` is the spec's ``train.store``, where the bundled trainer is to train.
     """
 
-    def __init__(self, plan: Plan, notes: Iterable[str] = ()) -> None:
+    def __init__(self, plan: Plan, notes: Iterable[str] = (), store: str | None = None) -> None:
         self.plan = plan
+        self.store = store
         self.notes = tuple(notes)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -62,7 +70,12 @@ class MatrixView:
         yield from _phases(self.plan, options)
         yield Text("")
         yield facts_grid(
-            (("trainable", trained_line(self.plan)), *plan_facts(self.plan), *_schedules(self.plan))
+            (
+                ("trainable", trained_line(self.plan)),
+                *plan_facts(self.plan),
+                *_schedules(self.plan),
+                *_execution(self.plan, self.store),
+            )
         )
         for note in self.notes:
             yield Text(visible(f"note: {note}"), overflow="fold")
@@ -229,6 +242,20 @@ def _schedules(plan: Plan) -> Iterator[Fact]:
         yield "schedule", text if whole else f"{text}, {over}"
     if plan.stop_when:
         yield "stops when", f"{plan.stop_when.metric} >= {format_number(plan.stop_when.at_least)}"
+
+
+def _execution(plan: Plan, store: str | None) -> Iterator[Fact]:
+    """Say how many layers of each phase may run from the store."""
+    if store is None:
+        return
+    layers = [stored_layers(plan, index) for index in range(len(plan.phases))]
+    if store == "off" or set(layers) == {"0"}:
+        yield "execution", execution_line(plan, 0, store)
+        return
+    length = max(phase.stack_length for phase in plan.phases)
+    of = f" of {length}" if length else ""
+    where = f"in phases {_span(range(1, len(layers) + 1))}"
+    yield "execution", f'stored prefix up to k = {", ".join(layers)}{of} {where} (train.store = "{store}")'
 
 
 def _schedule(phase: Phase) -> str:

@@ -22,9 +22,36 @@ def model_line(plan: Plan) -> str:
     return f"{plan.model} ({plan.origin})" if plan.origin else plan.model
 
 
-def summary_facts(plan: Plan, phase: int = 0) -> tuple[Fact, ...]:
-    """Return the summary as pairs of label and text, in the order they are shown."""
-    return tuple(_facts(plan, plan.phases[phase]))
+def summary_facts(plan: Plan, phase: int = 0, store: str | None = None) -> tuple[Fact, ...]:
+    """Return the summary as pairs of label and text, in the order they are shown.
+
+    ``store`` is the spec's ``train.store``, None where it is not the bundled trainer that trains.
+    """
+    found = tuple(_facts(plan, plan.phases[phase]))
+    return (*found, ("execution", execution_line(plan, phase, store))) if store else found
+
+
+def execution_line(plan: Plan, phase: int, store: str) -> str:
+    """Say how much of a frozen prefix a phase may run from the store; the trainer proves how much it is."""
+    setting = f'train.store = "{store}"'
+    most = stored_layers(plan, phase)
+    if store == "off":
+        return f"no store ({setting})"
+    if not plan.phases[phase].trainable_numel:
+        return "no store: nothing trains, each input runs once"
+    if most == "0":
+        return "no store: nothing is frozen below the first trainable tensor"
+    of = plan.phases[phase].stack_length
+    what = "features of the whole backbone" if most == "all" else f"prefix up to k={most} of {of}"
+    return f"stored {what} ({setting})"
+
+
+def stored_layers(plan: Plan, phase: int) -> str:
+    """Return how many layers a store may stand for in a phase: a number, or ``all`` of the backbone."""
+    trained = plan.names(phase, trainable=True)
+    if trained and not any(name.startswith("backbone.") for name in trained):
+        return "all"
+    return str(plan.phases[phase].frozen_prefix) if trained else "0"
 
 
 def trainable_line(plan: Plan, phase: Phase) -> str:

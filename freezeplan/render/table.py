@@ -31,11 +31,14 @@ class PlanView:
     """Render a plan: the table and the summary of each phase (or of one), then ``notes`` about its model.
 
     A console that is too narrow for the table gets the same rows stacked, one block per group;
-    names are never cut.
+    names are never cut. ``store`` is the spec's ``train.store``, where the bundled trainer is to train.
     """
 
-    def __init__(self, plan: Plan, notes: Iterable[str] = (), phase: int | None = None) -> None:
+    def __init__(
+        self, plan: Plan, notes: Iterable[str] = (), phase: int | None = None, store: str | None = None
+    ) -> None:
         self.plan = plan
+        self.store = store
         self.notes = tuple(notes)
         self.shown = range(len(plan.phases)) if phase is None else (phase,)
 
@@ -48,7 +51,7 @@ class PlanView:
                 yield Text(visible(f"phase {index + 1}: {phase.name}"), style="bold", overflow="fold")
             yield from _rows(plan_rows(self.plan, index), options)
             yield Text("")
-            yield facts_grid(summary_facts(self.plan, index))
+            yield facts_grid(summary_facts(self.plan, index, self.store))
         for note in self.notes:
             yield Text(visible(f"note: {note}"), overflow="fold")
 

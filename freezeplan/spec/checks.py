@@ -29,6 +29,7 @@ def check_all(document: Document) -> Iterator[Diagnostic]:
     for layer in rule_layers(document):
         yield from _rules(document, layer)
     yield from _tasks(document)
+    yield from _store(document)
 
 
 def check_values(document: Document) -> Iterator[Diagnostic]:
@@ -107,6 +108,16 @@ def _rules(document: Document, layer: KeyPath) -> Iterator[Diagnostic]:
                 "FP102", message, (*path, "expect"), "write `expect = { tensors = 4 }`"
             )
     yield from repeated_names(document, *layer)
+
+
+def _store(document: Document) -> Iterator[Diagnostic]:
+    train = document.data.get("train")
+    if isinstance(train, dict) and train.get("store") == "off":
+        for key in ("store_dtype", "store_budget"):
+            if train.get(key) is not None:
+                message = f'`{key}` has no effect: `store = "off"`'
+                advice = 'remove it, or write store = "auto"'
+                yield document.problem_at_key("FP135", message, ("train", key), advice)
 
 
 def _rule_rates(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:

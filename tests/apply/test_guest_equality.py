@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainingArguments
 
+from freezeplan.apply import fused_option
 from freezeplan.apply.trainer_guest import trainer_guest
 from freezeplan.spec.tables import Spec
 from freezeplan.train.batches import order
@@ -105,7 +106,7 @@ def by_a_stock_trainer(setup: Setup, folder: Path) -> dict[str, torch.Tensor]:
         return cross_entropy(outputs["topic"].float(), labels)
 
     setup.model.accepts_loss_kwargs = False
-    guest = trainer_guest(setup.model, setup.plan)
+    guest = trainer_guest(setup.model, setup.plan, **fused_option(setup.model, setup.plan))
     settings = TrainingArguments(
         str(folder),
         max_steps=guest.max_steps(ROWS // BATCH),

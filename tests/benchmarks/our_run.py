@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+
+import torch
 
 from freezeplan.spec.tables import Spec
 from freezeplan.train.events import EpochDone, Event, ExecutionChosen, Finished, StepDone
@@ -89,20 +91,29 @@ def run_of(stamps: Sequence[Stamp]) -> OurRun:
 
 @dataclass
 class Watch:
-    """Note each event of a run with the seconds since the watch was started."""
+    """Note each event of a run with the seconds since the watch was started.
+
+    After each epoch ``between`` is called, which does not count.
+    """
 
     clock: Clock
+    between: Callable[[], None]
     start: float = 0.0
     stamps: list[Stamp] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
-        self.stamps.append(Stamp(event, self.clock.read() - self.start))
+        now = self.clock.read()
+        self.stamps.append(Stamp(event, now - self.start))
+        if isinstance(event, EpochDone):
+            with torch.random.fork_rng():
+                self.between()
+            self.start += self.clock.read() - now
 
 
-def timed_run(spec: Spec, clock: Clock) -> OurRun:
+def timed_run(spec: Spec, clock: Clock, between: Callable[[], None] = lambda: None) -> OurRun:
     """Run a spec into a folder that is thrown away; reading data and loading the model are not counted."""
     with tempfile.TemporaryDirectory() as place:
-        setup, watch = prepare(spec), Watch(clock)
+        setup, watch = prepare(spec), Watch(clock, between)
         watch.start = clock.read()
         Session(setup, RunFolder(Path(place) / "run"), watch).run()
     return run_of(watch.stamps)

@@ -60,6 +60,12 @@ def stored_spec(toy: Path, model: Path, phases: list[dict[str, Any]] | None = No
     )
 
 
+def in_files(toy: Path) -> Spec:
+    """Return a spec over the tiny model whose store lies in files, and is made twice."""
+    phases = [*thawing()[:2], {"name": "all", "epochs": 1, "rule": ALL}, {"epochs": 2, "rule": HEADS}]
+    return stored_spec(toy, toy / "bert", phases, store_budget="1 B", checkpoint_steps=5)
+
+
 def pad_to_one_width(patch: pytest.MonkeyPatch) -> None:
     """Pad every batch to more tokens than any text has: no mask is all ones, all take one kernel."""
 

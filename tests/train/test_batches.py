@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from math import ceil
 
@@ -9,21 +10,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freezeplan.spec.tables import TrainTable
-from freezeplan.train.batches import Course, order
+from freezeplan.train.batches import WINDOW, Course, Lengths, bucketed, order
 
 SIZES = st.dictionaries(st.sampled_from(["topic", "mood", "tone"]), st.integers(1, 40), min_size=1)
-COURSES = st.builds(
-    Course,
-    SIZES,
-    st.builds(
-        TrainTable,
-        epochs=st.integers(1, 4),
-        batch_size=st.integers(1, 9),
-        accumulation=st.integers(1, 4),
-        mixing=st.sampled_from(["alternate", "joint"]),
-        seed=st.integers(0, 2**40),
-    ),
+TABLES = st.builds(
+    TrainTable,
+    epochs=st.integers(1, 4),
+    batch_size=st.integers(1, 9),
+    accumulation=st.integers(1, 4),
+    mixing=st.sampled_from(["alternate", "joint"]),
+    seed=st.integers(0, 2**40),
 )
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> Course:
+    """Draw a course; some of its tasks have rows of various lengths."""
+    sizes = draw(SIZES)
+    lengths = {
+        name: Lengths(tuple(draw(st.lists(st.integers(1, 9), min_size=size, max_size=size))))
+        for name, size in sizes.items()
+        if draw(st.booleans())
+    }
+    return Course(sizes, draw(TABLES), lengths=lengths)
+
+
+COURSES = courses()
 
 
 @given(st.integers(0, 2**40), st.text(max_size=5), st.integers(0, 9), st.integers(0, 50))
@@ -38,6 +50,27 @@ def test_order_is_a_permutation_and_a_pure_function(seed: int, task: str, number
 def test_order_depends_on_the_seed_the_task_and_the_pass() -> None:
     orders = {order(seed, task, number, 20) for seed in (0, 1) for task in ("a", "b") for number in (0, 1)}
     assert len(orders) == 8
+
+
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=60), st.integers(1, 9), st.integers(0, 9))
+def test_batches_by_length_hold_neighbours_and_the_short_one_comes_last(
+    lengths: list[int], batch: int, number: int
+) -> None:
+    found = bucketed(13, "topic", number, batch, Lengths(tuple(lengths)))
+    assert sorted(row for rows in found for row in rows) == list(range(len(lengths)))
+    full = [rows for rows in found if len(rows) == batch]
+    assert full == list(found[: len(lengths) // batch])
+    spans = sorted((min(lengths[row] for row in rows), max(lengths[row] for row in rows)) for rows in full)
+    if len(full) <= WINDOW:
+        assert all(high <= low for (_, high), (low, _) in itertools.pairwise(spans))
+    assert bucketed(13, "topic", number, batch, Lengths(tuple(lengths))) == found
+
+
+def test_batches_by_length_come_in_another_order_in_each_pass() -> None:
+    lengths = Lengths(tuple(range(60)))
+    passes = {bucketed(13, "topic", number, 4, lengths) for number in range(4)}
+    assert len(passes) == 4
+    assert all([rows[0] for rows in found] != sorted(rows[0] for rows in found) for found in passes)
 
 
 @given(COURSES)

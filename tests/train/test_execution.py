@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.nn.functional import cross_entropy
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.render.numbers import format_bytes
-from freezeplan.spec.tables import Task
+from freezeplan.spec.tables import Spec, Task
+from freezeplan.train.evaluation import evaluate
 from freezeplan.train.events import Event, ExecutionChosen, StepDone, StoreProgress
+from freezeplan.train.forward import Forward
 from freezeplan.train.prefix.files import FileWriter
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
+from freezeplan.train.run_folder import RunFolder
+from freezeplan.train.session import Session
+from freezeplan.train.setup import prepare
 from tests.train.phased import assert_same_tree
 from tests.train.prefix.architectures import ARCHITECTURES, TEXT, Architecture
 from tests.train.stored import (
@@ -260,3 +267,72 @@ def stop_at(number: int, kind: type) -> Callable[[Event], None]:
                 raise KeyboardInterrupt
 
     return observer
+
+
+def session(spec: Spec, out: Path) -> tuple[Session, list[Event]]:
+    """Return a prepared run and the list that its events go to."""
+    events: list[Event] = []
+    return Session(prepare(spec), RunFolder(out), events.append), events
+
+
+def test_hooks_of_ones_own_on_a_block_are_respected(toy: Path, bert: Path, tmp_path: Path) -> None:
+    seen: list[object] = []
+    running, events = session(stored_spec(toy, bert, thawing()[1:2]), tmp_path / "run")
+    running.setup.model.backbone.encoder.layer[0].register_forward_hook(lambda *_: seen.append(1))
+    running.run()
+    (chosen,) = [event.statement for event in events if isinstance(event, ExecutionChosen)]
+    assert chosen.startswith(
+        "no store: there are hooks of your own on the blocks (on `backbone.encoder.layer.0`"
+    )
+    assert len(seen) >= 12
+
+
+def test_data_that_change_under_the_store_end_the_run(toy: Path, bert: Path, tmp_path: Path) -> None:
+    running, events = session(stored_spec(toy, bert), tmp_path / "run")
+    inputs = running.setup.data["train"]["topic"].inputs.inputs
+
+    def lengthen(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, ExecutionChosen) and event.phase == "top":
+            for values in inputs.values():
+                values[0].append(1)
+
+    running.running.execution.observer = lengthen
+    with pytest.raises(DiagnosticError) as caught:
+        running.run()
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "FP486" and "the data changed under the store" in problem.message
+    assert json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["status"] == "failed"
+
+
+def test_a_shorter_format_halves_the_store_and_says_so(toy: Path, bert: Path, tmp_path: Path) -> None:
+    whole = Ran(stored_spec(toy, bert), tmp_path / "whole")
+    half = Ran(stored_spec(toy, bert, store_dtype="bfloat16"), tmp_path / "half")
+    assert [" of bfloat16 in memory" in text for text in half.statements] == [True] * 3
+    assert 0 < half.distance(whole) < 0.1
+
+
+def test_a_model_that_fails_when_it_is_watched_trains_without_a_store(
+    toy: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("cannot be watched\nhere")
+
+    monkeypatch.setattr("freezeplan.train.prefix.cut.observe", fail)
+    ran = Ran(stored_spec(toy, bert), tmp_path / "run")
+    expected = "no store: the model does not run under observation (RuntimeError: cannot be watched)"
+    assert ran.statements == [expected] * 3
+
+
+def test_scores_do_not_depend_on_the_order_in_which_rows_are_evaluated(toy: Path, bert: Path) -> None:
+    setup = prepare(stored_spec(toy, bert))
+    forward = Forward(setup.model, setup.encoder, setup.accelerator.device)
+    split = setup.data["validation"]["topic"]
+    assert list(split.longest_first) != sorted(split.longest_first)
+    (found,) = evaluate(forward, {"topic": split}, 8).values()
+    setup.model.eval()
+    with torch.no_grad():
+        logits = torch.cat([forward.logits("topic", split, [row]) for row in range(len(split))])
+    expected = float(cross_entropy(logits, torch.tensor(split.classes)))
+    assert found["loss"] == pytest.approx(expected, abs=1e-6)
+    assert found["accuracy"] == float((logits.argmax(1) == torch.tensor(split.classes)).float().mean())

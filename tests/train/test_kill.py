@@ -9,16 +9,18 @@ import pytest
 
 from tests.train.killing import kill_and_resume
 from tests.train.phased import every_kind, stopping
+from tests.train.stored import in_files
 
 SPECS = {
     "alternate": functools.partial(every_kind, mixing="alternate"),
     "joint": functools.partial(every_kind, mixing="joint", checkpoint_steps=2, keep_best="topic/accuracy"),
+    "store": in_files,
     "stop_when": functools.partial(stopping, checkpoint_steps=5, keep_last=1),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "seed"), [("alternate", 1), ("joint", 2), ("stop_when", 3)])
+@pytest.mark.parametrize(("kind", "seed"), [("alternate", 1), ("joint", 2), ("stop_when", 3), ("store", 4)])
 def test_killed_at_random_moments_and_resumed_is_never_killed(
     toy: Path, tmp_path: Path, kind: str, seed: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from freezeplan.train.setup import Setup, prepare
 from tests.benchmarks.against_trainer import Case, lines
 from tests.benchmarks.gradual_store import apart
 from tests.benchmarks.minilm import TASK, rules_of
-from tests.benchmarks.our_run import Epoch, OurRun, Stamp, run_of
+from tests.benchmarks.our_run import Epoch, OurRun, Stamp, Watch, run_of
 from tests.benchmarks.plain_limits import batches_of, lower_half, run_lower, run_whole, upper_half
 from tests.benchmarks.stock_trainer import our_order, stock_trainer
-from tests.benchmarks.timing import in_turns, median_ratio
+from tests.benchmarks.timing import Clock, in_turns, median_ratio
 from tests.train.tiny import save_tiny_bert, toy_data, toy_spec, write_toy_data
 
 FROZEN = ["@embeddings", "@layers[:1]"]
@@ -110,6 +111,24 @@ def test_a_run_is_taken_apart_by_its_stamps() -> None:
         (0.0, 0.25, 0.75),
     ]
     assert (run.seconds, run.rest, run.statements, run.later_steps) == (5.5, 0.5, ("stored",), 0.25)
+
+
+class Ticking(Clock):
+    """Count one second more at each look."""
+
+    ticks = itertools.count()
+
+    def read(self) -> float:
+        return float(next(Ticking.ticks))
+
+
+def test_what_happens_between_epochs_is_not_counted() -> None:
+    clock = Ticking("cpu")
+    watch = Watch(clock, between=lambda: [clock.read() for _ in range(100)])
+    watch.start = clock.read()
+    watch(epoch_done(1))
+    watch(epoch_done(2))
+    assert [stamp.seconds for stamp in watch.stamps] == [1.0, 2.0]
 
 
 def run(*later: float, first: float = 10.0) -> OurRun:

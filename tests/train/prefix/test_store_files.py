@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from freezeplan.train.prefix import PrefixStore, Reason, Settings, parse_bytes
 from freezeplan.spec.amounts import DEFAULT_BUDGET
+from freezeplan.train.prefix import PrefixStore, Reason, Settings, parse_bytes
 from freezeplan.train.prefix.examples import Examples
 from freezeplan.train.prefix.files import StoreFile, checksum, remove_partial_files
 from freezeplan.train.prefix.keys import store_key
