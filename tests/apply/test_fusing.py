@@ -38,6 +38,21 @@ def test_a_fused_step_is_the_same_step(optimizer: str) -> None:
     assert max(float((left - right).abs().max()) for left, right in pairs) <= 1e-6
 
 
+def test_momentum_of_sgd_is_not_fused_for_torch_takes_no_late_comer() -> None:
+    tensors = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))]
+    fused = torch.optim.SGD(tensors, lr=0.1, momentum=0.9, fused=True)
+    tensors[0].grad = torch.ones(2)
+    fused.step()
+    tensors[1].grad = torch.ones(2)
+    with pytest.raises(TypeError):
+        fused.step()
+    model, _ = model_and_plan("sgd")
+    rates = {"name": "sgd", "lr": 0.01}
+    rule = [{**RULE[0], "momentum": 0.9}]
+    plan = compile_plan(inventory_of(model), {"rule": rule, "optimizer": rates})
+    assert fused_option(model, plan) == {}
+
+
 @pytest.mark.parametrize("optimizer", ["rmsprop", "nadam", "adamax"])
 def test_what_torch_cannot_fuse_is_left_alone(optimizer: str) -> None:
     assert fused_option(*model_and_plan(optimizer)) == {}

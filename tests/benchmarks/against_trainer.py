@@ -122,8 +122,8 @@ def measure(name: str, files: dict[str, str], clock: Clock, repeats: int) -> Cas
 def head() -> str:
     """Return the line above the cases."""
     return (
-        f"{'':16}{'the Trainer':14}"
-        + "".join(f"{f'{count} epochs':>11}" for count in LENGTHS)
+        f"{'':16}{'epochs':14}"
+        + "".join(f"{f'over {count}':>11}" for count in LENGTHS)
         + f"{'later epoch':>13}"
     )
 

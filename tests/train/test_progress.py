@@ -12,10 +12,12 @@ from freezeplan.train.events import (
     Evaluated,
     Event,
     EvidenceReady,
+    ExecutionChosen,
     Finished,
     Interrupted,
     RunStarted,
     StepDone,
+    StoreProgress,
 )
 from freezeplan.train.progress import ProgressView
 
@@ -76,3 +78,14 @@ def test_the_live_view_is_gone_after_an_interrupt() -> None:
     for event in (STARTED, STEP, Interrupted(0, None)):
         view(event)
     assert view.live is None
+
+
+def test_what_runs_the_frozen_part_is_said_in_one_line_and_the_build_on_a_terminal_alone() -> None:
+    chosen = ExecutionChosen("top", "stored prefix k=1 of 2, 3.0 KiB in memory", {"k=1": "altered"})
+    events = [STARTED, StoreProgress(32, 64), chosen]
+    lines = shown(events).splitlines()
+    assert lines[-1] == (
+        "execution: stored prefix k=1 of 2, 3.0 KiB in memory; k=1 computed anew: its file was altered"
+    )
+    assert not any("32/64" in line for line in lines)
+    assert "storing the frozen prefix 32/64" in shown(events[:2], force_terminal=True, color_system=None)

@@ -104,7 +104,7 @@ def test_events_come_in_order_and_tell_the_whole_run(finished: tuple[RunResult, 
     result, events = finished
     kinds = [type(event) for event in events]
     epoch = [*[StepDone] * 12, EpochDone]
-    stored = [StoreProgress, StoreProgress, ExecutionChosen]
+    stored = [*[StoreProgress] * 4, ExecutionChosen]
     assert kinds == [RunStarted, *stored, *epoch, *epoch, Evaluated, EvidenceReady, Finished]
     started = events[0]
     assert isinstance(started, RunStarted)
