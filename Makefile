@@ -35,21 +35,21 @@ $(READY): constraints.txt pyproject.toml examples/minilm.txt
 	touch $(READY)
 
 docs: $(READY)
-	$(BIN)/python -m freezeplan.render.pages docs
-	$(BIN)/python -m freezeplan.apply.optimizer_table freezeplan/plan/optimizers.json
+	$(BIN)/python -m tools.pages docs
+	$(BIN)/python -m tools.optimizer_table freezeplan/plan/optimizers.json
 	$(BIN)/freezeplan schema > specs/freezeplan.schema.json
 
 atlas: $(READY)
-	$(BIN)/python -m tests.benchmarks.atlas
+	$(BIN)/python -m benchmarks.atlas
 
 lint: $(READY)
-	$(BIN)/ruff check freezeplan tests
-	$(BIN)/ruff format --check freezeplan tests
+	$(BIN)/ruff check freezeplan tests benchmarks tools
+	$(BIN)/ruff format --check freezeplan tests benchmarks tools
 
 bench: $(READY)
-	$(BIN)/python -m tests.benchmarks.compile_scaling
-	$(BIN)/python -m tests.benchmarks.shared_sets
-	$(BIN)/python -m tests.benchmarks.presets
+	$(BIN)/python -m benchmarks.compile_scaling
+	$(BIN)/python -m benchmarks.shared_sets
+	$(BIN)/python -m benchmarks.presets
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

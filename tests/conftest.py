@@ -27,3 +27,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder of shared conformance cases is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with ``bert/`` and the three toy files; no test may change them."""
+    from tests.train.tiny import save_tiny_bert, write_toy_data
+
+    folder = tmp_path_factory.mktemp("toy")
+    save_tiny_bert(folder / "bert")
+    write_toy_data(folder)
+    return folder

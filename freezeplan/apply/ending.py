@@ -1,10 +1,13 @@
-"""When a metric ends a phase: pure functions of the values seen so far."""
+"""When a metric ends a phase or a run: pure functions of the values seen so far."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from freezeplan.plan.records import Length
+from freezeplan.plan.records import Length, Target
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Metrics by task, such as ``{"topic": {"accuracy": 0.9, "macro_f1": 0.89, "loss": 0.3}}``."""
 
 
 def is_better(metric: str, value: float, than: float) -> bool:
@@ -43,3 +46,18 @@ def reason_to_end(length: Length, values: Sequence[float]) -> str | None:
     if length.patience is not None and waited >= length.patience:
         return f"{metric} did not improve for {waited} epoch{'s' if waited > 1 else ''}"
     return "it had its most epochs" if len(values) >= length.count else None
+
+
+def metric_value(metric: str, scores: Scores) -> float:
+    """Return the value of a metric named ``task/name``.
+
+    >>> metric_value("topic/loss", {"topic": {"loss": 0.3}})
+    0.3
+    """
+    task, _, name = metric.partition("/")
+    return scores[task][name]
+
+
+def reached(target: Target | None, scores: Scores) -> bool:
+    """Whether the scores reach the target of ``stop_when``; False without one."""
+    return target is not None and metric_value(target.metric, scores) >= target.at_least

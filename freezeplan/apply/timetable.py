@@ -16,7 +16,7 @@ NOTHING: Measured = {}
 
 
 @dataclass(frozen=True)
-class Place:
+class NextStep:
     """Say in which phase a run's next step lies, and how many steps of the phase come before it."""
 
     phase: int
@@ -49,7 +49,7 @@ class Timetable:
         """The steps of the whole run, at most."""
         return sum(self.phase_steps)
 
-    def place(self, step: int, measured: Measured = NOTHING) -> Place | None:
+    def place(self, step: int, measured: Measured = NOTHING) -> NextStep | None:
         """Return where the step after ``step`` others lies, None when the run is over before it."""
         begin = 0
         for phase in range(len(self.plan.phases)):
@@ -57,7 +57,7 @@ class Timetable:
             if self._stops(phase, begin, min(step, end), measured):
                 return None
             if step < end:
-                return Place(phase, step - begin)
+                return NextStep(phase, step - begin)
             begin = end
         return None
 
@@ -91,7 +91,7 @@ class Timetable:
         epoch = self.steps_per_epoch
         return steps == self.phase_steps[phase] or (epoch is not None and steps % epoch == 0)
 
-    def to_enter(self, place: Place) -> range:
+    def to_enter(self, place: NextStep) -> range:
         """Return the phases to enter before the step at a place: its own, after those before it without a step."""
         first = place.phase
         while place.step == 0 and first and self.phase_steps[first - 1] == 0:
@@ -109,7 +109,7 @@ class Timetable:
         wanted = [self.plan.phases[last.phase].length.metric, stop.metric if stop else None]
         return tuple(dict.fromkeys(metric for metric in wanted if metric))
 
-    def factor(self, place: Place) -> float:
+    def factor(self, place: NextStep) -> float:
         """Return the schedule's factor on every rate for the step at a place."""
         before, _ = stretch_steps(self.plan, self.phase_steps, place.phase)
         return self._factors[place.phase](before + place.step)

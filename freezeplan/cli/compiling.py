@@ -44,7 +44,7 @@ def compiled_spec(spec: Spec, model: str | None = None) -> Compiled:
     """Compile a spec that was read, for its own model or for ``model``, which all diagnostics then name."""
     if model is None:
         return _compiled(spec)
-    from freezeplan.inventory.overriding import with_model
+    from freezeplan.models.overriding import with_model
 
     other = with_model(spec, model)
     with for_model(model):
@@ -64,7 +64,7 @@ def for_model(model: str | None) -> Iterator[None]:
 
 
 def _compiled(spec: Spec) -> Compiled:
-    from freezeplan.inventory.sources import inventory_for
+    from freezeplan.models.sources import inventory_for
     from freezeplan.plan import compile_plan
 
     inventory = inventory_for(spec)
@@ -85,6 +85,6 @@ def _about(item: Diagnostic, model: str) -> Diagnostic:
 def _help(item: Diagnostic, model: str) -> str | None:
     if item.code != "FP156":
         return item.help
-    from freezeplan.inventory.overriding import close_type
+    from freezeplan.models.overriding import close_type
 
     return close_type(model) or item.help

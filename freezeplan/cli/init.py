@@ -54,8 +54,8 @@ def init(settings: Settings, model: str, scenario: str, class_name: str | None, 
 
 
 def _text(model: str, scenario: str, class_name: str | None, out: Path) -> str:
-    from freezeplan.inventory.overriding import with_model
-    from freezeplan.inventory.sources import inventory_for
+    from freezeplan.models.overriding import with_model
+    from freezeplan.models.sources import inventory_for
     from freezeplan.render.scaffold import scaffold
     from freezeplan.spec.reading import load_spec
 

@@ -41,8 +41,8 @@ def params(settings: Settings, model: str, class_name: str | None, form: str, tr
 
 
 def _inventory(model: str, class_name: str | None) -> Inventory:
-    from freezeplan.inventory.overriding import with_model
-    from freezeplan.inventory.sources import inventory_for
+    from freezeplan.models.overriding import with_model
+    from freezeplan.models.sources import inventory_for
     from freezeplan.spec.reading import load_spec
 
     spec = load_spec({"model": {"class": class_name} if class_name else {}})

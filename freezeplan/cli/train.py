@@ -18,7 +18,7 @@ from freezeplan.cli.status import CLEAN, INTERRUPTED
 from freezeplan.cli.streams import Settings, console_for, print_out, report, report_below
 
 if TYPE_CHECKING:
-    from freezeplan.train.events import Observer
+    from freezeplan.runs.events import Observer
     from freezeplan.train.run import RunResult
 
     Run = Callable[[Observer], RunResult]
@@ -107,7 +107,7 @@ def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:
 
 def _run_silently(run: Run, settings: Settings) -> RunResult:
     settings.raise_if_interrupted()
-    from freezeplan.train.events import ignore_events
+    from freezeplan.runs.events import ignore_events
 
     return run(ignore_events)
 

@@ -13,7 +13,7 @@ from freezeplan.cli.status import CLEAN, FOUND
 from freezeplan.cli.streams import Settings, print_json, print_out, report
 
 if TYPE_CHECKING:
-    from freezeplan.train.verify import Verified
+    from freezeplan.runs.verify import Verified
 
 
 @click.command(short_help="Re-check a run's folder: files, weights, plan, evidence.")
@@ -27,7 +27,7 @@ def verify(settings: Settings, folder: Path, form: str) -> int:
     Every file and tensor is hashed again: files against run.json, weights against the evidence, the
     evidence against the plan and its own statement. Exits with 1 when anything differs.
     """
-    from freezeplan.train.verify import verify_run
+    from freezeplan.runs.verify import verify_run
 
     found = verify_run(folder)
     if form == "json":
@@ -41,7 +41,7 @@ def verify(settings: Settings, folder: Path, form: str) -> int:
 def _verdict(found: Verified, folder: Path) -> Any:
     from rich.text import Text
 
-    from freezeplan.render.numbers import counted
+    from freezeplan.diagnostics.wording import counted
     from freezeplan.render.visible import visible
 
     head = ("verified", "green") if found.holds else ("NOT VERIFIED", "bold red")

@@ -29,8 +29,8 @@ def why(
     PARAMETER is a name as `show --params` prints it, or another name of a tied tensor; the base
     model's prefix may be left out.
     """
-    from freezeplan.inventory.overriding import with_model
-    from freezeplan.inventory.sources import inventory_for
+    from freezeplan.models.overriding import with_model
+    from freezeplan.models.sources import inventory_for
     from freezeplan.plan.why import explain
     from freezeplan.render.why import WhyView, why_record
     from freezeplan.spec.reading import load_spec

@@ -18,7 +18,7 @@ from freezeplan.inventory.records import Stack
 
 
 @dataclass(frozen=True)
-class Cut:
+class PredictedCut:
     """Say what a batch's frozen prefix puts out: ``layers`` of it, in bytes and FLOPs of one batch.
 
     ``pooled``: the whole backbone is frozen, and one vector per row is all that the heads need.
@@ -30,7 +30,7 @@ class Cut:
     flops: int
 
 
-def find_cut(trial: Trial, objective: str, stack: Stack | None) -> Cut | str:
+def find_cut(trial: Trial, objective: str, stack: Stack | None) -> PredictedCut | str:
     """Return the largest prefix whose output depends on nothing trainable; else, in words, why there is none.
 
     Autograd is the judge: a tensor that depends on something trainable asks for a gradient.
@@ -49,17 +49,17 @@ def find_cut(trial: Trial, objective: str, stack: Stack | None) -> Cut | str:
     return _longest(calls, stack)
 
 
-def _pooled(trial: Trial) -> Cut | None:
+def _pooled(trial: Trial) -> PredictedCut | None:
     if trial.tasks is None:
         return None
     with trial.running(), flop_counter() as counter:
         vectors = trial.model.pool(**trial.inputs.batch(trial.batch_size))
         if vectors.requires_grad:
             return None
-    return Cut(0, True, _nbytes(vectors), counter.get_total_flops())
+    return PredictedCut(0, True, _nbytes(vectors), counter.get_total_flops())
 
 
-def _longest(calls: list[_Call], stack: Stack) -> Cut | str:
+def _longest(calls: list[_Call], stack: Stack) -> PredictedCut | str:
     order = [call.layer for call in calls]
     if order != list(range(stack.length)):
         return f"the layers of `{stack.path}` do not run once each, in their order"
@@ -70,7 +70,7 @@ def _longest(calls: list[_Call], stack: Stack) -> Cut | str:
     last = calls[count - 1]
     if not last.nbytes:
         return f"layer {last.layer} of `{stack.path}` puts out no floating-point numbers"
-    return Cut(count, False, last.nbytes, sum(call.flops for call in calls[:count]))
+    return PredictedCut(count, False, last.nbytes, sum(call.flops for call in calls[:count]))
 
 
 @dataclass

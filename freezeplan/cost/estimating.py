@@ -9,21 +9,21 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from freezeplan.apply import apply_freeze, build_optimizer, fused_option
 from freezeplan.apply.phases import enter_phase
-from freezeplan.cost.cut import Cut, find_cut
+from freezeplan.cost.cut import PredictedCut, find_cut
 from freezeplan.cost.fakes import set_fake_tensors
 from freezeplan.cost.inputs import inputs_for
 from freezeplan.cost.memory import measure_memory
 from freezeplan.cost.records import Cost, PhaseCost, Store
-from freezeplan.cost.rows import STAND_IN, Rows, rows_of
 from freezeplan.cost.tracking import NumbersAsOne
 from freezeplan.cost.trial import Trial
 from freezeplan.cost.work import measure_work, step_work
+from freezeplan.data.labels import labels_of
+from freezeplan.data.row_counts import STAND_IN, Rows, rows_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.inventory.build import build_meta_model
-from freezeplan.inventory.labels import labels_of
 from freezeplan.inventory.records import Inventory, Stack
-from freezeplan.inventory.resolve import resolve_source
-from freezeplan.inventory.sources import inventory_for
+from freezeplan.models.build import build_meta_model
+from freezeplan.models.resolve import resolve_source
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
 
@@ -60,7 +60,7 @@ def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
     if source.config is None:
         message = f"`{source.label}` is a file of tensors: without a config there is no model to run"
         raise DiagnosticError([diagnostic("FP480", message, help="add `architecture`")])
-    model = build_meta_model(source, spec, labels_of(spec, source.run))
+    model = build_meta_model(source, spec, labels_of(spec, source.trained_labels))
     inputs = inputs_for(model.backbone if spec.task else model, spec, length)
     mode = FakeTensorMode()
     set_fake_tensors(model, mode)
@@ -110,7 +110,7 @@ def _cost_of_phase(
 
 
 def _store(
-    trial: Trial, cut: Cut, names: tuple[str, ...], rows: Rows, epoch: int, stack: Stack | None
+    trial: Trial, cut: PredictedCut, names: tuple[str, ...], rows: Rows, epoch: int, stack: Stack | None
 ) -> Store:
     saved = cut.flops * len(names) * rows.per_epoch(names) // trial.batch_size
     different = rows.different(names)

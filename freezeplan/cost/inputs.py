@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.inventory.positions import LONGEST, most_positions
+from freezeplan.models.positions import LONGEST, most_positions
 from freezeplan.spec.tables import Spec
 
 PIXELS = 224

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 # Resident memory over the bytes of live tensors with glibc's allocator as it comes: the median and the largest of
-# the 24 cases of `python -m tests.benchmarks.predicted_peak --margin`, rounded up.
+# the 24 cases of `python -m benchmarks.predicted_peak --margin`, rounded up.
 ALLOCATOR_MARGIN = 1.2
 LARGEST_MARGIN = 1.6
 

@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy
 
 from freezeplan.cost.inputs import Inputs, first_floats
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.inventory.finding import first_line
-from freezeplan.inventory.silence import quiet
+from freezeplan.diagnostics.wording import first_line
+from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import TrainTable
 
 

@@ -1,4 +1,4 @@
-"""From any model to plain records: parameters, modules, ties, stacks and roles.
+"""From a model to plain records: parameters, modules, ties, stacks and roles.
 
 Importing this package loads neither torch nor transformers.
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from freezeplan.inventory.candidates import Candidate, apart, outermost
-from freezeplan.inventory.probe import Growth
+from freezeplan.inventory.growth import Growth
 from freezeplan.inventory.stages import Staged, in_stages
 from freezeplan.inventory.structure import parent, under_any
 

@@ -6,11 +6,12 @@ import json
 import os
 from pathlib import Path
 
-from freezeplan.inventory.finding import SOURCE, fault, first_line
+from freezeplan.diagnostics.wording import first_line
 from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
 from freezeplan.inventory.roles import with_structure
 from freezeplan.inventory.structure import Hints, ancestors, last, parent
+from freezeplan.spec.keys import SOURCE
 from freezeplan.spec.locations import NOWHERE, Locations
 
 DTYPES = {
@@ -39,7 +40,7 @@ def header_inventory(path: Path, label: str, locations: Locations = NOWHERE) -> 
     tensors = read_header(path, label, locations)
     names = sorted((name for name in tensors if last(name) not in STATISTICS), key=_natural)
     if not names:
-        raise fault(locations, SOURCE, "FP166", f"`{label}` holds no parameters")
+        raise locations.error(SOURCE, "FP166", f"`{label}` holds no parameters")
     params = tuple(_param(name, *tensors[name]) for name in names)
     note = "only the names in a file are known: ties and classes are not, and roles are found by names"
     bare = Inventory(label, params, _modules(names, tensors), origin="file header", weak=True, notes=(note,))
@@ -78,8 +79,8 @@ def read_header(
             }
     except Exception as error:
         message = f"`{label}` is not a readable .safetensors file: {first_line(error)}"
-        raise fault(
-            locations, SOURCE, "FP160", message, help="name a .safetensors file or the model's folder"
+        raise locations.error(
+            SOURCE, "FP160", message, help="name a .safetensors file or the model's folder"
         ) from None
 
 

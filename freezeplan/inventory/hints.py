@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from freezeplan.inventory.counting import Count, as_count, counts_something
+from freezeplan.inventory.growth import Growth, Probe
 from freezeplan.inventory.names import canonical_modules, join, unwrapped, wrapped_child
-from freezeplan.inventory.probe import Growth, Probe
 from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
 from freezeplan.inventory.usage import only_read, order_of_use
 
@@ -31,7 +31,7 @@ def hints_of(model: Any) -> Hints:
         uses=order_of_use(modules),
         only_read=only_read(modules),
     )
-    multitask = sys.modules.get("freezeplan.inventory.multitask")
+    multitask = sys.modules.get("freezeplan.models.multitask")
     if multitask is not None and isinstance(root, multitask.MultiTaskModel):
         return replace(hints, base="backbone", heads=("heads",))
     if not _is_pretrained(root):
@@ -47,7 +47,7 @@ def _base_children(root: Any) -> tuple[str, ...] | None:
     import torch
     import transformers
 
-    from freezeplan.inventory.silence import quiet
+    from freezeplan.outside.quiet import quiet
 
     try:
         with quiet(), torch.random.fork_rng(devices=[]), torch.device("meta"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from freezeplan.inventory.candidates import LAYER_COUNT, Candidate, apart, candidates, outermost
 from freezeplan.inventory.causes import Chosen, Lists, caused, in_order, of_parts
 from freezeplan.inventory.counting import Count
-from freezeplan.inventory.probe import Growth
+from freezeplan.inventory.growth import Growth
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.stages import in_stages
 from freezeplan.inventory.structure import Hints, Tree, ancestors, is_under, join_index, parent

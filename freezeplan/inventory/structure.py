@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from freezeplan.inventory.probe import Growth
+from freezeplan.inventory.growth import Growth
 from freezeplan.inventory.records import ModuleInfo, ParamInfo
 
 
@@ -36,7 +36,7 @@ class Hints:
     ``adapters`` the modules that an adapter library added. ``uses`` tells where in the text of a module's
     forward function each child is named first and last, ``only_read`` of which children its code reads the
     weight and does nothing else. ``growths`` asks the model's own code which config
-    values make lists longer (see :meth:`freezeplan.inventory.probe.Probe.growths`). The three are
+    values make lists longer (see :meth:`freezeplan.inventory.growth.Probe.growths`). The three are
     None where there is no code to ask.
     """
 

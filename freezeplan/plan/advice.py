@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import listed, some
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule, report
 from freezeplan.plan.records import Assignment
-from freezeplan.plan.wording import listed, some
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
 

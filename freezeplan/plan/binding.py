@@ -10,7 +10,7 @@ from typing import Any
 from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.plan import masks
 from freezeplan.plan.layout import PhaseRule, Stage
-from freezeplan.plan.misses import Miss
+from freezeplan.plan.near_misses import Miss
 from freezeplan.plan.select import select
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.locations import KeyPath, dotted

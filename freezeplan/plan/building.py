@@ -15,7 +15,7 @@ from freezeplan.plan.optimizers import OptimizerFacts, demand_problems
 from freezeplan.plan.phase_advice import phase_advice
 from freezeplan.plan.records import Assignment, Phase, PhaseSchedule, Plan, PlannedParam, Target
 from freezeplan.plan.resolution import Resolution
-from freezeplan.plan.thawing import History, histories
+from freezeplan.plan.thawing import ThawHistory, histories
 from freezeplan.spec.tables import Spec
 
 
@@ -100,7 +100,7 @@ def _phase(
     index: int,
     params: Sequence[PlannedParam],
     whats: Sequence[Assignment],
-    tensors: Sequence[History],
+    tensors: Sequence[ThawHistory],
     facts: OptimizerFacts,
     schedule: PhaseSchedule,
 ) -> Phase:

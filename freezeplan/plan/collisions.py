@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import some
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule, report, tensors_in
 from freezeplan.plan.tree import NameTree
-from freezeplan.plan.wording import some
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec, Table
 

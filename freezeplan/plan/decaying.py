@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import some
 from freezeplan.inventory.records import ParamInfo
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule, report
@@ -19,7 +20,6 @@ from freezeplan.plan.ladder import (
 )
 from freezeplan.plan.standing import ABOVE, REST, Standing, rungs_of, standings
 from freezeplan.plan.tree import NameTree
-from freezeplan.plan.wording import some
 from freezeplan.spec.tables import LayerDecay, Spec
 
 # Code, the key below `layer_decay` that is at fault, message, advice.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from freezeplan.plan.records import WHOLE_RUN, Length, PhaseSchedule
 from freezeplan.spec.locations import KeyPath
@@ -34,14 +34,6 @@ class Stage:
     rules: tuple[PhaseRule, ...] = ()
     schedule: PhaseScheduleTable | None = None
     on_thaw: str = "reset"
-
-
-@dataclass(frozen=True)
-class Timetable:
-    """The phases of a run; ``schedules`` holds one per phase."""
-
-    stages: tuple[Stage, ...]
-    schedules: tuple[PhaseSchedule, ...] = field(default=())
 
 
 def whole_run(spec: Spec) -> tuple[Stage, ...]:

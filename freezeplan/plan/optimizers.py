@@ -19,7 +19,7 @@ from freezeplan.spec.tables import Spec
 
 @dataclass(frozen=True)
 class OptimizerFacts:
-    """One row of the table that ``python -m freezeplan.apply.optimizer_table`` writes.
+    """One row of the table that ``python -m tools.optimizer_table`` writes.
 
     ``groups``: takes several parameter groups. ``demand``: what it asks of its parameters, in words
     (empty: nothing). ``copies``: tensors of the parameter's own size kept per parameter; ``extra``

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import regex
 
 from freezeplan.plan import masks
-from freezeplan.plan.misses import Miss, describe_walk, unknown_class
+from freezeplan.plan.near_misses import Miss, describe_walk, unknown_class
 from freezeplan.plan.tree import NameTree, Node, Scope
 from freezeplan.plan.walk import Walk, walk
 from freezeplan.spec.braces import Choice

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 
 @dataclass(frozen=True)
-class History:
+class ThawHistory:
     """The phases (by index) in which a tensor thaws, is frozen again, holds state, and gives it up."""
 
     thaws: frozenset[int]
@@ -17,7 +17,7 @@ class History:
     drops: frozenset[int]
 
 
-def histories(trained: Sequence[Sequence[bool]], resets: Sequence[bool]) -> list[History]:
+def histories(trained: Sequence[Sequence[bool]], resets: Sequence[bool]) -> list[ThawHistory]:
     """Return the history of each tensor.
 
     ``trained`` says for each tensor in which phases it trains, ``resets`` for each phase whether it begins
@@ -33,12 +33,12 @@ def histories(trained: Sequence[Sequence[bool]], resets: Sequence[bool]) -> list
 
 
 @lru_cache(maxsize=4096)
-def _history(row: tuple[bool, ...], resets: tuple[bool, ...]) -> History:
+def _history(row: tuple[bool, ...], resets: tuple[bool, ...]) -> ThawHistory:
     count = len(row)
     thaws = frozenset(at for at in range(1, count) if row[at] and not row[at - 1])
     refreezes = frozenset(at for at in range(1, count) if row[at - 1] and not row[at])
     drops = frozenset(at for at in refreezes if _gives_up(row, resets, at))
-    return History(thaws, refreezes, _holding(row, drops), drops)
+    return ThawHistory(thaws, refreezes, _holding(row, drops), drops)
 
 
 def _gives_up(row: tuple[bool, ...], resets: tuple[bool, ...], frozen_at: int) -> bool:

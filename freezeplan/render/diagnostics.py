@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from freezeplan.diagnostics import Diagnostic, Severity, Span, in_file_order
-from freezeplan.render.numbers import counted
+from freezeplan.diagnostics.wording import counted
 from freezeplan.render.visible import visible
 
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}

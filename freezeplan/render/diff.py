@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from freezeplan.diagnostics.wording import counted, format_rate
 from freezeplan.plan.diff import Difference
-from freezeplan.render.numbers import counted, format_rate
 
 SHOWN_NAMES = 3
 SHOWN_ENTRIES = 4

@@ -11,9 +11,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 from rich.tree import Tree
 
+from freezeplan.diagnostics.wording import NOTHING, counted, format_count, format_shape
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.render.folding import Folded, folded_tree
-from freezeplan.render.numbers import NOTHING, counted, format_count, format_shape
 from freezeplan.render.table import GAP, facts_grid
 from freezeplan.render.visible import visible
 

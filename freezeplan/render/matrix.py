@@ -11,8 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from freezeplan.plan.records import Group, Length, Phase, Plan
-from freezeplan.render.numbers import (
+from freezeplan.diagnostics.wording import (
     counted,
     format_bytes,
     format_count,
@@ -20,6 +19,7 @@ from freezeplan.render.numbers import (
     format_percent,
     format_rate,
 )
+from freezeplan.plan.records import Group, Length, Phase, Plan
 from freezeplan.render.rows import ordered_items
 from freezeplan.render.summary import (
     Fact,

@@ -9,8 +9,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
+from freezeplan.diagnostics.wording import NOTHING, format_number, format_rate, format_shape
 from freezeplan.plan.records import Assignment, Plan, PlannedParam
-from freezeplan.render.numbers import NOTHING, format_number, format_rate, format_shape
 from freezeplan.render.table import GAP, STATE_STYLES
 from freezeplan.render.visible import visible
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from freezeplan.diagnostics.wording import counted
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.render.filling import fill_template
-from freezeplan.render.numbers import counted
 from freezeplan.render.visible import visible
 
 TOP = 2

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from freezeplan.plan.records import Options, Phase, Plan
-from freezeplan.render.numbers import (
+from freezeplan.diagnostics.wording import (
     counted,
     format_bytes,
     format_count,
@@ -13,6 +12,7 @@ from freezeplan.render.numbers import (
     format_percent,
     format_rate,
 )
+from freezeplan.plan.records import Options, Phase, Plan
 
 Fact = tuple[str, str]
 

@@ -10,8 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from freezeplan.diagnostics.wording import NOTHING, counted, format_count, format_number, format_rate
 from freezeplan.plan.records import Plan
-from freezeplan.render.numbers import NOTHING, counted, format_count, format_number, format_rate
 from freezeplan.render.rows import Row, plan_rows
 from freezeplan.render.summary import Fact, format_options, summary_facts
 from freezeplan.render.visible import visible

@@ -9,8 +9,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from freezeplan.diagnostics.wording import counted, format_number, format_rate, format_shape
 from freezeplan.plan.records import Assignment
-from freezeplan.render.numbers import counted, format_number, format_rate, format_shape
 from freezeplan.render.summary import format_options, format_toml
 from freezeplan.render.table import GAP, STATE_STYLES, facts_grid
 from freezeplan.render.visible import visible

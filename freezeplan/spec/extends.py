@@ -11,8 +11,8 @@ from pathlib import Path
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span, diagnostic
 from freezeplan.spec.merging import merge
 from freezeplan.spec.parsing import parse
-from freezeplan.spec.sources import SourceText, Unreadable, read_file, shown
-from freezeplan.spec.tree import Node
+from freezeplan.spec.sources import SourceText, UnreadableSpec, read_file, shown
+from freezeplan.spec.tree import SpecNode
 
 MAX_CHAIN = 8
 PRESET = "preset:"
@@ -28,7 +28,7 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
-def merge_bases(root: Node, path: Path | None) -> Node:
+def merge_bases(root: SpecNode, path: Path | None) -> SpecNode:
     """Return a spec's tree merged over the specs it extends, ``extends`` itself taken out.
 
     ``path`` is the file the tree was read from; None starts relative paths at the working folder.
@@ -41,8 +41,8 @@ def merge_bases(root: Node, path: Path | None) -> Node:
     return _merge_bases(root, path.parent if path else Path(), chain)
 
 
-def _merge_bases(root: Node, folder: Path, chain: Sequence[str]) -> Node:
-    own = Node({key: node for key, node in root.value.items() if key != "extends"}, root.place)
+def _merge_bases(root: SpecNode, folder: Path, chain: Sequence[str]) -> SpecNode:
+    own = SpecNode({key: node for key, node in root.value.items() if key != "extends"}, root.place)
     extends = root.value.get("extends")
     if extends is None or not isinstance(extends.value, str):
         # A value of another type stays, for the validation to report.
@@ -58,7 +58,7 @@ def _merge_bases(root: Node, folder: Path, chain: Sequence[str]) -> Node:
     return merge(_merge_bases(base, base_folder, [*chain, identity]), own)
 
 
-def _refuse_endless(extends: Node, identity: str, target: str, chain: Sequence[str]) -> None:
+def _refuse_endless(extends: SpecNode, identity: str, target: str, chain: Sequence[str]) -> None:
     if identity in chain:
         ring = " extends ".join(f"`{_short(item)}`" for item in [*chain[chain.index(identity) :], identity])
         raise _error(
@@ -70,15 +70,15 @@ def _refuse_endless(extends: Node, identity: str, target: str, chain: Sequence[s
         )
 
 
-def _file(extends: Node, path: Path) -> SourceText:
+def _file(extends: SpecNode, path: Path) -> SourceText:
     try:
         return read_file(path)
-    except Unreadable as problem:
+    except UnreadableSpec as problem:
         notes = [f"the path starts from the folder `{shown(path.parent)}`"] if problem.code == "FP001" else []
         raise _error(extends, "FP120", problem.message, problem.help, notes) from None
 
 
-def _preset(extends: Node) -> SourceText:
+def _preset(extends: SpecNode) -> SourceText:
     name = extends.value.removeprefix(PRESET)
     names = preset_names()
     if name not in names:
@@ -90,7 +90,7 @@ def _preset(extends: Node) -> SourceText:
     return SourceText(extends.value, text, None)
 
 
-def _parsed(source: SourceText, extends: Node) -> Node:
+def _parsed(source: SourceText, extends: SpecNode) -> SpecNode:
     try:
         return parse(source)
     except DiagnosticError as error:
@@ -105,7 +105,7 @@ def _with_note(item: Diagnostic, note: str) -> Diagnostic:
 
 
 def _error(
-    extends: Node, code: str, message: str, advice: str | None, notes: Sequence[str] = ()
+    extends: SpecNode, code: str, message: str, advice: str | None, notes: Sequence[str] = ()
 ) -> DiagnosticError:
     span: Span | None = extends.place.value
     where = None if span else "extends"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from freezeplan.diagnostics import Span
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span, diagnostic
 
 KeyPath = tuple[str | int, ...]
 
@@ -51,6 +51,30 @@ class Locations:
         if len(raw) < 2 or raw[0] not in "\"'" or "\\" in raw or raw[:3] in ('"""', "'''"):
             return span
         return Span(span.file, span.line, span.column + 1 + start, max(length, 1), span.text)
+
+    def report(
+        self,
+        path: KeyPath,
+        code: str,
+        message: str,
+        *,
+        help: str | None = None,  # noqa: A002 - the field's usual name in compilers
+        notes: Iterable[str] = (),
+    ) -> Diagnostic:
+        """Return a diagnostic that points at the value written at ``path``, or at the closest table around it."""
+        return diagnostic(code, message, span=self.value(path), where=dotted(path), help=help, notes=notes)
+
+    def error(
+        self,
+        path: KeyPath,
+        code: str,
+        message: str,
+        *,
+        help: str | None = None,  # noqa: A002
+        notes: Iterable[str] = (),
+    ) -> DiagnosticError:
+        """Return an error, to be raised, whose one diagnostic points at the value written at ``path``."""
+        return DiagnosticError([self.report(path, code, message, help=help, notes=notes)])
 
     def directory_of(self, path: KeyPath) -> Path | None:
         """Return the folder that a relative path written at ``path`` starts from."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from freezeplan.spec.tree import Node
+from freezeplan.spec.tree import SpecNode
 
 NAMED_ARRAYS = frozenset({"rule", "task", "phase"})
 
 
-def merge(base: Node, own: Node) -> Node:
+def merge(base: SpecNode, own: SpecNode) -> SpecNode:
     """Return ``own`` laid over ``base``, each value keeping the place it was written at.
 
     Tables merge key by key. Entries of ``rule``, ``task`` and ``phase`` are appended, the base's first; an
@@ -16,7 +16,7 @@ def merge(base: Node, own: Node) -> Node:
     return _merge(base, own, is_root=True)
 
 
-def _merge(base: Node, own: Node, *, is_root: bool) -> Node:
+def _merge(base: SpecNode, own: SpecNode, *, is_root: bool) -> SpecNode:
     if not (isinstance(base.value, dict) and isinstance(own.value, dict)):
         return own
     merged = dict(base.value)
@@ -27,10 +27,10 @@ def _merge(base: Node, own: Node, *, is_root: bool) -> Node:
             merged[key] = _append(merged[key], node)
         else:
             merged[key] = _merge(merged[key], node, is_root=False)
-    return Node(merged, own.place)
+    return SpecNode(merged, own.place)
 
 
-def _append(base: Node, own: Node) -> Node:
+def _append(base: SpecNode, own: SpecNode) -> SpecNode:
     if not (isinstance(base.value, list) and isinstance(own.value, list)):
         return own
     entries = list(base.value)
@@ -42,9 +42,9 @@ def _append(base: Node, own: Node) -> Node:
             entries.append(entry)
         else:
             entries[index] = entry
-    return Node(entries, own.place)
+    return SpecNode(entries, own.place)
 
 
-def _name(entry: Node) -> str | None:
+def _name(entry: SpecNode) -> str | None:
     name = entry.value.get("name") if isinstance(entry.value, dict) else None
     return name.value if name is not None and isinstance(name.value, str) else None

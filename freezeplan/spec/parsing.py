@@ -11,7 +11,7 @@ from freezeplan.spec.lexical import MAX_DEPTH, Excess, find_excess
 from freezeplan.spec.locations import Place
 from freezeplan.spec.locator import NotLocated, Offsets, Scan, locate
 from freezeplan.spec.sources import SourceText
-from freezeplan.spec.tree import Node, grow
+from freezeplan.spec.tree import SpecNode, grow
 
 POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)\Z")
 REPEATED = re.compile(r"Cannot (overwrite|declare|redefine|mutate)|Duplicate inline table key")
@@ -31,7 +31,7 @@ ADVICE = (
 )
 
 
-def parse(source: SourceText) -> Node:
+def parse(source: SourceText) -> SpecNode:
     """Parse a file's text into a tree in which every value knows its place.
 
     Raises ``DiagnosticError`` with FP005 (broken TOML), FP006 (a key twice), FP007 (nested too deep) or

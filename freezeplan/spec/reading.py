@@ -17,9 +17,9 @@ from freezeplan.spec.parsing import parse
 from freezeplan.spec.patterns import pattern_problems
 from freezeplan.spec.phase_checks import check_phases
 from freezeplan.spec.problems import as_diagnostic
-from freezeplan.spec.sources import SourceText, Unreadable, read_file, shown
+from freezeplan.spec.sources import SourceText, UnreadableSpec, read_file, shown
 from freezeplan.spec.tables import Spec
-from freezeplan.spec.tree import Node, flatten, from_mapping
+from freezeplan.spec.tree import SpecNode, flatten, from_mapping
 
 
 def load_spec(source: str | Path | Mapping[str, Any] | Spec) -> Spec:
@@ -59,14 +59,14 @@ def load_text(text: str, path: Path) -> Spec:
     return _validated(merge_bases(root, path), path.parent)
 
 
-def _read(path: Path) -> Node:
+def _read(path: Path) -> SpecNode:
     try:
         return parse(read_file(path))
-    except Unreadable as problem:
+    except UnreadableSpec as problem:
         raise DiagnosticError([problem.as_diagnostic()]) from None
 
 
-def _validated(root: Node, directory: Path | None) -> Spec:
+def _validated(root: SpecNode, directory: Path | None) -> Spec:
     data, places = flatten(root)
     locations = Locations(places, directory)
     document = Document(data, locations)

@@ -52,7 +52,7 @@ class SourceText:
 
 
 @dataclass(eq=False)
-class Unreadable(Exception):
+class UnreadableSpec(Exception):
     """Carry why a file cannot be read: a code, a message and advice, still without a place."""
 
     code: str
@@ -74,13 +74,13 @@ def shown(path: Path | str) -> str:
 def read_file(path: Path) -> SourceText:
     """Read a spec file of at most 1 MiB of UTF-8 text; a byte order mark is skipped.
 
-    Raises :class:`Unreadable` with FP001 (no such file), FP002 (cannot be opened), FP003 (too large) or
+    Raises :class:`UnreadableSpec` with FP001 (no such file), FP002 (cannot be opened), FP003 (too large) or
     FP004 (not UTF-8).
     """
     name = shown(path)
     data = _read_bytes(path, name)
     if len(data) > MAX_BYTES:
-        raise Unreadable(
+        raise UnreadableSpec(
             "FP003", f"`{name}` is larger than 1 MiB", "a spec is a short text: is this the right file?"
         )
     try:
@@ -95,15 +95,15 @@ def _read_bytes(path: Path, name: str) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise Unreadable("FP001", f"there is no file `{name}`", _files_near(path)) from None
+        raise UnreadableSpec("FP001", f"there is no file `{name}`", _files_near(path)) from None
     except IsADirectoryError:
         message = f"`{name}` is a folder, not a spec file"
-        raise Unreadable(
+        raise UnreadableSpec(
             "FP002", message, _listed(_toml_files(path), "name one of the files in it")
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise Unreadable(
+        raise UnreadableSpec(
             "FP002", f"cannot read `{name}`: {reason.lower()}", "check the path and its permissions"
         ) from None
 
@@ -128,7 +128,7 @@ def _listed(names: Iterable[str], lead: str) -> str | None:
     return f"{lead}: {', '.join(quoted)}" if quoted else None
 
 
-def _not_utf8(name: str, data: bytes, start: int) -> Unreadable:
+def _not_utf8(name: str, data: bytes, start: int) -> UnreadableSpec:
     before = data[:start]
     line = before.count(b"\n") + 1
     column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8")) + 1
@@ -136,4 +136,4 @@ def _not_utf8(name: str, data: bytes, start: int) -> Unreadable:
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     advice = "the file is UTF-16: save it as UTF-8" if wide else "save the file as UTF-8"
     message = f"byte {start + 1} of `{name}` (0x{data[start]:02x}) is not UTF-8 text"
-    return Unreadable("FP004", message, advice, Span(name, line, column, 1, text))
+    return UnreadableSpec("FP004", message, advice, Span(name, line, column, 1, text))

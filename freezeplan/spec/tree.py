@@ -15,24 +15,24 @@ WRITTEN_NOWHERE = Place(None, None)
 
 
 @dataclass(frozen=True)
-class Node:
+class SpecNode:
     """Hold one value: a dict of nodes, a list of nodes, or a plain value; and where it stands."""
 
     value: Any
     place: Place
 
 
-def grow(value: Any, places: Mapping[KeyPath, Place], path: KeyPath = ()) -> Node:
+def grow(value: Any, places: Mapping[KeyPath, Place], path: KeyPath = ()) -> SpecNode:
     """Build the tree of parsed TOML; paths without a place get an empty one."""
     place = places.get(path, WRITTEN_NOWHERE)
     if isinstance(value, dict):
-        return Node({key: grow(item, places, (*path, key)) for key, item in value.items()}, place)
+        return SpecNode({key: grow(item, places, (*path, key)) for key, item in value.items()}, place)
     if isinstance(value, list):
-        return Node([grow(item, places, (*path, index)) for index, item in enumerate(value)], place)
-    return Node(value, place)
+        return SpecNode([grow(item, places, (*path, index)) for index, item in enumerate(value)], place)
+    return SpecNode(value, place)
 
 
-def from_mapping(value: Any, path: KeyPath = ()) -> Node:
+def from_mapping(value: Any, path: KeyPath = ()) -> SpecNode:
     """Build the tree of a Python mapping; tuples count as arrays and path objects as strings.
 
     Raises ``DiagnosticError`` (FP007) for nesting deeper than 64, which a mapping that holds itself has.
@@ -46,16 +46,16 @@ def from_mapping(value: Any, path: KeyPath = ()) -> Node:
         value = [from_mapping(item, (*path, index)) for index, item in enumerate(value)]
     elif isinstance(value, PurePath):
         value = str(value)
-    return Node(value, WRITTEN_NOWHERE)
+    return SpecNode(value, WRITTEN_NOWHERE)
 
 
-def flatten(root: Node) -> tuple[dict[str, Any], dict[KeyPath, Place]]:
+def flatten(root: SpecNode) -> tuple[dict[str, Any], dict[KeyPath, Place]]:
     """Return the plain data of a tree, and the place of each path in it."""
     places: dict[KeyPath, Place] = {}
     return _plain(root, (), places), places
 
 
-def _plain(node: Node, path: KeyPath, places: dict[KeyPath, Place]) -> Any:
+def _plain(node: SpecNode, path: KeyPath, places: dict[KeyPath, Place]) -> Any:
     if path:
         places[path] = node.place
     if isinstance(node.value, dict):

@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 
+from freezeplan.data.checks import text_flaw
+from freezeplan.data.findings import Flaw, spot
+from freezeplan.data.modality import TEXT, Kind
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.inventory.positions import LONGEST, most_positions
+from freezeplan.models.positions import LONGEST, most_positions
 from freezeplan.spec.tables import Spec
-from freezeplan.train.checks import text_flaw
-from freezeplan.train.findings import Flaw, spot
-from freezeplan.train.kinds import TEXT, Kind
 
 CHUNK = 1000
-
-
-class Encoded(Protocol):
-    """Inputs of one kind, encoded; ``flaws`` maps rows, counted from 1, to what makes them unusable."""
-
-    @property
-    def flaws(self) -> Mapping[int, Flaw]:
-        """What is wrong with which row."""
-
-    def __len__(self) -> int: ...
-
-
-class Encoder(Protocol):
-    """Turn inputs of one kind into tensors for one model, once, and batches of them on demand."""
-
-    @property
-    def kind(self) -> Kind:
-        """What it takes."""
-
-    @property
-    def max_length(self) -> int | None:
-        """Most tokens of a text, None where inputs are no texts."""
-
-    def located(self, value: Any) -> Any:
-        """Return an input for prediction in the form that the other methods take."""
-
-    def flaw(self, value: Any) -> Flaw | None:
-        """Say what is wrong with an input, as far as that can be told without encoding it."""
-
-    def encode(self, values: Sequence[Any]) -> Encoded:
-        """Encode inputs without a flaw."""
-
-    def batch(self, encoded: Any, rows: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
-        """Return some rows, counted from 0, as the backbone's inputs on a device."""
-
-    def save(self, folder: Path) -> None:
-        """Write into a folder what makes the same encoder again."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +126,3 @@ def _unfit_length(spec: Spec, message: str, advice: str) -> DiagnosticError:
 
 def _pad(numbers: list[int], width: int, filler: int) -> list[int]:
     return numbers + [filler] * (width - len(numbers))
-
-
-def in_chunks(count: int, size: int) -> Iterator[range]:
-    """Yield ``range(count)`` in runs of at most ``size``.
-
-    >>> [list(rows) for rows in in_chunks(5, 2)]
-    [[0, 1], [2, 3], [4]]
-    """
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 from torch.nn.functional import cross_entropy
 
-from freezeplan.train.encoding import in_chunks
+from freezeplan.prefix.examples import in_chunks
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.ranks import ALONE, Ranks
 

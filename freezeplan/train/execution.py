@@ -10,17 +10,17 @@ from pathlib import Path
 
 import torch
 
+from freezeplan.apply.tensors import parameters_by_name
+from freezeplan.data.findings import spot
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.render.numbers import format_bytes
+from freezeplan.diagnostics.wording import format_bytes
+from freezeplan.prefix import Cut, PrefixStore, Prepared, Reason, Refused, StoreSettings, find_cut
+from freezeplan.runs.events import ExecutionChosen, Observer, StoreProgress
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.amounts import parse_bytes
-from freezeplan.train.events import ExecutionChosen, Observer, StoreProgress
-from freezeplan.train.findings import spot
 from freezeplan.train.forward import EncodedSplit, Forward
-from freezeplan.train.prefix import Cut, PrefixStore, Prepared, Reason, Refused, Settings, find_cut
-from freezeplan.train.run_folder import RunFolder
 from freezeplan.train.scheduling import tasks_that_ever_learn
 from freezeplan.train.setup import Setup
-from freezeplan.train.tensors import parameters_by_name
 from freezeplan.train.worth import WORTH, Pass, pass_for, rows_run
 
 STORE = "store"
@@ -147,7 +147,7 @@ class Execution:
     def store(self) -> PrefixStore:
         """The store of the run; nothing is computed by asking for it."""
         train = self.setup.spec.train
-        settings = Settings(
+        settings = StoreSettings(
             dtype=getattr(torch, train.store_dtype),
             budget=parse_bytes(train.store_budget),
             device=self._place(),

@@ -9,9 +9,9 @@ from functools import cached_property
 
 import torch
 
-from freezeplan.train.encoding import Encoded, Encoder
-from freezeplan.train.prefix import Cut, PrefixStore, prefix_in_eval_mode
-from freezeplan.train.prefix.examples import token_counts
+from freezeplan.data.encoder import Encoded, Encoder
+from freezeplan.prefix import Cut, PrefixStore, prefix_in_eval_mode
+from freezeplan.prefix.examples import token_counts
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from freezeplan.data.task_rows import SPLITS, TaskData
+from freezeplan.runs.run_files import libraries
 from freezeplan.spec.locations import KeyPath, Locations, Place
 from freezeplan.spec.tables import Spec
-from freezeplan.train.data import SPLITS, TaskData
 from freezeplan.train.encoding import EncodedTexts
 from freezeplan.train.forward import EncodedSplit
-from freezeplan.train.run_files import libraries
 from freezeplan.train.setup import Setup
 
 SETTINGS = (

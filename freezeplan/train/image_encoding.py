@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 import torch
 
+from freezeplan.data.findings import Flaw, spot
+from freezeplan.data.images import MODES, BadImage, image_flaw, located, read_image
+from freezeplan.data.modality import IMAGE, Kind
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.inventory.resolve import resolve_source
-from freezeplan.inventory.silence import quiet
+from freezeplan.models.resolve import resolve_source
+from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import Spec
-from freezeplan.train.findings import Flaw, spot
-from freezeplan.train.images import MODES, BadImage, image_flaw, located, read_image
-from freezeplan.train.kinds import IMAGE, Kind
 
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 MIDDLE = 0.5

@@ -11,18 +11,18 @@ from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 
 from freezeplan.apply import set_rates
+from freezeplan.apply.tensors import parameters_by_name
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.plan.records import Plan
+from freezeplan.runs.events import Observer, StepDone
+from freezeplan.runs.gradients import GradientWatch
+from freezeplan.runs.metrics_log import MetricsLog
+from freezeplan.runs.position import Position
 from freezeplan.train.batches import Course, Part
-from freezeplan.train.events import Observer, StepDone
 from freezeplan.train.forward import EncodedSplit, Forward
-from freezeplan.train.gradients import GradientWatch
 from freezeplan.train.launching import ranks_of
-from freezeplan.train.metrics_log import MetricsLog
-from freezeplan.train.position import Position
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.scheduling import ScheduledPhase
-from freezeplan.train.tensors import parameters_by_name
 
 STEPS_PER_REPORT_ON_DEVICE = 20
 Pending = list[tuple[int, dict[str, torch.Tensor]]]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from freezeplan.apply.ending import metric_value, reached
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.records import WHOLE_RUN
-from freezeplan.train.events import (
+from freezeplan.runs.events import (
     EpochDone,
     EvidenceReady,
     HeadDrifted,
@@ -14,9 +15,8 @@ from freezeplan.train.events import (
     PhaseStarted,
     StoppedEarly,
 )
+from freezeplan.runs.phase_evidence import PhaseEvidence
 from freezeplan.train.loop import Loop
-from freezeplan.train.metrics import metric_value, reached
-from freezeplan.train.phase_evidence import PhaseEvidence
 from freezeplan.train.running import Running
 from freezeplan.train.setup import Setup
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from freezeplan.data.findings import Flaw
+from freezeplan.data.modality import Kind
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.train.findings import Flaw
-from freezeplan.train.kinds import Kind
 from freezeplan.train.saved_run import SavedRun, load_run
 
 

@@ -11,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from freezeplan.render.numbers import counted, format_rate
+from freezeplan.apply.ending import Scores
+from freezeplan.diagnostics.wording import counted, format_rate
 from freezeplan.render.visible import visible
-from freezeplan.train.events import (
+from freezeplan.runs.events import (
     EpochDone,
     Evaluated,
     Event,
@@ -30,7 +31,6 @@ from freezeplan.train.events import (
     StoppedEarly,
     StoreProgress,
 )
-from freezeplan.train.metrics import Scores
 
 
 class ProgressView:

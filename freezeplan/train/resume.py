@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
-from freezeplan.inventory.runs import RUN_MARKER
+from freezeplan.diagnostics.wording import quoted
+from freezeplan.models.run_record import RUN_MARKER
 from freezeplan.plan.diff import LENGTHS, diff_records
 from freezeplan.plan.document import record_hash, to_json
 from freezeplan.plan.records import Plan
 from freezeplan.render.diff import difference_lines
+from freezeplan.runs.checkpoints.contents import read_plan
+from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore
+from freezeplan.runs.events import Observer, ignore_events
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.train.checkpoints.contents import read_plan
-from freezeplan.train.checkpoints.store import Checkpoint, CheckpointStore
-from freezeplan.train.events import Observer, ignore_events
-from freezeplan.train.findings import quoted
 from freezeplan.train.identity import identity_of, with_origins
 from freezeplan.train.run import RunResult, interrupted, result_of
-from freezeplan.train.run_folder import RunFolder
 from freezeplan.train.session import Session
 from freezeplan.train.setup import Setup, prepare
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.plan.records import Plan
+from freezeplan.runs.checkpoints.store import CheckpointStore
+from freezeplan.runs.events import Interrupted, Observer, Scores, ignore_events
+from freezeplan.runs.evidence import Evidence
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.train.checkpoints.store import CheckpointStore
-from freezeplan.train.events import Interrupted, Observer, Scores, ignore_events
-from freezeplan.train.evidence import Evidence
-from freezeplan.train.run_folder import RunFolder
 from freezeplan.train.session import Session
 from freezeplan.train.setup import prepare
 

@@ -12,32 +12,32 @@ from typing import Any
 import torch
 
 from freezeplan.apply import build_optimizer, enter_phase, fused_option
+from freezeplan.apply.ending import Scores, best_of, metric_value, reached, reason_to_end
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import counted
 from freezeplan.plan.document import plan_hash, record_hash
-from freezeplan.render.numbers import counted
-from freezeplan.train.checkpoints.contents import (
+from freezeplan.runs.checkpoints.contents import (
     load_tensors,
     random_file,
     read_ledger,
     read_plan,
     save_contents,
 )
-from freezeplan.train.checkpoints.randomness import randomness, set_randomness
-from freezeplan.train.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of
+from freezeplan.runs.checkpoints.randomness import randomness, set_randomness
+from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of
+from freezeplan.runs.events import Observer
+from freezeplan.runs.evidence import SHOWN, Evidence
+from freezeplan.runs.interrupts import interrupt_after
+from freezeplan.runs.ledger import Ledger, ledger_of, new_ledger
+from freezeplan.runs.metrics_log import MetricsLog, log_of
+from freezeplan.runs.phase_evidence import PhaseEvidence
+from freezeplan.runs.position import Measured, Position, position_of
+from freezeplan.runs.run_files import RunFiles
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.train.evaluation import evaluate
-from freezeplan.train.events import Observer
-from freezeplan.train.evidence import SHOWN, Evidence
 from freezeplan.train.execution import STORE, Execution
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.identity import identity_of, origins
-from freezeplan.train.interrupts import interrupt_after
-from freezeplan.train.ledger import Ledger, ledger_of, new_ledger
-from freezeplan.train.metrics import Scores, best_of, metric_value, reached, reason_to_end
-from freezeplan.train.metrics_log import MetricsLog, log_of
-from freezeplan.train.phase_evidence import PhaseEvidence
-from freezeplan.train.position import Measured, Position, position_of
-from freezeplan.train.run_files import RunFiles
-from freezeplan.train.run_folder import RunFolder
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.setup import Setup
 

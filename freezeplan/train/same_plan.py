@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from freezeplan.data.findings import spot
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.records import Assignment, Plan, PlannedParam
 from freezeplan.spec.tables import Spec
-from freezeplan.train.findings import spot
 
 SHOWN = 8
 

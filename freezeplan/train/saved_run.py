@@ -10,13 +10,14 @@ from typing import Any, get_args
 
 import torch
 
+from freezeplan.data.encoder import Encoder
+from freezeplan.data.modality import IMAGE, KINDS, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.inventory.loading import load_model, load_tokenizer
-from freezeplan.inventory.runs import RUN_MARKER, read_run
+from freezeplan.models.loading import load_model, load_tokenizer
+from freezeplan.models.run_record import RUN_MARKER, read_run
 from freezeplan.spec.tables import ModelTable, Spec
-from freezeplan.train.encoding import Encoder, make_text_encoder
+from freezeplan.train.encoding import make_text_encoder
 from freezeplan.train.image_encoding import make_image_encoder
-from freezeplan.train.kinds import IMAGE, KINDS, TEXT
 
 DTYPES = ("float32", "bfloat16", "float16")
 POOLINGS = get_args(ModelTable.model_fields["pooling"].annotation)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from freezeplan.apply.schedules import Factor, schedule_factor, stretch_steps, warmup_steps
+from freezeplan.data.findings import spot
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.plan.records import Length, Phase, Plan
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
 from freezeplan.train.batches import Course, Lengths
-from freezeplan.train.findings import spot
 
 
 @dataclass(frozen=True)

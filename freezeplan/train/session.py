@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from freezeplan.apply.ending import Scores
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.train.checkpoints.store import Checkpoint
-from freezeplan.train.events import (
+from freezeplan.prefix import Refused
+from freezeplan.runs.checkpoints.store import Checkpoint
+from freezeplan.runs.events import (
     Evaluated,
     EvidenceReady,
     Finished,
@@ -19,10 +21,8 @@ from freezeplan.train.events import (
     RunStarted,
     ignore_events,
 )
-from freezeplan.train.metrics import Scores
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.train.phases import has_phases, put_in_place, run_phases
-from freezeplan.train.prefix import Refused
-from freezeplan.train.run_folder import RunFolder
 from freezeplan.train.running import Running
 from freezeplan.train.setup import Setup
 

@@ -10,24 +10,25 @@ from accelerate import Accelerator
 from transformers import set_seed
 
 from freezeplan.apply import apply_freeze
+from freezeplan.data.checks import check_inputs
+from freezeplan.data.encoder import Encoder
+from freezeplan.data.findings import spot
+from freezeplan.data.modality import IMAGE, check_kinds, kind_of
+from freezeplan.data.task_rows import SPLITS, TaskData, check_training_data, load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
-from freezeplan.inventory.loading import load_model, load_tokenizer
 from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.records import Stack
-from freezeplan.inventory.resolve import resolve_source
-from freezeplan.inventory.sources import label_of
+from freezeplan.models.loading import load_model, load_tokenizer
+from freezeplan.models.resolve import resolve_source
+from freezeplan.models.sources import label_of
 from freezeplan.plan import compile_plan
 from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
-from freezeplan.train.checks import check_inputs
-from freezeplan.train.data import SPLITS, TaskData, check_training_data, load_task_data
-from freezeplan.train.encoding import Encoder, longest_text, make_text_encoder
-from freezeplan.train.findings import spot
+from freezeplan.train.encoding import longest_text, make_text_encoder
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward, make_image_encoder
-from freezeplan.train.kinds import IMAGE, check_kinds, kind_of
 from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.same_plan import check_same_plan

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from freezeplan.apply import set_modes
+from freezeplan.data.encoder import Encoder
+from freezeplan.data.findings import spot
 from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.spec.tables import Spec
-from freezeplan.train.encoding import Encoder
-from freezeplan.train.findings import spot
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.scheduling import ScheduledPhase
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from freezeplan.train.prefix import Cut
+from freezeplan.prefix import Cut
 from freezeplan.train.scheduling import ScheduledPhase
 
 WORTH = 1.5

@@ -17,10 +17,10 @@ from torch.optim import lr_scheduler
 import freezeplan
 from freezeplan.api import apply_freeze, build_param_groups, compile_plan
 from freezeplan.apply import build_optimizer
-from freezeplan.apply.optimizer_table import document
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.optimizers import optimizer_table
 from tests.apply.splitting import all_names, plan_training, split_models
+from tools.optimizer_table import document
 
 TABLE = optimizer_table()
 TAKES_GROUPS = [facts for facts in TABLE.values() if facts.groups and facts.demand != "sparse gradients only"]

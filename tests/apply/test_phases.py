@@ -14,7 +14,6 @@ from torch.optim import lr_scheduler
 import freezeplan
 from freezeplan.api import compile_plan
 from freezeplan.apply import build_optimizer, enter_phase, phase_rates, set_rates
-from freezeplan.apply.optimizer_table import optimizer_classes
 from freezeplan.apply.schedules import schedule_factor
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.advice import OWN_RATES
@@ -33,6 +32,7 @@ from tests.apply.phased import (
     tensors,
     thaws,
 )
+from tools.optimizer_table import optimizer_classes
 
 LOW = {"low.0.weight", "low.0.bias", "low.1.weight", "low.1.bias"}
 TOP = {"top.0.weight", "top.0.bias", "top.1.weight", "top.1.bias"}

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freezeplan.apply.timetable import Place, Timetable
+from freezeplan.apply.timetable import NextStep, Timetable
 from freezeplan.plan.records import Length, PhaseSchedule, Plan, Target
 from tests.apply.splitting import plan_training
 
@@ -39,14 +39,14 @@ lengths = st.one_of(
 values = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.9]), min_size=60, max_size=60)
 
 
-def lived(plan: Plan, epoch: int, drawn: list[float]) -> tuple[list[Place], dict[str, dict[int, float]]]:
+def lived(plan: Plan, epoch: int, drawn: list[float]) -> tuple[list[NextStep], dict[str, dict[int, float]]]:
     """Go through a run as a plain loop would; return where each step was, and what was measured when."""
     places, measured, left = [], {METRIC: {}, OTHER: {}}, list(drawn)
     for index, phase in enumerate(plan.phases):
         steps = phase.length.count * (1 if phase.length.unit == "steps" else epoch)
         best, waited = -1.0, 0
         for step in range(steps):
-            places.append(Place(index, step))
+            places.append(NextStep(index, step))
             if (step + 1) % epoch and step + 1 != steps:
                 continue
             value = left.pop(0)
@@ -92,23 +92,23 @@ def test_nothing_measured_is_the_longest_run(drawn: list[Length], epoch: int) ->
 
 def test_steps_alone_need_no_epochs() -> None:
     table = Timetable(plan_of(Length("steps", 3), Length("steps", 2)), None)
-    assert (table.steps, table.place(3)) == (5, Place(1, 0))
+    assert (table.steps, table.place(3)) == (5, NextStep(1, 0))
 
 
 def test_only_the_end_of_an_epoch_counts() -> None:
     plan = plan_of(Length("epochs", 2), stop=Target(METRIC, 0.5))
     table = Timetable(plan, 4)
-    assert table.place(4, {METRIC: {3: 0.9}}) == Place(0, 4)
+    assert table.place(4, {METRIC: {3: 0.9}}) == NextStep(0, 4)
     assert table.place(4, {METRIC: {4: 0.9}}) is None
 
 
 def test_the_factor_runs_over_the_stretch() -> None:
     plan = plan_of(Length("steps", 4), Length("steps", 6))
     own = Timetable(plan, None)
-    assert [own.factor(Place(1, step)) for step in (0, 3)] == [1.0, 0.5]
+    assert [own.factor(NextStep(1, step)) for step in (0, 3)] == [1.0, 0.5]
     shared = replace(plan.phases[1], schedule=plan.phases[0].schedule)
     joint = Timetable(replace(plan, phases=(plan.phases[0], shared)), None)
-    assert [joint.factor(Place(1, step)) for step in (0, 1)] == [0.6, 0.5]
+    assert [joint.factor(NextStep(1, step)) for step in (0, 1)] == [0.6, 0.5]
 
 
 def test_a_phase_that_trains_nothing_takes_no_step_but_is_entered() -> None:
@@ -116,6 +116,6 @@ def test_a_phase_that_trains_nothing_takes_no_step_but_is_entered() -> None:
     idle = replace(plan.phases[1], trainable_numel=0)
     table = Timetable(replace(plan, phases=(plan.phases[0], idle, plan.phases[2])), 4)
     assert table.phase_steps == (2, 0, 3)
-    assert [table.place(step) for step in (1, 2, 4)] == [Place(0, 1), Place(2, 0), Place(2, 2)]
-    entered = [list(table.to_enter(Place(*where))) for where in ((0, 0), (2, 0), (2, 1))]
+    assert [table.place(step) for step in (1, 2, 4)] == [NextStep(0, 1), NextStep(2, 0), NextStep(2, 2)]
+    entered = [list(table.to_enter(NextStep(*where))) for where in ((0, 0), (2, 0), (2, 1))]
     assert entered == [[0], [1, 2], [2]]

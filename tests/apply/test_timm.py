@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from freezeplan.api import build_param_groups, compile_plan
-from freezeplan.inventory.silence import quiet
+from freezeplan.outside.quiet import quiet
 from tests.apply.timm_groups import param_groups_layer_decay
 
 grouped_by_timm = param_groups_layer_decay()

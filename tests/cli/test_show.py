@@ -59,7 +59,7 @@ def test_params_has_a_line_for_every_parameter(room):
 
 
 def test_json_is_the_plan_s_record_and_out_writes_the_same_bytes(room):
-    from freezeplan.inventory.sources import inventory_for
+    from freezeplan.models.sources import inventory_for
     from freezeplan.plan import compile_plan
     from freezeplan.plan.document import to_record
     from freezeplan.spec.reading import load_spec

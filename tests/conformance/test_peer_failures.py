@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.inventory.sources import inventory_for
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.spec.reading import load_spec
 from tests.plan.matching import assignments, codes_of, compiled, errors_of, named, rule, selected, states

@@ -11,9 +11,9 @@ import pytest
 
 from freezeplan.cost.estimating import estimate_cost
 from freezeplan.cost.records import Cost
-from freezeplan.cost.rows import STAND_IN, rows_of
+from freezeplan.data.row_counts import STAND_IN, rows_of
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.inventory.sources import inventory_for
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan import compile_plan
 from freezeplan.spec.tables import Spec
 

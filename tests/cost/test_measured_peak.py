@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.benchmarks.predicted_peak import FAITHFUL, Case, measure_apart, predict
+from benchmarks.predicted_peak import FAITHFUL, Case, measure_apart, predict
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from freezeplan.apply import apply_freeze
 from freezeplan.cost.inputs import Inputs
 from freezeplan.cost.memory import measure_memory
 from freezeplan.cost.records import Memory
-from freezeplan.inventory.multitask import MultiTaskModel
+from freezeplan.models.multitask import MultiTaskModel
 from tests.cost.trials import ROWS, memory_of, rules, trial_of, vectors
 
 FLOAT = 4

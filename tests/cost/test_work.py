@@ -10,12 +10,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from freezeplan.api import compile_plan
 from freezeplan.apply import apply_freeze
-from freezeplan.cost.cut import Cut, find_cut
+from freezeplan.cost.cut import PredictedCut, find_cut
 from freezeplan.cost.records import Work
 from freezeplan.cost.trial import Trial
 from freezeplan.cost.work import flop_counter, measure_work, step_work
-from freezeplan.inventory.multitask import MultiTaskModel
 from freezeplan.inventory.records import Stack
+from freezeplan.models.multitask import MultiTaskModel
 from tests.cost.trials import ROWS, rules, trial_of, vectors
 
 # A multiply-add is two.
@@ -88,7 +88,7 @@ def test_the_cut_is_after_the_last_layer_that_depends_on_nothing_trainable(
     frozen: tuple[str, ...], layers: int
 ) -> None:
     trial = frozen_trial(*frozen)
-    assert find_cut(trial, NAME, LAYERS) == Cut(layers, False, ROWS * 4 * 4, layers * LAYER)
+    assert find_cut(trial, NAME, LAYERS) == PredictedCut(layers, False, ROWS * 4 * 4, layers * LAYER)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in trial.model.modules())
 
 
@@ -96,7 +96,7 @@ def test_a_frozen_backbone_is_stored_as_one_vector_per_row() -> None:
     model = MultiTaskModel(nn.Linear(4, 6), 6, {"topic": (3, 0.0)})
     trial = trial_of(model, vectors(4), ("topic",))
     apply_freeze(model, compile_plan(model, {"rule": rules("backbone")}))
-    assert find_cut(trial, "topic", None) == Cut(0, True, ROWS * 6 * 4, 2 * ROWS * 4 * 6)
+    assert find_cut(trial, "topic", None) == PredictedCut(0, True, ROWS * 6 * 4, 2 * ROWS * 4 * 6)
 
 
 def why_not(trial: Trial, stack: Stack | None) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.schedule_ratios import BEGIN, END, Ratios, ratios_of, tables, with_tables
+from benchmarks.schedule_ratios import BEGIN, END, Ratios, ratios_of, tables, with_tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "phases.md"
 

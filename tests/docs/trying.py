@@ -14,7 +14,7 @@ from typing import Any
 
 from freezeplan.cli.program import run
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.inventory.sources import inventory_for
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan import compile_plan
 from freezeplan.spec.reading import load_spec
 from tests.docs.blocks import Block

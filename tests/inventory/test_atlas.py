@@ -6,12 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from freezeplan.api import compile_plan
-from freezeplan.diagnostics import diagnostic
-from freezeplan.inventory.records import Inventory
-from freezeplan.plan.records import Plan
-from tests.benchmarks.atlas import PAGE
-from tests.benchmarks.atlas_page import (
+from benchmarks.atlas import PAGE
+from benchmarks.atlas_page import (
     BEGIN,
     END,
     NO_CONFIG,
@@ -23,12 +19,16 @@ from tests.benchmarks.atlas_page import (
     version_in,
     with_table,
 )
-from tests.benchmarks.atlas_rows import Row, row_of
-from tests.benchmarks.building import base_inventory, base_types
-from tests.benchmarks.every_type import Entry
-from tests.benchmarks.laws import broken_laws, broken_plan_laws
-from tests.benchmarks.presets import Outcome
-from tests.benchmarks.reasons import is_founded
+from benchmarks.atlas_rows import Row, row_of
+from benchmarks.building import base_inventory, base_types
+from benchmarks.every_type import Entry
+from benchmarks.laws import broken_laws, broken_plan_laws
+from benchmarks.presets import Outcome
+from benchmarks.reasons import is_founded
+from freezeplan.api import compile_plan
+from freezeplan.diagnostics import diagnostic
+from freezeplan.inventory.records import Inventory
+from freezeplan.plan.records import Plan
 
 # Small parts, so that two processes that share the work end at about the same time.
 PARTS = 24
@@ -142,7 +142,7 @@ def test_a_traceback_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(model_type: str) -> Inventory:
         raise IndexError(model_type)
 
-    monkeypatch.setattr("tests.benchmarks.atlas_rows.base_inventory", broken)
+    monkeypatch.setattr("benchmarks.atlas_rows.base_inventory", broken)
     assert row_of("bert").wrong == ["no traceback: IndexError: bert"]
 
 

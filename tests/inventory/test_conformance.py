@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.architectures import reference_rows
+from benchmarks.reference_rows import compare
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.records import Inventory
 from freezeplan.inventory.structure import parent, under_any
-from tests.benchmarks.architectures import reference_rows
-from tests.benchmarks.reference_rows import compare
-from tests.inventory.models import meta
+from tests.models.sources import meta
 
 ROWS = Path(__file__).parents[2].parent / "shared" / "conformance" / "architectures.jsonl"
 ENCODERS = [

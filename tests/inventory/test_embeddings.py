@@ -8,7 +8,7 @@ from torch import nn
 
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.usage import only_read, order_of_use
-from tests.inventory.models import meta
+from tests.models.sources import meta
 
 CASES = {
     # The queries and the projection between two stacks are none.

@@ -9,8 +9,8 @@ import pytest
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.header import header_inventory
-from freezeplan.inventory.sources import inventory_for
-from tests.inventory.models import saved, spec_of, tiny
+from freezeplan.models.sources import inventory_for
+from tests.models.sources import saved, spec_of, tiny
 
 CLASSES = [
     ("bert", "AutoModel"),

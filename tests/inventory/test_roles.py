@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from freezeplan.inventory.from_module import inventory_of
-from freezeplan.inventory.multitask import MultiTaskModel
 from freezeplan.inventory.records import Inventory
-from tests.inventory.models import meta
+from freezeplan.models.multitask import MultiTaskModel
+from tests.models.sources import meta
 
 NODES = ("backbone", "heads", "embeddings", "pooler", "final_norm")
 CASES = {

@@ -8,7 +8,7 @@ from torch import nn
 
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.records import Inventory, Stack
-from tests.inventory.models import meta
+from tests.models.sources import meta
 from tests.plan.matching import selected
 
 SMALL = {"hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2, "vocab_size": 32}

@@ -1,6 +1,6 @@
 """Laws of the structure found, over the architectures of transformers: a sample always, half of all when slow.
 
-`python -m tests.benchmarks.architectures --all-types` holds them to every class; it takes too long for each change.
+`python -m benchmarks.architectures --all-types` holds them to every class; it takes too long for each change.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
-from tests.benchmarks.building import every_class
-from tests.benchmarks.every_type import describe
+from benchmarks.building import every_class
+from benchmarks.every_type import describe
 
 SHARDS = 120
 PARTS = 12

@@ -9,7 +9,7 @@ import pytest
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import Inventory
-from freezeplan.inventory.sources import inventory_for
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.why import Why, explain
 from freezeplan.spec.reading import load_spec

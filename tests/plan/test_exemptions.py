@@ -12,7 +12,7 @@ from transformers import Trainer
 from freezeplan.api import compile_plan, load_spec
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import Inventory, ParamInfo
-from tests.inventory.models import meta
+from tests.models.sources import meta
 
 MODELS = [
     ("bert", "BertForMaskedLM"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.inventory.sources import inventory_for
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.records import Plan
 from freezeplan.spec.reading import load_spec

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, entries
-from freezeplan.inventory.sources import inventory_for
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.spec.reading import load_spec
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.presets import COMMON, PROMISES, classes_of, row_of
 from freezeplan.spec.extends import preset_names
-from tests.benchmarks.presets import COMMON, PROMISES, classes_of, row_of
 
 FEW = ("albert", "bart", "distilbert", "gpt2", "llama", "mamba", "resnet", "swin", "xlm")
 # What must not be refused: one stack, untied heads, biases, norms.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from freezeplan.api import compile_plan, load_spec
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo, Stack
-from freezeplan.inventory.sources import inventory_for
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan.records import Plan
 
 RESNET = {"embedding_size": 8, "hidden_sizes": [8, 8, 8], "depths": [1, 3, 2], "layer_type": "basic"}

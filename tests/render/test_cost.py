@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from freezeplan.cost.records import Cost, Memory, PhaseCost, Store, Work
+from freezeplan.diagnostics.wording import format_flops
 from freezeplan.render.cost import CostView
-from freezeplan.render.numbers import format_flops
 
 MIB = 1 << 20
 MEMORY = Memory(87 * MIB, 6 * MIB, 12 * MIB, 66 * MIB, 5 * MIB, 153 * MIB, 352 * MIB)

@@ -14,8 +14,8 @@ from freezeplan.render.summary import summary_facts
 from freezeplan.render.table import PlanView
 from freezeplan.spec.reading import load_spec
 from tests.plan.matching import rule
+from tests.prefix.architectures import ARCHITECTURES, build
 from tests.render.drawing import drawn
-from tests.train.prefix.architectures import ARCHITECTURES, build
 
 BERT = inventory_of(build(next(row for row in ARCHITECTURES if row.label == "bert")))
 HEADS = rule("heads", "trainable")

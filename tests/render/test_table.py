@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from freezeplan.render.numbers import format_rate
+from freezeplan.diagnostics.wording import format_rate
 from freezeplan.render.rows import plan_rows
 from freezeplan.render.summary import summary_facts
 from freezeplan.render.table import PlanView

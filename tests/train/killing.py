@@ -19,9 +19,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from freezeplan.runs.checkpoints.store import CheckpointStore
+from freezeplan.runs.events import Event
 from freezeplan.spec.tables import Spec
-from freezeplan.train.checkpoints.store import CheckpointStore
-from freezeplan.train.events import Event
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from tests.train.phased import assert_same_tree

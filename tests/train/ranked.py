@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from freezeplan.runs.run_files import spec_text
 from freezeplan.spec.tables import Spec
-from freezeplan.train.run_files import spec_text
 from tests.train.phased import ALL, POOLER, TOP, every_kind, phased_spec
 from tests.train.tiny import save_tiny_bert, write_toy_data
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from freezeplan.apply.tensors import all_tensors, own_copy
 from freezeplan.cli import main
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.runs.events import ignore_events
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.reading import load_spec
-from freezeplan.train.events import ignore_events
 from freezeplan.train.loop import Loop
-from freezeplan.train.run_folder import RunFolder
 from freezeplan.train.session import Session
 from freezeplan.train.setup import prepare
-from freezeplan.train.tensors import all_tensors, own_copy
 from tests.train.killing import work as begin_or_go_on
 
 RANK = os.environ.get("RANK", "0")

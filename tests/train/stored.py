@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from freezeplan.runs.events import Event, ExecutionChosen
 from freezeplan.spec.tables import Spec
 from freezeplan.train.encoding import EncodedTexts, TextEncoder
-from freezeplan.train.events import Event, ExecutionChosen
 from freezeplan.train.run import RunResult, train
-from tests.train.prefix.architectures import Architecture, build
+from tests.prefix.architectures import Architecture, build
 from tests.train.tiny import tiny_tokenizer, toy_data
 
 WIDTH = 16

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from freezeplan.inventory.silence import quiet
+from freezeplan.outside.quiet import quiet
 from freezeplan.train.predict import predict
 from freezeplan.train.run import RunResult, train
 from tests.train.tiny import SPECIAL, WORDS, tiny_tokenizer, toy_spec, write_toy_data

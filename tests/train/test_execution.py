@@ -13,19 +13,19 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.render.numbers import format_bytes
+from freezeplan.diagnostics.wording import format_bytes
+from freezeplan.prefix.files import FileWriter
+from freezeplan.runs.events import Event, ExecutionChosen, StepDone, StoreProgress
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.tables import Spec, Task
 from freezeplan.train.evaluation import evaluate
-from freezeplan.train.events import Event, ExecutionChosen, StepDone, StoreProgress
 from freezeplan.train.forward import Forward
-from freezeplan.train.prefix.files import FileWriter
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
-from freezeplan.train.run_folder import RunFolder
 from freezeplan.train.session import Session
 from freezeplan.train.setup import prepare
+from tests.prefix.architectures import ARCHITECTURES, TEXT, Architecture
 from tests.train.phased import assert_same_tree
-from tests.train.prefix.architectures import ARCHITECTURES, TEXT, Architecture
 from tests.train.stored import (
     ALL,
     HEADS,
@@ -185,7 +185,7 @@ def test_a_budget_too_small_puts_the_store_into_files_that_are_gone_at_the_end(
 def test_a_disk_without_space_is_said_and_nothing_is_left(
     toy: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freezeplan.train.prefix.store.free_bytes", lambda folder: 10)
+    monkeypatch.setattr("freezeplan.prefix.store.free_bytes", lambda folder: 10)
     ran = Ran(stored_spec(toy, bert, store_budget="1 B"), tmp_path / "auto")
     assert all(text.startswith("no store: the budget is too small (") for text in ran.statements)
     assert "10 B free" in ran.statements[0]
@@ -318,7 +318,7 @@ def test_a_model_that_fails_when_it_is_watched_trains_without_a_store(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("cannot be watched\nhere")
 
-    monkeypatch.setattr("freezeplan.train.prefix.cut.observe", fail)
+    monkeypatch.setattr("freezeplan.prefix.cut.observe", fail)
     ran = Ran(stored_spec(toy, bert), tmp_path / "run")
     expected = "no store: the model does not run under observation (RuntimeError: cannot be watched)"
     assert ran.statements == [expected] * 3

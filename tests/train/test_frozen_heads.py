@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from freezeplan.train.events import Event, RunStarted, StepDone
+from freezeplan.runs.events import Event, RunStarted, StepDone
 from freezeplan.train.run import RunResult, train
 from tests.train.tiny import toy_data, toy_spec
 

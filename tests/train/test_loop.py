@@ -11,12 +11,12 @@ from torch.nn.functional import cross_entropy
 
 from freezeplan.apply import build_optimizer
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.runs.events import Event, StepDone
+from freezeplan.runs.gradients import GradientWatch
+from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.train.batches import Part
-from freezeplan.train.events import Event, StepDone
 from freezeplan.train.forward import Forward
-from freezeplan.train.gradients import GradientWatch
 from freezeplan.train.loop import Loop
-from freezeplan.train.metrics_log import MetricsLog
 from freezeplan.train.setup import Setup, prepare
 from tests.train.tiny import toy_data, toy_spec
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn.utils import parametrizations
 
+from freezeplan.runs.verify import verify_run
 from freezeplan.spec.tables import Spec
 from freezeplan.train import setup
 from freezeplan.train.run import train
-from freezeplan.train.verify import verify_run
 from tests.train.tiny import toy_spec
 
 DENSE = "encoder.layer.1.output.dense"

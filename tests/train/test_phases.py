@@ -12,9 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.spec.tables import Spec
-from freezeplan.train.checkpoints.store import CheckpointStore
-from freezeplan.train.events import (
+from freezeplan.runs.checkpoints.store import CheckpointStore
+from freezeplan.runs.events import (
     EpochDone,
     Event,
     Finished,
@@ -25,6 +24,7 @@ from freezeplan.train.events import (
     StepDone,
     StoppedEarly,
 )
+from freezeplan.spec.tables import Spec
 from freezeplan.train.loop import Loop
 from freezeplan.train.run import RunResult, train
 from tests.train.phased import ALL, POOLER, TOP, every_kind, phased_spec, stopping

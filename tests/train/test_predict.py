@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
+from freezeplan.apply.fingerprints import fingerprints
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.train.fingerprints import fingerprints
+from freezeplan.runs.run_files import weights
 from freezeplan.train.predict import predict
 from freezeplan.train.run import train
-from freezeplan.train.run_files import weights
 from freezeplan.train.saved_run import load_run
 from tests.train.tiny import toy_rows, toy_spec
 

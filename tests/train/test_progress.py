@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from freezeplan.train.events import (
+from freezeplan.runs.events import (
     EpochDone,
     Evaluated,
     Event,

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.train.checkpoints.store import CheckpointStore
+from freezeplan.runs.checkpoints.store import CheckpointStore
 from freezeplan.train.launching import set_own_seed
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.resume import resume

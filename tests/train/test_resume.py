@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.runs.checkpoints.store import CheckpointStore
+from freezeplan.runs.events import EpochDone, Event, PhaseDone, PhaseStarted, Resumed, StepDone
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.train.checkpoints.store import CheckpointStore
-from freezeplan.train.events import EpochDone, Event, PhaseDone, PhaseStarted, Resumed, StepDone
 from freezeplan.train.resume import resume
 from freezeplan.train.run import RunResult, train
 from tests.train.phased import HEADS_ONLY, assert_same_tree, every_kind, phased_spec, stopping, tree

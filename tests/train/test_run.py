@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from freezeplan.apply.fingerprints import sha256
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.spec.tables import Spec
-from freezeplan.train import launching, run_files, setup
-from freezeplan.train.events import (
+from freezeplan.runs import run_files
+from freezeplan.runs.events import (
     EpochDone,
     Evaluated,
     Event,
@@ -30,7 +30,8 @@ from freezeplan.train.events import (
     StoreProgress,
     ignore_events,
 )
-from freezeplan.train.fingerprints import sha256
+from freezeplan.spec.tables import Spec
+from freezeplan.train import launching, setup
 from freezeplan.train.loop import Loop
 from freezeplan.train.predict import predict
 from freezeplan.train.run import RunResult, train

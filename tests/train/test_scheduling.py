@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from freezeplan.inventory.from_module import inventory_of
-from freezeplan.inventory.multitask import MultiTaskModel
+from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.plan import Plan, compile_plan
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.inventory.silence import quiet
+from freezeplan.outside.quiet import quiet
 from freezeplan.train import single_rows
 from freezeplan.train.batches import Part
 from freezeplan.train.ranks import Ranks

@@ -10,17 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from freezeplan.inventory.silence import quiet
-from freezeplan.train.events import EpochDone, ExecutionChosen, Finished, StepDone
+from benchmarks.against_trainer import Case, lines
+from benchmarks.gradual_store import apart
+from benchmarks.minilm import TASK, rules_of
+from benchmarks.our_run import Epoch, OurRun, Stamp, Watch, run_of
+from benchmarks.plain_limits import batches_of, lower_half, run_lower, run_whole, upper_half
+from benchmarks.stock_trainer import our_order, stock_trainer
+from benchmarks.timing import Clock, in_turns, median_ratio
+from freezeplan.outside.quiet import quiet
+from freezeplan.runs.events import EpochDone, ExecutionChosen, Finished, StepDone
 from freezeplan.train.run import train
 from freezeplan.train.setup import Setup, prepare
-from tests.benchmarks.against_trainer import Case, lines
-from tests.benchmarks.gradual_store import apart
-from tests.benchmarks.minilm import TASK, rules_of
-from tests.benchmarks.our_run import Epoch, OurRun, Stamp, Watch, run_of
-from tests.benchmarks.plain_limits import batches_of, lower_half, run_lower, run_whole, upper_half
-from tests.benchmarks.stock_trainer import our_order, stock_trainer
-from tests.benchmarks.timing import Clock, in_turns, median_ratio
 from tests.train.tiny import save_tiny_bert, toy_data, toy_spec, write_toy_data
 
 FROZEN = ["@embeddings", "@layers[:1]"]

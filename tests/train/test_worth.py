@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from freezeplan.plan.records import Length, Phase
+from freezeplan.prefix import Cut
 from freezeplan.spec.tables import TrainTable
 from freezeplan.train.batches import Course
-from freezeplan.train.prefix import Cut
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.worth import Pass, pass_for, rows_run
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from freezeplan.inventory.silence import quiet
+from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import Spec
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,66 @@
+"""What a task's rows hold for the model to read: texts or images, and the words for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from freezeplan.data.findings import spot
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.spec.tables import Spec
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Name a kind of input: its key in ``data`` and in predictions, its plural, the code of a bad value.
+
+    ``read_by`` is the name that a model of this kind gives to its main input.
+    """
+
+    name: str
+    plural: str
+    code: str
+    advice: str
+    read_by: str
+
+
+TEXT = Kind("text", "texts", "FP457", "every row needs a text that is not blank", "input_ids")
+IMAGE = Kind(
+    "image",
+    "images",
+    "FP471",
+    "every row needs the path of an image file, an encoded image, or numbers from 0 to 255",
+    "pixel_values",
+)
+KINDS = {kind.name: kind for kind in (TEXT, IMAGE)}
+
+
+def kind_of(backbone: Any) -> Kind | None:
+    """Return what a backbone reads, None when it is neither text nor images (sound, for instance)."""
+    name = getattr(backbone, "main_input_name", TEXT.read_by)
+    return next((kind for kind in KINDS.values() if kind.read_by == name), None)
+
+
+def check_kinds(spec: Spec, backbone: Any) -> tuple[Diagnostic, ...]:
+    """Report each task whose data hold another kind of input than the backbone reads."""
+    reads = kind_of(backbone)
+    found = []
+    for index, task in enumerate(spec.task):
+        if task.data is None or (reads is not None and task.data.kind == reads.name):
+            continue
+        place = spot(spec, ("task", index, "data", task.data.kind))
+        found.append(place.report("FP472", _message(task.data.kind, backbone, reads), help=_advice(reads)))
+    return tuple(found)
+
+
+def _message(given: str, backbone: Any, reads: Kind | None) -> str:
+    name = f"`{type(backbone).__name__}`"
+    if reads is None:
+        return f"{name} reads `{backbone.main_input_name}`: neither texts nor images"
+    return f"{name} reads {reads.plural}, and the task's rows are {KINDS[given].plural}"
+
+
+def _advice(reads: Kind | None) -> str:
+    if reads is None:
+        return "name a `source` that reads texts or images"
+    return f'name the column that holds the {reads.plural}: `{reads.name} = "…"`, or another `source`'

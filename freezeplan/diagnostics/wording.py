@@ -1,0 +1,195 @@
+"""How things are worded, the same in every message, table and log: names, counts, sizes, rates, first lines."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+FLOP_UNITS = ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP")
+NOTHING = "-"
+MOST_NAMES = 12
+SHOWN_ROWS = 5
+
+
+def format_rate(rate: float | None) -> str:
+    """Write a learning rate exactly: the shortest digits that read back as the same float.
+
+    Rates below 1 are always in scientific notation, so that a column compares at a glance; None
+    (nothing trains, hence no rate) is a dash.
+
+    >>> format_rate(2e-5), format_rate(0.01), format_rate(2.5e-4), format_rate(1.0), format_rate(None)
+    ('2e-05', '1e-02', '2.5e-04', '1', '-')
+    """
+    if rate is None:
+        return NOTHING
+    if not 0 < abs(rate) < 1:
+        return format_number(rate)
+    sign, digits, exponent = Decimal(repr(float(rate))).normalize().as_tuple()
+    power = int(exponent) + len(digits) - 1
+    tail = "".join(map(str, digits[1:]))
+    return f"{'-' * sign}{digits[0]}{'.' if tail else ''}{tail}e-{-power:02d}"
+
+
+def format_number(value: float | int) -> str:
+    """Write a number the shortest way that reads back as the same value.
+
+    >>> format_number(0.01), format_number(0.0), format_number(3)
+    ('0.01', '0', '3')
+    """
+    text = repr(value)
+    return text[:-2] if text.endswith(".0") else text
+
+
+def format_count(number: int) -> str:
+    """Write an integer with thousands separated.
+
+    >>> format_count(66362880)
+    '66,362,880'
+    """
+    return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a count with its noun in the right number.
+
+    >>> counted(1, "error"), counted(2, "error")
+    ('1 error', '2 errors')
+    """
+    return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def format_percent(part: int, whole: int) -> str:
+    """Write a share in percent; only nothing is ``0 %`` and only everything is ``100 %``.
+
+    >>> format_percent(1, 3), format_percent(1, 10**9), format_percent(10**9 - 1, 10**9), format_percent(4, 4)
+    ('33.3 %', '< 0.1 %', '> 99.9 %', '100 %')
+    """
+    if part == whole:
+        return "100 %"
+    if part == 0:
+        return "0 %"
+    share = 100 * part / whole
+    return "< 0.1 %" if share < 0.05 else "> 99.9 %" if share >= 99.95 else f"{share:.1f} %"
+
+
+def format_bytes(number: int) -> str:
+    """Write a size in binary units.
+
+    >>> format_bytes(512), format_bytes(3 * 2**20), format_bytes(0)
+    ('512 B', '3.0 MiB', '0 B')
+    """
+    size, unit = float(number), 0
+    while size >= 1024 and unit < len(UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{number} B" if unit == 0 else f"{size:.1f} {UNITS[unit]}"
+
+
+def format_flops(number: int) -> str:
+    """Write a count of floating-point operations in decimal units.
+
+    >>> format_flops(96), format_flops(88_190_509_056), format_flops(0)
+    ('96 FLOP', '88.2 GFLOP', '0 FLOP')
+    """
+    size, unit = float(number), 0
+    while size >= 1000 and unit < len(FLOP_UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{number} FLOP" if unit == 0 else f"{size:.1f} {FLOP_UNITS[unit]}"
+
+
+def format_shape(shape: tuple[int, ...]) -> str:
+    """Write a tensor's shape the way a person reads it.
+
+    >>> format_shape((768, 3072)), format_shape((5,)), format_shape(())
+    ('768 x 3072', '5', 'scalar')
+    """
+    return " x ".join(map(str, shape)) if shape else "scalar"
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """List the first few names, and say how many more there are.
+
+    >>> some(["a", "b", "c"], most=2)
+    '`a`, `b` and 1 more'
+    """
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def listed(names: Iterable[str]) -> str:
+    """List names, runs of indices as ranges, at most a dozen.
+
+    >>> listed(["0", "1", "2", "norm"])
+    '`{0..2}`, `norm`'
+    """
+    parts = [f"`{part}`" for part in with_ranges(names)]
+    shown = ", ".join(parts[:MOST_NAMES])
+    return shown + (f" and {len(parts) - MOST_NAMES} more" if len(parts) > MOST_NAMES else "")
+
+
+def with_ranges(names: Iterable[str]) -> list[str]:
+    numbers, others = [], []
+    for name in names:
+        (numbers if name.isdigit() else others).append(name)
+    ordered = sorted(int(number) for number in numbers)
+    if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return [f"{{{ordered[0]}..{ordered[-1]}}}", *others]
+    return [*numbers, *others]
+
+
+def rows_phrase(rows: Sequence[int]) -> str:
+    """Name rows (counted from 1) in words, the first few of many.
+
+    >>> rows_phrase([3]), rows_phrase([3, 7]), rows_phrase(range(1, 9))
+    ('row 3', 'rows 3 and 7', 'rows 1, 2, 3, 4, 5 and 3 more')
+    """
+    if len(rows) == 1:
+        return f"row {rows[0]}"
+    shown = [str(row) for row in rows[:SHOWN_ROWS]]
+    if len(rows) > SHOWN_ROWS:
+        return f"rows {', '.join(shown)} and {len(rows) - SHOWN_ROWS} more"
+    return f"rows {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Join names in backquotes.
+
+    >>> quoted(["a", "b"])
+    '`a`, `b`'
+    """
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def closest_or_all(name: str, known: Iterable[str], what: str) -> str:
+    """Suggest the closest of the known names, else list them; ``what`` names their kind in the plural.
+
+    >>> closest_or_all("lable", ["text", "label"], "columns")
+    'did you mean `label`?'
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"the {what} are {quoted(known)}" if known else f"there are no {what}"
+
+
+def closest(word: str, known: Iterable[str], what: str = "did you mean") -> str | None:
+    """Return ``did you mean `x`?`` for the known word that is closest, None when none is close.
+
+    >>> closest("distilbart", ["distilbert", "bert"])
+    'did you mean `distilbert`?'
+    """
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"{what} `{found[0]}`?" if found else None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message that says something, else its type's name.
+
+    A line that ends with a colon only announces the next one, so both are returned.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].endswith(":"):
+        return f"{lines[0]} {lines[1]}"
+    return lines[0] if lines else type(error).__name__

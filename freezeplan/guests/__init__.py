@@ -1,0 +1,1 @@
+"""A plan as a guest in the trainers of other libraries."""

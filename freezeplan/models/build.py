@@ -1,0 +1,69 @@
+"""Builds the model of a spec, on the meta device for a look at it or in memory for training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from freezeplan.models.classes import model_class
+from freezeplan.models.configs import config_object, hidden_size, refused
+from freezeplan.models.resolve import Source
+from freezeplan.outside.quiet import quiet
+from freezeplan.spec.tables import Spec
+
+DEFAULT_DTYPE = "float32"
+Labels = Mapping[str, tuple[str, ...]]
+
+
+def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
+    """Build the model of a spec on the meta device: the real classes and shapes, no memory, no weights.
+
+    ``labels`` maps each task's name to its labels. With tasks the model is a :class:`MultiTaskModel`, without
+    the class that ``[model]`` names. Raises ``DiagnosticError`` (FP152 to FP155, FP158, FP170).
+    """
+    import torch
+
+    config = config_object(source, spec.locations, spec.model.trust_remote_code)
+    chosen = chosen_class(config, spec)
+    with torch.device("meta"):
+        model = from_config(chosen, config, source, spec)
+        return with_heads(model, source, spec, labels) if spec.task else model
+
+
+def chosen_class(config: Any, spec: Spec) -> Any:
+    """Return the class to build: the base model for a spec with tasks, else the one that it names."""
+    return model_class(None if spec.task else spec.model.class_, config, spec.locations)
+
+
+def from_config(chosen: Any, config: Any, source: Source, spec: Spec) -> Any:
+    """Build one model from its config alone: its weights are random, or absent on the meta device."""
+    options: dict[str, Any] = {"dtype": dtype_of(spec)}
+    try:
+        with quiet():
+            if hasattr(chosen, "_model_mapping"):
+                options["trust_remote_code"] = spec.model.trust_remote_code
+                return chosen.from_config(config, **options)
+            return chosen._from_config(config, **options)
+    except Exception as error:
+        raise refused(source, error, spec.locations) from None
+
+
+def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any:
+    """Return the backbone with one head per task of the spec; raises FP170 for an unknown output size."""
+    from freezeplan.models.multitask import MultiTaskModel
+
+    hidden = hidden_size(backbone.config)
+    if hidden is None:
+        message = f"the size of the vectors that `{source.label}` puts out is not in its config"
+        raise spec.locations.error(source.config_at, "FP170", message, help="give its config a `hidden_size`")
+    heads = {task.name: (len(labels[task.name]), task.dropout) for task in spec.task}
+    model = MultiTaskModel(backbone, hidden, heads, spec.model.pooling)
+    model.heads.to(dtype_of(spec))
+    return model
+
+
+def dtype_of(spec: Spec) -> Any:
+    """Return the torch dtype that the spec's model is held in."""
+    import torch
+
+    return getattr(torch, spec.model.dtype or DEFAULT_DTYPE)

@@ -1,0 +1,112 @@
+"""Turns a model's config from a plain dict into transformers' config object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics.wording import closest, first_line
+from freezeplan.inventory.counting import counts_something
+from freezeplan.models.resolve import Source
+from freezeplan.outside.quiet import quiet
+from freezeplan.spec.locations import Locations
+
+MOST_LAYERS = 10_000
+# In the order they are asked: what a last projection or neck puts out comes before what the layers use.
+HIDDEN_SIZES = (
+    "word_embed_proj_dim",
+    "neck_hidden_sizes",
+    "hidden_size",
+    "d_model",
+    "dim",
+    "hidden_dim",
+    "n_embd",
+    "hidden_sizes",
+    "embed_dims",
+    "embed_dim",
+)
+
+
+def config_object(source: Source, locations: Locations, trust_remote_code: bool = False) -> Any:
+    """Return the config object of a source; raises FP152, FP153, FP154 or FP158."""
+    config = dict(source.config or {})
+    if trust_remote_code and "auto_map" in config:
+        return _remote(source, locations)
+    model_type = config.pop("model_type", None)
+    if not isinstance(model_type, str) or not model_type:
+        advice = 'add `model_type`, for example "bert"'
+        raise locations.error(
+            source.config_at, "FP152", "the model's config has no `model_type`", help=advice
+        )
+    _check_known(source, model_type, config, locations)
+    _check_depth(source, config, locations)
+    return _made(source, model_type, config, locations)
+
+
+def _check_known(source: Source, model_type: str, config: dict[str, Any], locations: Locations) -> None:
+    from transformers import CONFIG_MAPPING
+
+    known = sorted(CONFIG_MAPPING.keys())
+    if model_type in known:
+        return
+    if "auto_map" in config:
+        message = f"`{model_type}` needs code that the model ships"
+        advice = "read that code, then set `trust_remote_code = true` in [model]"
+        raise locations.error(source.config_at, "FP158", message, help=advice)
+    advice = closest(model_type, known) or "a newer release of transformers may have it"
+    message = f"transformers knows no model type `{model_type}`"
+    raise locations.error(source.config_at, "FP153", message, help=advice)
+
+
+def _check_depth(source: Source, config: dict[str, Any], locations: Locations) -> None:
+    for name, value in config.items():
+        if counts_something(name) and isinstance(value, int) and value > MOST_LAYERS:
+            message = f"the model's config asks for {name} = {value}"
+            raise locations.error(source.config_at, "FP154", message, help=f"at most {MOST_LAYERS} are built")
+
+
+def _made(source: Source, model_type: str, config: dict[str, Any], locations: Locations) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    try:
+        with quiet():
+            return CONFIG_MAPPING[model_type].from_dict(config)
+    except Exception as error:
+        raise refused(source, error, locations) from None
+
+
+def _remote(source: Source, locations: Locations) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(source.repo or source.folder, trust_remote_code=True)
+    except Exception as error:
+        raise refused(source, error, locations) from None
+
+
+def refused(source: Source, error: Exception, locations: Locations) -> DiagnosticError:
+    """Return FP154: transformers raised while it made the config or built the model."""
+    message = f"transformers cannot build `{source.label}`: {first_line(error)}"
+    return locations.error(source.config_at, "FP154", message, help="correct the value in the model's config")
+
+
+def hidden_size(config: Any) -> int | None:
+    """Return the size of the vectors that a model's last layer puts out, None when the config does not say.
+
+    Reads ``hidden_size`` (or what the config calls it); of a list, one per stage, the last.
+    """
+    for owner in (config, _text_config(config)):
+        for name in HIDDEN_SIZES:
+            value = getattr(owner, name, None)
+            value = value[-1] if isinstance(value, (list, tuple)) and value else value
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+    return None
+
+
+def _text_config(config: Any) -> Any:
+    try:
+        return config.get_text_config()
+    except ValueError:  # several texts, as in some speech models: none of them speaks for the whole
+        return None

@@ -1,0 +1,65 @@
+"""Tells which parameters a source's checkpoint provides, without reading a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from freezeplan.inventory.header import checkpoint_names
+from freezeplan.inventory.structure import is_under
+from freezeplan.models.resolve import Source
+from freezeplan.spec.tables import Spec
+
+Loaded = Callable[[str], bool | None]
+BACKBONE = "backbone."
+
+
+def provided_by(source: Source, spec: Spec, model: Any) -> Loaded:
+    """Return a function from a parameter's name to whether the source provides its values.
+
+    True or False where that is known, None where it is not (a source that is not on this machine).
+    """
+    if source.kind == "none":
+        return lambda name: False
+    if source.run is not None:
+        return _from_run(source, spec, model)
+    inner = model.backbone if spec.task else model
+    backbone = _from_checkpoint(source, inner)
+    if not spec.task:
+        return backbone
+    fresh = False if source.present or source.kind == "hub" else None
+    return lambda name: backbone(name.removeprefix(BACKBONE)) if name.startswith(BACKBONE) else fresh
+
+
+def _from_run(source: Source, spec: Spec, model: Any) -> Loaded:
+    names = checkpoint_names(source.folder) if source.folder else None
+    if names is None:
+        return lambda name: None
+    if spec.task:
+        return lambda name: name in names
+    prefix = base_prefix(model)
+    return lambda name: BACKBONE + name.removeprefix(prefix) in names
+
+
+def base_prefix(model: Any) -> str:
+    """Return the path of a task model's base model with a dot behind it; empty for a base model itself."""
+    name = getattr(model, "base_model_prefix", "") or ""
+    return f"{name}." if name in model._modules else ""
+
+
+def _from_checkpoint(source: Source, model: Any) -> Loaded:
+    names = checkpoint_names(source.folder) if source.folder and source.kind == "folder" else None
+    prefix = getattr(model, "base_model_prefix", "") or ""
+    has_base = bool(prefix) and prefix in model._modules
+
+    def loaded(name: str) -> bool | None:
+        in_base = is_under(name, prefix) if has_base else True
+        if names is None:
+            return True if in_base else None
+        if {name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")} & names:
+            return True
+        # Loading renames and merges tensors, so an unknown name under the base is taken for provided;
+        # a pooler is what checkpoints of language models leave out.
+        return in_base and "pooler" not in name
+
+    return loaded

@@ -1,0 +1,85 @@
+"""From a spec to the inventory of its model, without weights and without network where possible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from freezeplan.data.labels import labels_of
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.inventory.records import Inventory
+from freezeplan.models.cache import cached
+from freezeplan.models.fingerprint import inventory_key
+from freezeplan.models.resolve import Source, resolve_source
+from freezeplan.spec.keys import SOURCE
+from freezeplan.spec.tables import Spec
+
+__all__ = ["Source", "inventory_for", "label_of", "resolve_source"]
+
+Labels = dict[str, tuple[str, ...]]
+
+
+def inventory_for(spec: Spec, directory: Path | None = None) -> Inventory:
+    """Return the inventory of the model that a spec describes.
+
+    The model is built on the meta device from its config (or read from a .safetensors header); no weights are
+    read. ``directory`` is where relative paths start when the spec does not come from a file. An inventory that
+    was made before, of the same model by the same code, comes from the cache, without torch or transformers.
+
+    Raises ``DiagnosticError`` with all problems of the source and of the tasks' labels.
+    """
+    source, labels = _source_and_labels(spec, directory)
+    if source.config is None and source.file is not None:
+        return _from_header(source, source.file, spec)
+    return cached(inventory_key(source, spec, labels), lambda: _built(source, spec, labels))
+
+
+def _built(source: Source, spec: Spec, labels: Labels) -> Inventory:
+    # Only here, so that an inventory from the cache is read in no time.
+    from freezeplan.inventory.from_module import inventory_of
+    from freezeplan.models.build import build_meta_model
+    from freezeplan.models.provided import provided_by
+
+    model = build_meta_model(source, spec, labels)
+    loaded = provided_by(source, spec, model)
+    notes = (*source.notes, *_pooling_note(source, spec))
+    return inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded, notes=notes)
+
+
+def _source_and_labels(spec: Spec, directory: Path | None) -> tuple[Source, Labels]:
+    problems: list[Diagnostic] = []
+    source, labels = None, {}
+    try:
+        source = resolve_source(spec.model, directory, spec.locations)
+    except DiagnosticError as error:
+        problems += error.diagnostics
+    try:
+        labels = labels_of(spec, source.trained_labels if source else {})
+    except DiagnosticError as error:
+        problems += error.diagnostics
+    if source is None or problems:
+        raise DiagnosticError(problems)
+    return source, labels
+
+
+def _from_header(source: Source, file: Path, spec: Spec) -> Inventory:
+    if spec.task or spec.model.class_:
+        what = "tasks" if spec.task else "a `class`"
+        message = f"`{source.label}` is a file of tensors: {what} cannot be put on it"
+        advice = "add `architecture`, or name the folder that holds the model's config.json"
+        raise spec.locations.error(SOURCE, "FP173", message, help=advice)
+    from freezeplan.inventory.header import header_inventory
+
+    return header_inventory(file, source.label, spec.locations)
+
+
+def label_of(source: Source, spec: Spec) -> str:
+    """Return what the plan calls the model: the source as it is written, and the heads put on it."""
+    count = len(spec.task)
+    heads = f" + {count} head{'s' if count > 1 else ''}" if count else ""
+    return source.label + (f" as {spec.model.class_}" if spec.model.class_ else heads)
+
+
+def _pooling_note(source: Source, spec: Spec) -> tuple[str, ...]:
+    if source.run is None or not spec.task or source.run.pooling == spec.model.pooling:
+        return ()
+    return (f"the run was trained with {source.run.pooling} pooling, this spec uses {spec.model.pooling}",)

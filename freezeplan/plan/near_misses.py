@@ -1,0 +1,93 @@
+"""Why a pattern, or one alternative of it, selects nothing: what exists there and what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from freezeplan.diagnostics.wording import listed
+from freezeplan.plan.tree import NameTree, Node
+from freezeplan.plan.walk import Walk
+from freezeplan.spec.braces import Choice
+from freezeplan.spec.selector import Segment, Selector
+
+# Problems of a role that stay, whatever else a pattern hits.
+SETTLED = ("FP204", "FP205", "FP214", "FP215")
+
+
+@dataclass(frozen=True)
+class Miss:
+    """One place in a pattern that hit nothing.
+
+    ``start`` to ``end`` are characters of the pattern. ``always`` marks problems that stay an error
+    whatever other branches hit. ``choices`` are the brace alternatives of the branch it comes from.
+    """
+
+    code: str
+    message: str
+    start: int
+    end: int
+    advice: str | None = None
+    notes: tuple[str, ...] = ()
+    always: bool = False
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def excusable(self) -> bool:
+        """Whether ``optional = true`` allows it: nothing is there, rather than something being wrong."""
+        return self.code in ("FP201", "FP202", "FP203") and not self.always
+
+
+def describe_walk(tree: NameTree, branch: tuple[Segment, ...], best: Walk, other: Walk | None) -> Miss:
+    """Say where a branch failed, what exists there, and what is close to it."""
+    failed = best.failed or branch[-1]
+    if best.problem:
+        code, message, advice = best.problem
+        return Miss(code, message, failed.start, failed.end, advice, always=code in SETTLED)
+    around = best.reached + (other.reached if other is not None and other.depth == best.depth else [])
+    names = _names_below(around)
+    advice = _close(failed.text, names) or _elsewhere(tree, failed.text)
+    notes = tuple(_what_exists(node) for node in around[:3] if node.children)
+    return Miss("FP201", "pattern matches no parameter", failed.start, failed.end, advice, notes)
+
+
+def unknown_class(tree: NameTree, selector: Selector, bare: bool) -> Miss:
+    """Say that no module has the class, or only modules without parameters."""
+    known = sorted({name for module in tree.inventory.modules for name in module.classes})
+    if bare:
+        message, advice = f"modules of class `{selector.value}` hold no parameters", None
+    else:
+        message = f"no module has the class `{selector.value}`"
+        advice = _close(selector.value, known) or "classes of this model: " + listed(known)
+    return Miss("FP201", message, len("class:"), len(selector.text), advice)
+
+
+def _names_below(nodes: Iterable[Node]) -> list[str]:
+    return list(dict.fromkeys(name for node in nodes for name in node.children))
+
+
+def _close(text: str, names: list[str]) -> str | None:
+    if text.isdigit():
+        return None
+    close = difflib.get_close_matches(text.replace("*", ""), names, 1, 0.6)
+    return f"did you mean `{close[0]}`?" if close else None
+
+
+def _elsewhere(tree: NameTree, text: str) -> str | None:
+    if text.isdigit():
+        return None
+    known = text if text in tree.by_segment else next(iter(_similar(text, tree)), None)
+    if known is None:
+        return None
+    node = tree.by_segment[known][0]
+    return None if node.param is not None else f"there is a `{node.path}`; `**.{known}` finds it at any depth"
+
+
+def _similar(text: str, tree: NameTree) -> list[str]:
+    return difflib.get_close_matches(text.replace("*", ""), list(tree.by_segment), 1, 0.75)
+
+
+def _what_exists(node: Node) -> str:
+    place = f"`{node.path}` has" if node.path else "the model's root has"
+    return f"{place} {listed(node.children)}"

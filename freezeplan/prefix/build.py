@@ -1,0 +1,152 @@
+"""One pass over the distinct inputs that records all boundaries at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from freezeplan.prefix.entries import Entries, Layout
+from freezeplan.prefix.examples import Examples
+from freezeplan.prefix.files import FileWriter, StoreFile, mapped, state_of
+from freezeplan.prefix.keys import Key
+from freezeplan.prefix.proof import check_stored
+from freezeplan.prefix.refusal import Reason, Refused
+from freezeplan.prefix.replay import Cut, record
+from freezeplan.prefix.switching import preserving_state
+
+CHECKED_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Say what to record and where to keep it: in memory on ``device``, or in ``file``."""
+
+    cut: Cut
+    layout: Layout
+    key: Key
+    device: torch.device
+    file: StoreFile | None
+
+
+class _Memory:
+    """Fill an array in memory from its first row on."""
+
+    def __init__(self, target: Recording) -> None:
+        self.target = target
+        self.values = torch.zeros(target.layout.shape, dtype=target.layout.dtype, device=target.device)
+        self.rows = 0
+
+    def append(self, rows: torch.Tensor) -> None:
+        self.values[self.rows : self.rows + len(rows)].copy_(rows)
+        self.rows += len(rows)
+
+    def finished(self) -> Entries:
+        return Entries(self.target.layout, self.values)
+
+    def publish(self, entries: Entries) -> Entries:
+        return entries
+
+    def discard(self) -> None:
+        pass
+
+
+class _File:
+    """Fill a file that is valid only once it is published."""
+
+    def __init__(self, target: Recording) -> None:
+        self.target, self.file = target, target.file
+        self.writer = FileWriter(target.file, target.layout.nbytes)
+
+    def append(self, rows: torch.Tensor) -> None:
+        self.writer.append(rows)
+
+    def finished(self) -> Entries:
+        layout = self.target.layout
+        self.writer.append(torch.zeros((1, *layout.tail), dtype=layout.dtype))
+        return Entries(layout, mapped(self.file.partial, layout.shape, layout.dtype))
+
+    def publish(self, entries: Entries) -> Entries:
+        self.file.publish(self.target.key, self.writer.crc32)
+        return Entries(entries.layout, entries.values, self.file.numbers, state_of(self.file.numbers))
+
+    def discard(self) -> None:
+        self.writer.close()
+        self.file.partial.unlink(missing_ok=True)
+
+
+def build_entries(
+    model: nn.Module,
+    targets: Sequence[Recording],
+    examples: Examples,
+    make_batch: Callable[[str, Sequence[int]], Mapping[str, torch.Tensor]],
+    batch_size: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Entries]:
+    """Record every target in one pass, prove a sample of it, and only then make files valid.
+
+    Returns the entries by boundary. Leaves no trace in the model, random state included; whatever ends it early
+    (Ctrl-C too) leaves nothing behind. Raises :class:`Refused` when a size or number does not fit, the disk
+    refuses, or the sample's outputs are not those of the uncached run.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(preserving_state(model))
+        kept = {}
+        for target in targets:
+            keeper = _File(target) if target.file else _Memory(target)
+            stack.callback(keeper.discard)
+            kept[target.cut.boundary] = keeper
+        _record_all(model, targets, kept, examples, make_batch, batch_size, progress)
+        finished = {name: keeper.finished() for name, keeper in kept.items()}
+        for target in targets:
+            _check_sample(model, target, finished[target.cut.boundary], examples, make_batch)
+        return {name: kept[name].publish(entries) for name, entries in finished.items()}
+
+
+def _record_all(
+    model: nn.Module,
+    targets: Sequence[Recording],
+    kept: Mapping[str, _Memory | _File],
+    examples: Examples,
+    make_batch: Callable[[str, Sequence[int]], Mapping[str, torch.Tensor]],
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    done, cuts = 0, [target.cut for target in targets]
+    # One flag for all batches, read once: asking each time would make an accelerator wait.
+    finite = torch.ones((), dtype=torch.bool, device=next(model.parameters()).device)
+    for source, rows in examples.batches(batch_size):
+        batch = make_batch(source, rows)
+        found = record(model, cuts, batch)
+        for target in targets:
+            packed = target.layout.packed(found[target.cut.boundary], batch, done)
+            finite &= packed.isfinite().all()
+            kept[target.cut.boundary].append(packed)
+        done += len(rows)
+        if progress is not None:
+            progress(done, len(examples))
+    if not bool(finite):
+        raise Refused(Reason.NOT_FINITE, ", ".join(sorted({str(target.layout.dtype) for target in targets})))
+
+
+def _check_sample(
+    model: nn.Module,
+    target: Recording,
+    entries: Entries,
+    examples: Examples,
+    make_batch: Callable[[str, Sequence[int]], Mapping[str, torch.Tensor]],
+) -> None:
+    """Replay some rows of the shorter half together; they were recorded among rows of their own length."""
+    source, rows = next((source, rows) for source, rows in examples.spans if rows)
+    step = max(1, len(rows) // 2 // CHECKED_ROWS)
+    chosen = list(rows[::-step])[:CHECKED_ROWS]
+    places = [examples.entries[source][row] for row in chosen]
+    device = next(model.parameters()).device
+
+    def stored(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return entries.batch(places, inputs, device, target.cut.dtype)
+
+    check_stored(model, target.cut, make_batch(source, chosen), stored, target.layout.dtype)

@@ -1,0 +1,63 @@
+"""An optimizer's state by parameter name: torch's own form goes by position, and mixes tensors up silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from freezeplan.apply.tensors import own_copy
+
+FILE = "optimizer.safetensors"
+
+
+def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> dict[str, Any]:
+    """Write the tensors of an optimizer's state as ``<parameter>/<key>``.
+
+    Returns what a file of tensors cannot hold, for :func:`restore_optimizer`: ``parameters`` (names of those
+    that have any state), ``values`` (plain numbers) and ``elsewhere`` (tensors that are not on their
+    parameter's device, such as a step counter on the CPU).
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    more: dict[str, Any] = {"parameters": [], "values": {}, "elsewhere": []}
+    for name, parameter in named(optimizer):
+        if parameter not in optimizer.state:
+            continue
+        more["parameters"].append(name)
+        for key, value in optimizer.state[parameter].items():
+            if not isinstance(value, torch.Tensor):
+                more["values"][f"{name}/{key}"] = value
+                continue
+            tensors[f"{name}/{key}"] = own_copy(value)
+            if value.device != parameter.device:
+                more["elsewhere"].append(f"{name}/{key}")
+    save_file(tensors, folder / FILE, metadata={"format": "pt"})
+    return more
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, folder: Path, more: Mapping[str, Any]) -> None:
+    """Put the state that :func:`save_optimizer` wrote in the place of an optimizer's own, by name.
+
+    Rates and options of the groups stay as they are: the plan decides them.
+    """
+    parameters = dict(named(optimizer))
+    optimizer.state.clear()
+    for name in more["parameters"]:
+        optimizer.state[parameters[name]] = {}
+    for path, tensor in load_file(folder / FILE).items():
+        name, _, key = path.rpartition("/")
+        parameter = parameters[name]
+        place = torch.device("cpu") if path in more["elsewhere"] else parameter.device
+        optimizer.state[parameter][key] = tensor.to(place)
+    for path, value in more["values"].items():
+        name, _, key = path.rpartition("/")
+        optimizer.state[parameters[name]][key] = value
+
+
+def named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """Yield the name and tensor of every parameter of an optimizer that was built over named groups."""
+    for group in optimizer.param_groups:
+        yield from zip(group["param_names"], group["params"], strict=True)

@@ -1,0 +1,165 @@
+"""Writes a run's folder so that at any moment it holds one complete epoch, or does not exist yet."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.models.run_record import RUN_MARKER
+from freezeplan.runs.interrupts import interrupt_after
+
+UNFINISHED = ("running", "interrupted", "failed")
+
+
+@dataclass
+class RunFolder:
+    """Own the folder of one run.
+
+    Files are written into a hidden folder, beside it or in it where it exists already, and moved into place
+    by renaming, the marker ``run.json`` last. ``started`` tells whether this run has put an epoch there. Of
+    several processes one ``writes``; for the others publishing does nothing but that.
+    """
+
+    path: Path
+    overwrite: bool = False
+    started: bool = False
+    writes: bool = True
+
+    def check_free(self) -> None:
+        """Make sure that a run may be written here, before anything is computed; writes nothing.
+
+        Raises ``DiagnosticError`` (FP501) for a folder that holds something, unless it is an unfinished run
+        and ``overwrite`` is set, and (FP502) for a place where nothing can be written.
+        """
+        if self.path.is_dir() and not self._stays():
+            self._check_replaceable()
+            self._check_movable()
+        elif self.path.exists() and not self.path.is_dir():
+            raise _taken(f"`{self.path}` is a file", "name a folder that does not exist yet")
+        ancestor = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
+        if not (ancestor.is_dir() and os.access(ancestor, os.W_OK)):
+            message = f"nothing can be written to `{self.path}`: `{ancestor}` is not a writable folder"
+            raise DiagnosticError([diagnostic("FP502", message, help="name another folder")])
+
+    def publish(self, write: Callable[[Path], None]) -> None:
+        """Put an epoch in place: ``write`` fills an empty folder, whose files then replace those here.
+
+        Nothing here changes unless ``write`` succeeds; a Ctrl-C while files are moved waits until they are.
+        Raises ``DiagnosticError`` (FP502) when the disk refuses.
+        """
+        if not self.writes:
+            self.started = True
+            return
+        partial = self._workplace()
+        with self.disk_errors():
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                partial.mkdir(parents=True)
+                write(partial)
+                with interrupt_after():
+                    self._put_in_place(partial)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    @property
+    def _real(self) -> Path:
+        return Path(os.path.realpath(self.path))
+
+    def _workplace(self) -> Path:
+        """Return where to write: in a folder that stays (it may be a mount), else beside the one to be."""
+        name = f".{self._real.name}.partial-{os.getpid()}"
+        return self._real / name if self._stays() else self._real.parent / name
+
+    def _stays(self) -> bool:
+        """Whether the folder is there and is to be filled: it is this run's, or holds nothing of use."""
+        if self.started:
+            return True
+        return self.path.is_dir() and all(_is_partial(item) for item in self.path.iterdir())
+
+    def _put_in_place(self, partial: Path) -> None:
+        real = self._real
+        if partial.parent == real:
+            for item in sorted(partial.iterdir(), key=lambda item: item.name == RUN_MARKER):
+                os.replace(item, real / item.name)
+        else:
+            old = partial.with_name(partial.name.replace(".partial-", ".replaced-"))
+            if real.exists():
+                os.rename(real, old)
+            os.rename(partial, real)
+            shutil.rmtree(old, ignore_errors=True)
+        self.started = True
+
+    def _check_movable(self) -> None:
+        """Make sure that an unfinished run can be renamed away: it is no mount, and its parent is writable."""
+        real = self._real
+        if os.path.ismount(real) or real == Path.cwd() or not os.access(real.parent, os.W_OK):
+            message = f"the unfinished run `{self.path}` cannot be moved out of the way"
+            raise DiagnosticError(
+                [diagnostic("FP502", message, help="empty the folder, or name another one")]
+            )
+
+    def _check_replaceable(self) -> None:
+        status = _status(self.path)
+        if status not in UNFINISHED:
+            what = (
+                "a finished run"
+                if status
+                else ", ".join(sorted(item.name for item in self.path.iterdir())[:3])
+            )
+            raise _taken(f"the folder `{self.path}` is not empty: it holds {what}", "name a new folder")
+        if not self.overwrite:
+            advice = (
+                "name a new folder, or pass --overwrite to replace it once the first new epoch is complete"
+            )
+            raise _taken(f"the folder `{self.path}` holds an unfinished run", advice)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process was about to put into the folder."""
+        for item in self._real.iterdir():
+            if _is_partial(item):
+                shutil.rmtree(item, ignore_errors=True)
+
+    @contextmanager
+    def disk_errors(self) -> Iterator[None]:
+        """Turn a disk's refusal into a diagnostic (FP502) that says what is left."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            kept = (
+                f"the last complete epoch is still in `{self.path}`"
+                if self.started
+                else "nothing was written"
+            )
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            message = f"the run cannot be written to `{self.path}`: {reason}"
+            help = "free some space or name a folder on another disk with --out"
+            raise DiagnosticError([diagnostic("FP502", message, help=help, notes=[kept])]) from error
+
+
+def _is_partial(item: Path) -> bool:
+    return item.name.startswith(".") and ".partial-" in item.name
+
+
+def _status(folder: Path) -> str | None:
+    try:
+        record = json.loads((folder / RUN_MARKER).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record.get("status", "finished") if isinstance(record, dict) else None
+
+
+def _taken(message: str, advice: str) -> DiagnosticError:
+    return DiagnosticError([diagnostic("FP501", message, help=advice)])
+
+
+def write_json(path: Path, record: object) -> None:
+    """Write a record as indented JSON in UTF-8."""
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,118 @@
+"""Pages of the documentation that are generated: the diagnostics and the language's tables.
+
+``python -m tools.pages docs`` writes them; a test holds the files to what this makes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from freezeplan.diagnostics import Entry, entries
+from freezeplan.plan.binding import OPTION_NAMES
+from freezeplan.plan.optimizers import OptimizerFacts, optimizer_table
+from freezeplan.render.filling import fill_template
+from tools.schema_tables import key_tables
+
+FAMILIES = {
+    "FP0": "Files and TOML",
+    "FP1": "Specs and models",
+    "FP2": "Matching",
+    "FP3": "Coverage and collisions",
+    "FP4": "Optimizers, training data and advice",
+    "FP5": "Runs and evidence",
+}
+
+
+def write_pages(folder: Path | str) -> tuple[Path, ...]:
+    """Write every generated page below ``folder``; return the paths written, in order.
+
+    Pages of ``folder/diagnostics`` that no code belongs to any more are removed.
+    """
+    pages = generated_pages()
+    written = tuple(Path(folder) / name for name in pages)
+    for stale in set(Path(folder).glob("diagnostics/*.md")) - set(written):
+        stale.unlink()
+    for path, text in zip(written, pages.values(), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8", newline="\n")
+    return written
+
+
+def generated_pages() -> dict[str, str]:
+    """Return the text of every generated page by its path below ``docs/``."""
+    from freezeplan.spec.schema import json_schema
+
+    optimizers = optimizer_table().values()
+    tables = _render("tables.md.j2", tables=key_tables(json_schema()), optimizers=optimizers)
+    return {**diagnostic_pages(entries().values()), "reference/tables.md": tables}
+
+
+def diagnostic_pages(items: Iterable[Entry]) -> dict[str, str]:
+    """Return one page per family of codes that has any, with an anchor per code, and their index."""
+    families: dict[str, list[Entry]] = {family: [] for family in FAMILIES}
+    for item in items:
+        families[item.code[:3]].append(item)
+    families = {family: codes for family, codes in families.items() if codes}
+    pages = {
+        f"diagnostics/{page_name(family)}": _render("family.md.j2", title=FAMILIES[family], codes=codes)
+        for family, codes in families.items()
+    }
+    return {"diagnostics/index.md": _render("index.md.j2", families=families, titles=FAMILIES), **pages}
+
+
+def page_name(family: str) -> str:
+    """Return the file name of a family's page.
+
+    >>> page_name("FP2")
+    'fp2xx.md'
+    """
+    return f"{family.lower()}xx.md"
+
+
+def option_names(facts: OptimizerFacts) -> list[str]:
+    """Return the options of an optimizer that a spec may set, in the optimizer's order."""
+    return [name for name in facts.options if name in (*OPTION_NAMES, "weight_decay")]
+
+
+def state_words(facts: OptimizerFacts) -> str:
+    """Say how much an optimizer keeps for a tensor of n parameters.
+
+    >>> state_words(optimizer_table()["adamw"])
+    '2n, amsgrad + 1n'
+    """
+    size = "a row and a column" if facts.factored else f"{facts.copies}n" if facts.copies else "nothing"
+    return ", ".join([size, *(f"{name} + {copies}n" for name, copies in facts.extra.items())])
+
+
+def cell(text: str) -> str:
+    """Make text safe inside a cell of a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def fence(text: str) -> str:
+    """Return a code fence longer than any run of backquotes inside ``text``."""
+    longest = max((len(run) for run in "".join(c if c == "`" else " " for c in text).split()), default=0)
+    return "`" * max(3, longest + 1)
+
+
+def _render(template: str, **values: Any) -> str:
+    filters = {"cell": cell, "fence": fence, "page_name": page_name}
+    return fill_template(
+        template, {**filters, "option_names": option_names, "state_words": state_words}, **values
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages below the folder that is named, ``docs`` without one; returns the exit status."""
+    if len(arguments) > 1 or any(word.startswith("-") for word in arguments):
+        print("usage: python -m tools.pages [FOLDER]", file=sys.stderr)
+        return 2
+    write_pages(*arguments or ("docs",))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
