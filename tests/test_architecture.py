@@ -57,8 +57,6 @@ TORCH_AT_THE_TOP = {
     "freezeplan.apply.tensors",
     "freezeplan.data.tabular",
     "freezeplan.data.task_rows",
-    "tools.optimizer_table",
-    "freezeplan.guests.transformers",
     "freezeplan.models.loading",
     "freezeplan.models.multitask",
 }

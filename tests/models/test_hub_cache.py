@@ -57,7 +57,7 @@ WHERE = {
     "XDG_CACHE_HOME": "{}/xdg",
     "HOME": "{}/user",
 }
-ASK = "from freezeplan.inventory import hub; import sys; ours = hub._cache_folder(); "
+ASK = "from freezeplan.outside import hub; import sys; ours = hub._cache_folder(); "
 ASK += "assert 'huggingface_hub' not in sys.modules; "
 ASK += "from huggingface_hub import constants; print(ours); print(constants.HF_HUB_CACHE)"
 
