@@ -1,7 +1,8 @@
 """Keeps inventories on disk, so that the second look at a model needs neither torch nor transformers.
 
 The folder is ``FREEZEPLAN_CACHE_DIR``, else ``freezeplan`` in the user's cache folder. ``FREEZEPLAN_CACHE=off``
-turns the cache off. Nothing here ever fails: what cannot be read is built again, what cannot be written is not.
+turns the cache off. Nothing here ever fails: what cannot be read, or belongs to somebody else, is built again;
+what cannot be written is not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import gzip
 import hashlib
 import json
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from freezeplan.inventory.document import SCHEMA, ForeignDocument, from_record, to_record
 from freezeplan.inventory.records import Inventory
+from freezeplan.outside.regular import open_regular
 
 MAX_ENTRIES = 256
 GZIP_FROM = 100_000
@@ -68,7 +71,9 @@ def _user_folder() -> Path:
 def load(path: Path) -> Inventory | None:
     """Return the inventory in a file of the cache; None when there is none, or it is not whole and ours."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            if not _is_own(file.fileno()):
+                return None
             data = file.read(MAX_BYTES)
         head, _, body = data.partition(b"\n")
         if head.decode("ascii") != _head(path, body):
@@ -77,6 +82,14 @@ def load(path: Path) -> Inventory | None:
         return from_record(json.loads(text))
     except (OSError, EOFError, ValueError, RecursionError, ForeignDocument):
         return None
+
+
+def _is_own(handle: int) -> bool:
+    """Tell whether a file belongs to who runs this, and nobody else can write it: else it may say anything."""
+    if not hasattr(os, "geteuid"):
+        return True
+    found = os.fstat(handle)
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _head(path: Path, body: bytes) -> str:

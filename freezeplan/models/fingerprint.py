@@ -12,11 +12,13 @@ from typing import Any
 
 from freezeplan.inventory.document import SCHEMA
 from freezeplan.models.resolve import WEIGHTS, Source
+from freezeplan.outside.regular import open_regular, read_regular
 from freezeplan.spec.tables import Spec
 
 INFO = (".dist-info", ".egg-info")
 NEEDED = ("torch", "transformers")
 MAX_HEADER = 100_000_000
+MAKERS = ("outside", "inventory", "models")
 
 
 def inventory_key(source: Source, spec: Spec, labels: Mapping[str, tuple[str, ...]]) -> str | None:
@@ -64,7 +66,7 @@ def checkpoint_digest(folder: Path) -> list[str | None]:
 
 def _file_digest(path: Path) -> str | None:
     try:
-        return _digest(path.read_bytes())
+        return _digest(read_regular(path))
     except OSError:
         return None
 
@@ -72,7 +74,7 @@ def _file_digest(path: Path) -> str | None:
 def _header_digest(path: Path) -> str | None:
     """Digest the size and the header of a .safetensors file: eight bytes of length, then that much JSON."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             header = file.read(min(length, MAX_HEADER))
             return _digest(length.to_bytes(8, "big"), header, str(os.fstat(file.fileno()).st_size).encode())
@@ -99,10 +101,11 @@ def _tree_digest(folder: Path) -> str:
 
 
 def own_sources() -> str:
-    """Return a digest of this package's version and of the sources that make inventories."""
+    """Return a digest of this package's version and of the rooms whose code makes inventories."""
     from freezeplan import __version__
 
-    return f"{__version__} {_tree_digest(Path(__file__).parent)}"
+    root = Path(__file__).parents[1]
+    return " ".join([__version__, *(_tree_digest(root / room) for room in MAKERS)])
 
 
 def installed_code() -> list[str] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.outside.quiet import quiet
+from freezeplan.outside.regular import read_regular
 
 # One name, or owner/name, as the hub allows them.
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
@@ -22,6 +23,7 @@ ADVICE = (
 
 UNREACHABLE = "the hub cannot be reached"
 CONNECT_SECONDS = 5
+MAX_REF = 4096
 
 
 class HubProblem(Exception):
@@ -53,7 +55,7 @@ def cached_config(repo: str, revision: str | None) -> Path | None:
 def _commit(folder: Path, revision: str) -> str:
     """Return what a branch or tag stands for, a commit itself as it is."""
     try:
-        return (folder / "refs" / revision).read_text("utf-8")
+        return read_regular(folder / "refs" / revision, MAX_REF).decode("utf-8")
     except (OSError, ValueError):
         return revision
 

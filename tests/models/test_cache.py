@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -199,6 +200,54 @@ def test_a_damaged_entry_is_built_again_and_mended(built: list[str], folder: Pat
     assert sources.inventory_for(spec_of()) == whole and len(built) == 2
 
 
+def foreign_owner(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
+
+
+def a_pipe(path: Path, _: pytest.MonkeyPatch) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+STRANGE = {
+    "another user's": foreign_owner,
+    "writable for the group": lambda path, _: path.chmod(0o620),
+    "writable for all": lambda path, _: path.chmod(0o602),
+    "a pipe": a_pipe,
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_an_entry_that_is_not_one_s_own_is_not_believed(
+    built: list[str], folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sources.inventory_for(spec_of())
+    (entry,) = folder.iterdir()
+    assert (folder.stat().st_mode & 0o777, entry.stat().st_mode & 0o777) == (0o700, 0o600)
+    STRANGE[kind](entry, monkeypatch)
+    assert sources.inventory_for(spec_of()) == whole and len(built) == 2
+
+
+def test_an_entry_of_deep_json_is_built_again(built: list[str], folder: Path) -> None:
+    whole = sources.inventory_for(spec_of())
+    (entry,) = folder.iterdir()
+    body = b"[" * 500_000
+    entry.write_bytes(cache._head(entry, body).encode() + b"\n" + body)
+    assert sources.inventory_for(spec_of()) == whole and len(built) == 2
+
+
+def test_every_room_that_makes_inventories_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in ("outside", "inventory", "models"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "a.py").write_text("one = 1")
+    monkeypatch.setattr(fingerprint, "__file__", str(tmp_path / "models" / "fingerprint.py"))
+    found = {fingerprint.own_sources()}
+    for room in ("outside", "inventory", "models"):
+        (tmp_path / room / "a.py").write_text("one = 2")
+        found.add(fingerprint.own_sources())
+    assert len(found) == 4
+
+
 def test_an_entry_under_another_s_name_is_not_taken(folder: Path) -> None:
     folder.mkdir()
     cache.write(folder / f"one{cache.SUFFIX}", Inventory("one", (), ()))
@@ -222,8 +271,6 @@ def test_large_entries_are_compressed(folder: Path) -> None:
 
 
 def test_only_the_newest_entries_stay_and_foreign_files_too(folder: Path) -> None:
-    import os
-
     folder.mkdir()
     (folder / "mine.txt").write_text("not the cache's")
     for number in range(6):
