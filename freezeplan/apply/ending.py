@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from freezeplan.diagnostics.wording import counted
 from freezeplan.plan.records import Length, Target
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -44,7 +45,7 @@ def reason_to_end(length: Length, values: Sequence[float]) -> str | None:
         return f"{metric} {value:.4f} reached the target {length.target:g}"
     waited = len(values) - 1 - best_of(metric, values)
     if length.patience is not None and waited >= length.patience:
-        return f"{metric} did not improve for {waited} epoch{'s' if waited > 1 else ''}"
+        return f"{metric} did not improve for {counted(waited, 'epoch')}"
     return "it had its most epochs" if len(values) >= length.count else None
 
 

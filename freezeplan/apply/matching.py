@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import first_few
 from freezeplan.inventory.names import canonical_parameters
 from freezeplan.plan.records import Plan
 
@@ -23,10 +24,7 @@ def named_tensors(model: torch.nn.Module, plan: Plan) -> dict[str, torch.nn.Para
     live = {name: tensor for name, _, tensor in canonical_parameters(model)}
     problems = _differences(live, plan)
     if problems:
-        shown = problems[:MOST_NAMED] + (
-            [f"and {len(problems) - MOST_NAMED} more"] if len(problems) > MOST_NAMED else []
-        )
-        raise DiagnosticError([_stranger(shown)])
+        raise DiagnosticError([_stranger(first_few(problems, MOST_NAMED))])
     return {param.name: live[param.name] for param in plan.params}
 
 

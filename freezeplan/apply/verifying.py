@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import first_few
 from freezeplan.inventory.names import canonical_modules
 from freezeplan.plan.records import Phase, Plan
 
@@ -72,8 +73,7 @@ def optimizer_problems(
 
 
 def _reported(code: str, message: str, advice: str, notes: list[str]) -> Diagnostic:
-    more = [f"and {len(notes) - MOST_NAMED} more"] if len(notes) > MOST_NAMED else []
-    return diagnostic(code, message, help=advice, notes=[*notes[:MOST_NAMED], *more])
+    return diagnostic(code, message, help=advice, notes=first_few(notes, MOST_NAMED))
 
 
 def _states(phase: Phase, tensors: dict[str, torch.nn.Parameter]) -> Iterator[str]:

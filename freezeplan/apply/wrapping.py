@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import first_few
 from freezeplan.inventory.names import canonical_modules, wrapped_child
 from freezeplan.inventory.structure import is_under
 from freezeplan.plan.records import Phase
@@ -50,12 +51,11 @@ def _distributed(
 
 
 def _too_late(names: list[str]) -> Diagnostic:
-    more = [f"and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
     return diagnostic(
         "FP430",
         f"{len(names)} tensors would be frozen or thawed inside DistributedDataParallel, `{names[0]}` first",
         help="freeze first and wrap afterwards; to freeze later, wrap with `find_unused_parameters=True`",
-        notes=[*(f"`{name}`" for name in names[1:MOST_NAMED]), *more],
+        notes=first_few([f"`{name}`" for name in names], MOST_NAMED)[1:],
     )
 
 

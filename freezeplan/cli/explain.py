@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from os.path import commonprefix
 
 import click
@@ -11,6 +10,7 @@ from freezeplan.cli.options import common_options
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_out
 from freezeplan.diagnostics import Entry, entries
+from freezeplan.diagnostics.wording import nearest
 
 
 @click.command(short_help="Explain a diagnostic code, or list them all.")
@@ -30,7 +30,7 @@ def _entry(code: str) -> Entry:
     wanted = code.strip().upper()
     if wanted in known:
         return known[wanted]
-    close = get_close_matches(wanted, known, n=len(known))
+    close = nearest(wanted, known, len(known))
     close.sort(key=lambda own: -len(commonprefix([own, wanted])))
     advice = f"did you mean {' or '.join(close[:3])}?" if close else "`freezeplan explain` lists them all"
     raise click.UsageError(f"there is no diagnostic `{code}`: {advice}")

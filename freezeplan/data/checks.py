@@ -8,7 +8,7 @@ from typing import Any
 from freezeplan.data.findings import Flaw, Spot
 from freezeplan.data.modality import Kind
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.diagnostics.wording import SHOWN_ROWS, closest_or_all, quoted, rows_phrase
+from freezeplan.diagnostics.wording import SHOWN_ROWS, closest_or_all, plural, quoted, rows_phrase
 
 
 def check_columns(spots: Mapping[str, Spot], present: Sequence[str], source: str) -> list[Diagnostic]:
@@ -122,7 +122,7 @@ def check_classes(
     return [
         spot.report(
             "FP461",
-            f"`{source}` has no row of the declared label{'s' if len(missing) > 1 else ''} {quoted(missing)}",
+            f"`{source}` has no row of the declared {plural(len(missing), 'label')} {quoted(missing)}",
             help="the head has an output for it that never learns anything but not to fire",
         )
     ]

@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 from pyarrow import parquet
 
-from freezeplan.diagnostics.wording import closest_or_all, quoted
+from freezeplan.diagnostics.wording import closest_or_all, first_line, quoted
 from freezeplan.outside.hub import offline_if_unreachable
 from freezeplan.outside.quiet import quiet
 
@@ -84,7 +84,7 @@ def read_hub(name: str, subset: str | None, split: str) -> datasets.Dataset:
     except Exception as error:  # datasets raises many unrelated types
         raise Unreadable(
             "FP463",
-            f"hub dataset `{name}`, split `{split}`, cannot be loaded: {_first_line(error)}",
+            f"hub dataset `{name}`, split `{split}`, cannot be loaded: {first_line(error)}",
             "without network, save it as JSONL, CSV or Parquet and name the files in `data`",
         ) from error
 
@@ -182,7 +182,7 @@ def _broken(path: Path, kind: str, error: Exception) -> Unreadable:
         reason = _bad_json(path)
     if kind == "csv":
         reason = _bad_csv(path)
-    reason = reason or _first_line(error.__cause__ or error)
+    reason = reason or first_line(error.__cause__ or error)
     return Unreadable("FP455", f"`{path.name}` cannot be read: {reason}", _ADVICE[kind])
 
 
@@ -245,11 +245,6 @@ def _bad_csv(path: Path) -> str | None:
         except csv.Error:  # a field longer than the csv module takes, which is no fault of the file
             return None
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 @contextmanager

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import islice
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 FLOP_UNITS = ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP")
 NOTHING = "-"
 MOST_NAMES = 12
 SHOWN_ROWS = 5
+MOST_KNOWN = 4000
+LONGEST_WORD = 200
 
 
 def format_rate(rate: float | None) -> str:
@@ -57,7 +60,16 @@ def counted(number: int, noun: str) -> str:
     >>> counted(1, "error"), counted(2, "error")
     ('1 error', '2 errors')
     """
-    return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
+    return f"{format_count(number)} {plural(number, noun)}"
+
+
+def plural(number: int, noun: str) -> str:
+    """Write a noun in the number that goes with a count.
+
+    >>> plural(1, "label"), plural(0, "label")
+    ('label', 'labels')
+    """
+    return noun if number == 1 else f"{noun}s"
 
 
 def format_percent(part: int, whole: int) -> str:
@@ -113,8 +125,17 @@ def some(names: Sequence[str], most: int = 5) -> str:
     >>> some(["a", "b", "c"], most=2)
     '`a`, `b` and 1 more'
     """
-    shown = ", ".join(f"`{name}`" for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+    return _with_rest([f"`{name}`" for name in names[:most]], len(names) - most)
+
+
+def first_few(lines: Sequence[str], most: int) -> list[str]:
+    """Return the first few lines, and in one more how many there are besides: for the notes of a diagnostic.
+
+    >>> first_few(["a", "b", "c"], most=2)
+    ['a', 'b', 'and 1 more']
+    """
+    more = len(lines) - most
+    return [*lines[:most], *([f"and {format_count(more)} more"] if more > 0 else [])]
 
 
 def listed(names: Iterable[str]) -> str:
@@ -123,9 +144,11 @@ def listed(names: Iterable[str]) -> str:
     >>> listed(["0", "1", "2", "norm"])
     '`{0..2}`, `norm`'
     """
-    parts = [f"`{part}`" for part in with_ranges(names)]
-    shown = ", ".join(parts[:MOST_NAMES])
-    return shown + (f" and {len(parts) - MOST_NAMES} more" if len(parts) > MOST_NAMES else "")
+    return some(with_ranges(names), MOST_NAMES)
+
+
+def _with_rest(shown: Iterable[str], more: int) -> str:
+    return ", ".join(shown) + (f" and {format_count(more)} more" if more > 0 else "")
 
 
 def with_ranges(names: Iterable[str]) -> list[str]:
@@ -144,12 +167,10 @@ def rows_phrase(rows: Sequence[int]) -> str:
     >>> rows_phrase([3]), rows_phrase([3, 7]), rows_phrase(range(1, 9))
     ('row 3', 'rows 3 and 7', 'rows 1, 2, 3, 4, 5 and 3 more')
     """
-    if len(rows) == 1:
-        return f"row {rows[0]}"
     shown = [str(row) for row in rows[:SHOWN_ROWS]]
-    if len(rows) > SHOWN_ROWS:
-        return f"rows {', '.join(shown)} and {len(rows) - SHOWN_ROWS} more"
-    return f"rows {', '.join(shown[:-1])} and {shown[-1]}"
+    if 1 < len(rows) <= SHOWN_ROWS:
+        shown = [f"{', '.join(shown[:-1])} and {shown[-1]}"]
+    return f"{plural(len(rows), 'row')} {_with_rest(shown, len(rows) - SHOWN_ROWS)}"
 
 
 def quoted(names: Iterable[str]) -> str:
@@ -161,27 +182,41 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def closest_or_all(name: str, known: Iterable[str], what: str) -> str:
-    """Suggest the closest of the known names, else list them; ``what`` names their kind in the plural.
+def nearest(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return the known words that are most like one, best first; ``cutoff`` is the least share in common.
+
+    Very long words, and of very many known ones all but the first thousands, are never meant by a slip.
+
+    >>> nearest("distilbart", ["distilbert", "bert"])
+    ['distilbert']
+    """
+    few = [name for name in islice(known, MOST_KNOWN) if len(name) <= LONGEST_WORD]
+    return difflib.get_close_matches(word, few, most, cutoff) if len(word) <= LONGEST_WORD else []
+
+
+def closest(
+    word: str, known: Iterable[str], lead: str = "did you mean", shape: str = "`{}`", cutoff: float = 0.6
+) -> str | None:
+    """Return ``did you mean `x`?`` for the known word that is closest, None when none is close.
+
+    ``shape`` is how the word is written in the question.
+
+    >>> closest("distilbart", ["distilbert", "bert"]), closest("layer", ["layers"], shape="`@{}`")
+    ('did you mean `distilbert`?', 'did you mean `@layers`?')
+    """
+    found = nearest(word, known, cutoff=cutoff)
+    return f"{lead} {shape.format(found[0])}?" if found else None
+
+
+def closest_or_all(word: str, known: Iterable[str], what: str) -> str:
+    """Suggest the closest of the known words, else list them; ``what`` names their kind in the plural.
 
     >>> closest_or_all("lable", ["text", "label"], "columns")
     'did you mean `label`?'
     """
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"the {what} are {quoted(known)}" if known else f"there are no {what}"
-
-
-def closest(word: str, known: Iterable[str], what: str = "did you mean") -> str | None:
-    """Return ``did you mean `x`?`` for the known word that is closest, None when none is close.
-
-    >>> closest("distilbart", ["distilbert", "bert"])
-    'did you mean `distilbert`?'
-    """
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"{what} `{found[0]}`?" if found else None
+    everything = f"the {what} are {quoted(known)}" if known else f"there are no {what}"
+    return closest(word, known) or everything
 
 
 def first_line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from freezeplan.apply.optimizer_state import innermost
 from freezeplan.apply.phases import enter_phase, set_rates
 from freezeplan.apply.timetable import Measured, NextStep, Timetable
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import quoted
 from freezeplan.plan.records import Plan
 
 LOG = logging.getLogger("freezeplan")
@@ -291,7 +292,7 @@ def _unmeasured(metric: str, state: TrainerState) -> Diagnostic:
     entries = [entry for entry in state.log_history if entry["step"] == state.global_step]
     there = [key for entry in entries for key in entry if key.startswith("eval_")]
     message = f"the evaluation after step {state.global_step} has no `{second}` (nor `{first}`)"
-    listed = ", ".join(f"`{key}`" for key in dict.fromkeys(there)) or "none"
+    listed = quoted(dict.fromkeys(there)) or "none"
     return diagnostic("FP444", message, help="compute it in `compute_metrics`", notes=[f"there is: {listed}"])
 
 

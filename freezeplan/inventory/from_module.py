@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import counted
 from freezeplan.inventory.hints import hints_of
 from freezeplan.inventory.names import canonical_modules, canonical_parameters, class_names, own_buffers
 from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
@@ -86,10 +87,9 @@ def _empty(label: str) -> Diagnostic:
 
 
 def _uninitialised(names: list[str]) -> Diagnostic:
-    count = len(names)
     return diagnostic(
         "FP167",
-        f"{count} parameter{'s have' if count > 1 else ' has'} no shape yet, `{names[0]}` first",
+        f"{counted(len(names), 'parameter')} {'has' if len(names) == 1 else 'have'} no shape yet, `{names[0]}` first",
         help="run one batch through the model so that its lazy modules take their shapes, then try again",
         notes=[f"`{name}` is uninitialised" for name in names[1:10]],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from freezeplan.diagnostics.wording import closest
+from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.keys import CLASS
 from freezeplan.spec.locations import Locations
 
@@ -61,4 +61,4 @@ def classes_for(model_type: str) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    return "there are " + ", ".join(f"`{name}`" for name in names)
+    return f"there are {quoted(names)}"

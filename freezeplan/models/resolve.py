@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.diagnostics.wording import closest, first_line
+from freezeplan.diagnostics.wording import closest, first_line, some
 from freezeplan.models.run_record import RunRecord, read_run
 from freezeplan.outside import hub
 from freezeplan.outside.packages import PREFIX, PackageProblem, package_folder
@@ -224,5 +224,4 @@ def _nearby(path: Path) -> str:
         names = sorted(item.name for item in path.parent.iterdir() if not item.name.startswith("."))
     except (OSError, ValueError):
         return "relative paths start at the spec's folder"
-    listed = ", ".join(f"`{name}`" for name in names[:8]) + (" …" if len(names) > 8 else "")
-    return closest(path.name, names) or (f"there are {listed}" if names else "its folder is empty")
+    return closest(path.name, names) or (f"there are {some(names, 8)}" if names else "its folder is empty")

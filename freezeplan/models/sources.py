@@ -6,6 +6,7 @@ from pathlib import Path
 
 from freezeplan.data.labels import labels_of
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.diagnostics.wording import counted
 from freezeplan.inventory.records import Inventory
 from freezeplan.models.cache import cached
 from freezeplan.models.fingerprint import inventory_key
@@ -75,7 +76,7 @@ def _from_header(source: Source, file: Path, spec: Spec) -> Inventory:
 def label_of(source: Source, spec: Spec) -> str:
     """Return what the plan calls the model: the source as it is written, and the heads put on it."""
     count = len(spec.task)
-    heads = f" + {count} head{'s' if count > 1 else ''}" if count else ""
+    heads = f" + {counted(count, 'head')}" if count else ""
     return source.label + (f" as {spec.model.class_}" if spec.model.class_ else heads)
 
 

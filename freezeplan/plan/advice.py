@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.diagnostics.wording import listed, some
+from freezeplan.diagnostics.wording import format_rate, listed, some
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule, report
 from freezeplan.plan.records import Assignment
@@ -181,7 +181,7 @@ def falling_rates(subject: Subject) -> Iterator[Diagnostic]:
             yield report(
                 subject.spec,
                 "FP408",
-                f"the {low} learn faster ({fastest[0]:g}) than the {high} ({slower:g})",
+                f"the {low} learn faster ({format_rate(fastest[0])}) than the {high} ({format_rate(slower)})",
                 subject.place(fastest[1], "lr"),
                 advice="the usual order is embeddings < layers < heads",
             )
@@ -199,15 +199,15 @@ def high_rates(subject: Subject) -> Iterator[Diagnostic]:
     high = [(info, what) for info, what in pretrained if what.trainable and what.lr > HIGH_ADAPTIVE_RATE]
     if high:
         top = max(high, key=lambda pair: pair[1].lr)
-        message = (
-            f"{len(high)} pre-trained tensors train at up to {top[1].lr:g}, far above what fine-tuning uses"
-        )
+        rate = format_rate(top[1].lr)
+        message = f"{len(high)} pre-trained tensors train at up to {rate}, far above what fine-tuning uses"
         yield report(
             subject.spec,
             "FP409",
             message,
             subject.place(top[1], "lr"),
-            advice=f"pre-trained weights rarely bear more than {HIGH_ADAPTIVE_RATE:g}; 1e-5 to 1e-4 is usual",
+            advice=f"pre-trained weights rarely bear more than {format_rate(HIGH_ADAPTIVE_RATE)}; "
+            "1e-5 to 1e-4 is usual",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import counted
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule, report, tensors_in
 from freezeplan.plan.cascade import NOBODY, Cascade
@@ -21,7 +22,9 @@ def uncovered(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Di
         return []
     places = [_counted(tree, node) for node in _whole_nodes(tree, left)]
     count = len(tensors_in(tree, left))
-    message = f"{count:,} parameter tensors get their state from no rule"
+    message = (
+        f"{counted(count, 'parameter tensor')} {'gets its' if count == 1 else 'get their'} state from no rule"
+    )
     advice = 'begin with a rule for all: match = "**", state = "frozen" (or "trainable")'
     path: KeyPath = ("rule", 0) if spec.rule else ("rule",)
     return [report(spec, "FP301", message, path, advice=advice, notes=places)]
@@ -31,7 +34,7 @@ def _counted(tree: NameTree, node: Node) -> str:
     if node.param is not None:
         return f"`{node.path}`"
     count = len(tensors_in(tree, masks.mask_of([node], tree.size)))
-    return f"`{node.path or '(the whole model)'}` ({count} tensor{'s' if count > 1 else ''})"
+    return f"`{node.path or '(the whole model)'}` ({counted(count, 'tensor')})"
 
 
 def _whole_nodes(tree: NameTree, mask: int) -> Iterator[Node]:

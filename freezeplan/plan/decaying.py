@@ -18,6 +18,7 @@ from freezeplan.plan.ladder import (
     rung_label,
     rung_of_final_norm,
 )
+from freezeplan.plan.layers import with_lengths
 from freezeplan.plan.standing import ABOVE, REST, Standing, rungs_of, standings
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.tables import LayerDecay, Spec
@@ -121,7 +122,7 @@ def _about_doubts(tree: NameTree, decided: int) -> Problem | None:
         if not inside or "layers" not in doubt.roles:
             continue
         if not any(masks.inside(inside, _mask(tree, path)) for path in paths):
-            options = ", ".join(f"`{path}` ({length})" for path, length, _ in doubt.candidates)
+            options = with_lengths((path, length) for path, length, _ in doubt.candidates)
             message = f"it is not clear which layers `layer_decay` counts: {doubt.reason}: {options}"
             one = f"set it for one of them, such as `{paths[0]}.@layers`" if paths else None
             return "FP214", (), message, one or "write a rate for each layer, by its path"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.plan.tree import NameTree, Node, Scope
 from freezeplan.spec.selector import Segment, Slice
@@ -52,10 +54,15 @@ def _none(segment: Segment) -> Problem:
 
 
 def _several(stacks: list[Stack], segment: Segment) -> Problem:
-    found = ", ".join(f"`{stack.path}` ({len(items(stack, segment))})" for stack in stacks)
+    found = with_lengths((stack.path, len(items(stack, segment))) for stack in stacks)
     name = stacks[0].path.rpartition(".")[0] or stacks[0].path
     message = f"`{segment.text}` could mean several stacks: {found}"
     return "FP204", message, f"put one in front: `{name}.{segment.text}`"
+
+
+def with_lengths(stacks: Iterable[tuple[str, int]]) -> str:
+    """List stacks by their paths, each with its number of layers."""
+    return ", ".join(f"`{path}` ({length})" for path, length in stacks)
 
 
 def _cut(tree: NameTree, stack: Stack, segment: Segment, cut: Slice) -> tuple[list[Node], Problem]:
@@ -83,7 +90,7 @@ def doubt_about(tree: NameTree, scope: Scope, role: str) -> Problem:
     """Return FP214 when the role depends on evidence that disagrees and the scope does not settle it."""
     for doubt in tree.inventory.doubts:
         if role in doubt.roles and _is_open(tree, scope, doubt):
-            found = ", ".join(f"`{path}` ({length})" for path, length, _ in doubt.candidates)
+            found = with_lengths((path, length) for path, length, _ in doubt.candidates)
             return "FP214", f"`@{role}` is not clear here: {doubt.reason}: {found}", doubt.advice
     return None
 

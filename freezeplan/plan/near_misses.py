@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from freezeplan.diagnostics.wording import listed
+from freezeplan.diagnostics.wording import closest, listed, nearest
 from freezeplan.plan.tree import NameTree, Node
 from freezeplan.plan.walk import Walk
 from freezeplan.spec.braces import Choice
@@ -68,10 +67,7 @@ def _names_below(nodes: Iterable[Node]) -> list[str]:
 
 
 def _close(text: str, names: list[str]) -> str | None:
-    if text.isdigit():
-        return None
-    close = difflib.get_close_matches(text.replace("*", ""), names, 1, 0.6)
-    return f"did you mean `{close[0]}`?" if close else None
+    return None if text.isdigit() else closest(text.replace("*", ""), names)
 
 
 def _elsewhere(tree: NameTree, text: str) -> str | None:
@@ -85,7 +81,7 @@ def _elsewhere(tree: NameTree, text: str) -> str | None:
 
 
 def _similar(text: str, tree: NameTree) -> list[str]:
-    return difflib.get_close_matches(text.replace("*", ""), list(tree.by_segment), 1, 0.75)
+    return nearest(text.replace("*", ""), tree.by_segment, cutoff=0.75)
 
 
 def _what_exists(node: Node) -> str:

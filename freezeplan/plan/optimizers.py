@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from math import prod
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.plan.binding import OPTION_NAMES, BoundRule, report
 from freezeplan.plan.records import Group, Options
 from freezeplan.spec.tables import Spec
@@ -70,9 +70,7 @@ def find_optimizer(spec: Spec) -> tuple[OptimizerFacts | None, list[Diagnostic]]
     table = optimizer_table()
     facts = table.get(spec.optimizer.name.lower())
     if facts is None:
-        close = difflib.get_close_matches(spec.optimizer.name.lower(), list(table), 1)
-        known = ", ".join(f"`{name}`" for name in table)
-        advice = f"did you mean `{close[0]}`?" if close else f"torch.optim has {known}"
+        advice = closest(spec.optimizer.name.lower(), table) or f"torch.optim has {quoted(table)}"
         message = f"torch.optim has no optimizer `{spec.optimizer.name}`"
         return None, [report(spec, "FP401", message, ("optimizer", "name"), advice=advice)]
     return facts, []
@@ -94,7 +92,7 @@ def _written(table: Any, key: str) -> bool:
 
 
 def _unknown_option(spec: Spec, facts: OptimizerFacts, path: tuple[str | int, ...]) -> Diagnostic:
-    known = ", ".join(f"`{key}`" for key in facts.options if key in (*OPTION_NAMES, "weight_decay"))
+    known = quoted(key for key in facts.options if key in (*OPTION_NAMES, "weight_decay"))
     message = f"{facts.name} has no option `{path[-1]}`"
     return report(
         spec, "FP403", message, path, advice=f"its options are {known}" if known else "it has no options"

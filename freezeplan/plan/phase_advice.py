@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import plural, quoted
 from freezeplan.plan import masks
 from freezeplan.plan.advice import Subject, advice_of_phase, advice_of_run
 from freezeplan.plan.binding import report
@@ -44,9 +45,7 @@ def _with_phases(resolution: Resolution, found: Sequence[Sequence[Diagnostic]]) 
         for item in items:
             phases.setdefault(item, []).append(stage.name)
     for item, names in phases.items():
-        several = "phases" if len(names) > 1 else "phase"
-        listed = ", ".join(f"`{name}`" for name in names)
-        lead = f"in {several} {listed}: " if len(found) > 1 else ""
+        lead = f"in {plural(len(names), 'phase')} {quoted(names)}: " if len(found) > 1 else ""
         yield replace(item, message=lead + item.message)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import regex
 
+from freezeplan.diagnostics.wording import quoted, some
 from freezeplan.plan import masks
 from freezeplan.plan.near_misses import Miss, describe_walk, unknown_class
 from freezeplan.plan.tree import NameTree, Node, Scope
@@ -75,7 +76,7 @@ def _inner_place(miss: Miss, choice: Choice) -> tuple[int, int]:
 def _no_hit(texts: list[str]) -> str:
     if len(texts) == 1:
         return f"alternative `{texts[0]}` matches no parameter"
-    return f"alternatives {', '.join(f'`{text}`' for text in texts)} match no parameter"
+    return f"alternatives {some(texts)} match no parameter"
 
 
 def _one_for_each_place(misses: list[Miss]) -> tuple[Miss, ...]:
@@ -161,7 +162,7 @@ def _tower(tree: NameTree, branch: tuple[Segment, ...]) -> tuple[list[Node], Mis
     walks = [(node, walk(tree, node, branch[split:])) for node in _outermost(ends)]
     hits = [(node, done) for node, done in walks if done.nodes]
     if len(hits) > 1:
-        names = ", ".join(f"`{node.path}`" for node, _ in hits)
+        names = quoted(node.path for node, _ in hits)
         message = f"`{'.'.join(path)}` could be any of {names}"
         return [], Miss(
             "FP204", message, branch[0].start, branch[split - 1].end, "write more of the path", always=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import quoted
 from freezeplan.plan.binding import BoundRule, report
 from freezeplan.plan.records import Assignment
 from freezeplan.plan.tree import NameTree
@@ -30,7 +31,7 @@ def _conflict(spec: Spec, rules: Sequence[BoundRule], ends: dict[str, Assignment
     key = next((key for key in COMPARED if len({getattr(what, key) for what in ends.values()}) > 1), None)
     if key is None:
         return
-    listed = ", ".join(f"`{name}`" for name in ends)
+    listed = quoted(ends)
     deciders = {dict(what.decided).get(key, what.rule) for what in ends.values()}
     later = max(rules, key=lambda rule: rule.index if rule.name in deciders else -1)
     yield report(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from freezeplan.diagnostics.wording import quoted
 from freezeplan.inventory.records import Inventory
 from freezeplan.plan.layers import Problem, doubt_about, layer_nodes
 from freezeplan.plan.tree import NameTree, Node, Scope
@@ -131,7 +132,5 @@ def _offer(tree: NameTree) -> str:
     have += ["layers"] if tree.inventory.stacks else []
     have += ["stages"] if any(stack.stages for stack in tree.inventory.stacks) else []
     return (
-        "this model has " + ", ".join(f"`@{role}`" for role in have)
-        if have
-        else "name the modules by their paths"
+        "this model has " + quoted(f"@{role}" for role in have) if have else "name the modules by their paths"
     )

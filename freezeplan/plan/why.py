@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError, Span, diagnostic, in_file_order
+from freezeplan.diagnostics.wording import closest, nearest, quoted
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.compiling import resolve
@@ -85,9 +85,7 @@ def phase_position(names: Sequence[str], phase: str | None) -> int:
     if phase not in names and phase.isdecimal() and 1 <= int(phase) <= len(names):
         return int(phase) - 1
     if phase not in names:
-        close = difflib.get_close_matches(phase, names, 1)
-        listed = ", ".join(f"`{name}`" for name in names)
-        advice = f"did you mean `{close[0]}`?" if close else f"phases: {listed}"
+        advice = closest(phase, names) or f"phases: {quoted(names)}"
         raise DiagnosticError([diagnostic("FP217", f"the plan has no phase `{phase}`", help=advice)])
     return list(names).index(phase)
 
@@ -122,7 +120,7 @@ def _find(inventory: Inventory, name: str) -> ParamInfo:
     if found is None:
         below = [known for known in by_name if f".{known}".find(f".{name}.") >= 0]
         offer = below[:3] or _close(name, list(by_name))
-        advice = "did you mean " + ", ".join(f"`{known}`" for known in offer) + "?" if offer else None
+        advice = "did you mean " + quoted(offer) + "?" if offer else None
         raise DiagnosticError([diagnostic("FP213", f"the model has no parameter `{name}`", help=advice)])
     return found
 
@@ -131,8 +129,8 @@ def _close(name: str, known: list[str]) -> list[str]:
     """Return names that are close as a whole, or in as many last segments as were asked for."""
     depth = name.count(".") + 1
     tails = {".".join(path.split(".")[-depth:]): path for path in reversed(known)}
-    ends = [tails[tail] for tail in difflib.get_close_matches(name, tails, 3, 0.8)]
-    return ends or difflib.get_close_matches(name, known, 3, 0.5)
+    ends = [tails[tail] for tail in nearest(name, tails, 3, 0.8)]
+    return ends or nearest(name, known, 3, 0.5)
 
 
 def _touches(view: View, rule: BoundRule) -> list[Touch]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from freezeplan.diagnostics.wording import quoted
 from freezeplan.inventory.records import Stack
 from freezeplan.prefix.dependence import observe_disturbed, tensors_below
 from freezeplan.prefix.observation import Call, Observation, observe
@@ -165,7 +166,7 @@ def _running_stack(stacks: Sequence[Stack], seen: Observation) -> Stack:
         reason = stacks[0].shared
         raise Refused(Reason.SHARED, reason) if reason else Refused(Reason.BYPASSED, f"`{stacks[0].path}`")
     if len(ran) > 1:
-        raise Refused(Reason.SEVERAL_STACKS, ", ".join(f"`{stack.path}`" for stack in ran))
+        raise Refused(Reason.SEVERAL_STACKS, quoted(stack.path for stack in ran))
     (stack,) = ran
     times = max(order.count(path) for path in stack.layers)
     if times > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from freezeplan.diagnostics.wording import counted, format_rate
+from freezeplan.diagnostics.wording import counted, format_rate, some
 from freezeplan.plan.diff import Difference
 
 SHOWN_NAMES = 3
@@ -45,9 +45,7 @@ def _pair(what: str, before: Any, after: Any) -> str:
 def _names(names: tuple[str, ...]) -> str:
     if not names:
         return ""
-    shown = ", ".join(f"`{name}`" for name in names[:SHOWN_NAMES])
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return f" ({counted(len(names), 'tensor')}: {shown}{more})"
+    return f" ({counted(len(names), 'tensor')}: {some(names, SHOWN_NAMES)})"
 
 
 def _written(what: str, value: Any) -> str:
@@ -58,6 +56,5 @@ def _written(what: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_written(key, entry)}" for key, entry in value.items())
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
-        more = f" and {len(value) - SHOWN_ENTRIES} more" if len(value) > SHOWN_ENTRIES else ""
-        return ", ".join(f"`{entry}`" for entry in value[:SHOWN_ENTRIES]) + more
+        return some(value, SHOWN_ENTRIES)
     return str(value)

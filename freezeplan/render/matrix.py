@@ -238,7 +238,7 @@ def _schedules(plan: Plan) -> Iterator[Fact]:
     for text, found in spans.items():
         whole = len(spans) == 1 and len(found) == 1
         several = f"anew in each of the phases {', '.join(found)}"
-        over = f"over phase{'s' if '-' in found[0] else ''} {found[0]}" if len(found) == 1 else several
+        over = f"over {'phases' if '-' in found[0] else 'phase'} {found[0]}" if len(found) == 1 else several
         yield "schedule", text if whole else f"{text}, {over}"
     if plan.stop_when:
         yield "stops when", f"{plan.stop_when.metric} >= {format_number(plan.stop_when.at_least)}"

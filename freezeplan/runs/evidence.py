@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from freezeplan.diagnostics import Diagnostic, diagnostic
+from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.records import Plan
 from freezeplan.apply.fingerprints import Fingerprints
 from freezeplan.runs.gradients import GradientWatch
@@ -188,7 +189,7 @@ def _cause(name: str, tensor: torch.Tensor, rate: float, watch: GradientWatch) -
 
 def _kept(items: list[Tensor], noun: str, tail: str = "") -> str:
     moved = sum(item.moved for item in items)
-    what = f"{len(items)} {noun}{'s' if len(items) > 1 else ''}{tail}"
+    what = f"{counted(len(items), noun)}{tail}"
     return f"{moved} of {what} MOVED" if moved else f"{what} bit-identical (sha256)"
 
 
@@ -205,7 +206,7 @@ def _of_phases(phases: Iterable[Mapping[str, Any]], count: int) -> str:
 def _violation(names: tuple[str, ...], where: str) -> Diagnostic:
     return diagnostic(
         "FP510",
-        f"{len(names)} frozen tensor{'s' if len(names) > 1 else ''} moved during {where}: `{names[0]}`",
+        f"{counted(len(names), 'frozen tensor')} moved during {where}: `{names[0]}`",
         help="something outside the plan wrote to it: the model's own forward, a hook, another optimizer",
         notes=_listed(names[1:]),
     )
@@ -219,6 +220,4 @@ def _unmoved(names: list[str], cause: str) -> Diagnostic:
 
 
 def _listed(names: Iterable[str]) -> list[str]:
-    names = list(names)
-    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return [f"`{name}`" for name in names[:SHOWN]] + more
+    return first_few([f"`{name}`" for name in names], SHOWN)

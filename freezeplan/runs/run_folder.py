@@ -13,6 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.run_record import RUN_MARKER
 from freezeplan.runs.interrupts import interrupt_after
 
@@ -138,7 +139,7 @@ class RunFolder:
                 if self.started
                 else "nothing was written"
             )
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            reason = getattr(error, "strerror", None) or first_line(error)
             message = f"the run cannot be written to `{self.path}`: {reason}"
             help = "free some space or name a folder on another disk with --out"
             raise DiagnosticError([diagnostic("FP502", message, help=help, notes=[kept])]) from error

@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.inventory.names import without_parametrization
 from freezeplan.models.run_record import RUN_MARKER, RUN_WEIGHTS
 from freezeplan.plan.document import record_hash
@@ -102,8 +103,7 @@ def _check_weights(folder: Path, evidence: Evidence) -> Iterator[Diagnostic]:
     if wrong:
         kept = [name for name in wrong if name in frozen]
         what = f", {len(kept)} of them frozen" if kept else ""
-        count = f"{len(wrong)} tensors" if len(wrong) > 1 else "1 tensor"
-        message = f"`{RUN_WEIGHTS}` differs from the evidence in {count}{what}"
+        message = f"`{RUN_WEIGHTS}` differs from the evidence in {counted(len(wrong), 'tensor')}{what}"
         yield diagnostic("FP552", message, help=COPY, notes=_listed(wrong))
 
 
@@ -175,6 +175,4 @@ def _unreadable(folder: Path, reason: str) -> DiagnosticError:
 
 
 def _listed(names: Any) -> list[str]:
-    names = list(names)
-    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return [f"`{name}`" for name in names[:SHOWN]] + more
+    return first_few([f"`{name}`" for name in names], SHOWN)

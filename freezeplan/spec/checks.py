@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.document import Document, printable, written
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.problems import label
@@ -188,13 +188,13 @@ def _label(document: Document, path: KeyPath, rule: dict[str, Any]) -> str:
 
 
 def _guess(entry: str, names: list[str]) -> str:
-    close = get_close_matches(entry, [*names, NO_DECAY], n=1)
-    return f"did you mean `{close[0]}`?" if close else _earlier(names)
+    return closest(entry, [*names, NO_DECAY]) or _earlier(names)
 
 
 def _earlier(names: list[str]) -> str:
-    listed = ", ".join(f"`{printable(name)}`" for name in names[-8:])
-    return f"earlier rules: {listed}" if listed else "no rule stands before this one"
+    if not names:
+        return "no rule stands before this one"
+    return f"earlier rules: {quoted(printable(name) for name in names[-8:])}"
 
 
 def _cancelled_matches(document: Document, path: KeyPath) -> Iterator[Diagnostic]:

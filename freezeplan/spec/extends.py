@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span, diagnostic
+from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.merging import merge
 from freezeplan.spec.parsing import parse
 from freezeplan.spec.sources import SourceText, UnreadableSpec, read_file, shown
@@ -82,10 +82,9 @@ def _preset(extends: SpecNode) -> SourceText:
     name = extends.value.removeprefix(PRESET)
     names = preset_names()
     if name not in names:
-        close = get_close_matches(name, names, n=1)
-        guess = f"did you mean `{PRESET}{close[0]}`? " if close else ""
-        listed = ", ".join(f"`{item}`" for item in names)
-        raise _error(extends, "FP121", f"there is no preset `{shown(name)}`", f"{guess}presets: {listed}")
+        guess = closest(name, names, shape=f"`{PRESET}{{}}`")
+        advice = f"{guess} presets" if guess else "presets"
+        raise _error(extends, "FP121", f"there is no preset `{shown(name)}`", f"{advice}: {quoted(names)}")
     text = (files("freezeplan") / "presets" / f"{name}.toml").read_text("utf-8")
     return SourceText(extends.value, text, None)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
+from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec, Table
 
@@ -55,12 +55,12 @@ def suggestion(name: str, parent: KeyPath) -> str | None:
         return None
     known = sorted(fields_of(table))
     wanted = SYNONYMS.get(name, name)
-    close = get_close_matches(wanted, known, n=1)
     homes = _homes(wanted)
-    hints = [f"did you mean `{close[0]}`?"] if close else []
+    guess = closest(wanted, known)
+    hints = [guess] if guess else []
     if homes and wanted not in known:
         hints.append(f"`{wanted}` is a key of {' and of '.join(homes)}")
-    return "; ".join(hints) or f"known keys: {', '.join(f'`{key}`' for key in known)}"
+    return "; ".join(hints) or f"known keys: {quoted(known)}"
 
 
 def title(parent: KeyPath) -> str:

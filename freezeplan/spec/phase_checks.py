@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.checks import repeated_names
 from freezeplan.spec.document import Document, printable
 from freezeplan.spec.locations import KeyPath
@@ -96,9 +96,7 @@ def _metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnostic]:
         if not slash:
             continue
         if name not in tasks:
-            close = get_close_matches(name, tasks, n=1)
-            listed = ", ".join(f"`{task}`" for task in tasks) or "none"
-            advice = f"did you mean `{close[0]}`?" if close else f"tasks: {listed}"
+            advice = closest(name, tasks) or f"tasks: {quoted(tasks) or 'none'}"
             yield document.problem_at_value("FP133", f"there is no task `{printable(name)}`", path, advice)
         elif isinstance(data := tasks[name].get("data"), dict) and data.get("validation") is None:
             message = f"task `{name}` has no validation data: `{printable(text)}` is never measured"

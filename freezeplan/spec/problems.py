@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import closest
 from freezeplan.spec.document import Document, printable, written
 from freezeplan.spec.fields import fields_of, suggestion, table_at, title
 from freezeplan.spec.locations import KeyPath
@@ -93,9 +93,12 @@ def label(path: KeyPath) -> str:
 
 def _unknown_choice(name: str, given: Any, choices: list[str]) -> tuple[str, str, str]:
     listed = ", ".join(f'"{choice}"' for choice in choices)
-    close = get_close_matches(given, choices, n=1) if isinstance(given, str) else []
-    guess = f'did you mean "{close[0]}"? ' if close else ""
-    return "FP105", f"{name} cannot be {written(given)}", f"{guess}choices: {listed}"
+    guess = closest(given, choices, shape='"{}"') if isinstance(given, str) else None
+    return (
+        "FP105",
+        f"{name} cannot be {written(given)}",
+        f"{guess} choices: {listed}" if guess else f"choices: {listed}",
+    )
 
 
 def _wanted(path: KeyPath, kind: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 
+from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.braces import Choice, Piece, expand
 from freezeplan.spec.selector_error import SelectorError
 
@@ -174,14 +174,13 @@ def _role(whole: str, start: int, end: int) -> Segment:
     match = _ROLE.fullmatch(whole)
     name = match["name"] if match else whole[1:].partition("[")[0]
     if name not in ROLES:
-        close = difflib.get_close_matches(name, ROLES, 1)
-        known = "the roles are " + ", ".join(f"`@{role}`" for role in ROLES)
+        known = "the roles are " + quoted(f"@{role}" for role in ROLES)
         raise SelectorError(
             "FP143",
             f"no role `@{name}`",
             start,
             end - start,
-            f"did you mean `@{close[0]}`?" if close else known,
+            closest(name, ROLES, shape="`@{}`") or known,
         )
     if match is None:
         raise SelectorError(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
 from freezeplan.diagnostics import Diagnostic, Span, diagnostic
+from freezeplan.diagnostics.wording import nearest, some
 
 MAX_BYTES = 1 << 20
 
@@ -110,8 +110,7 @@ def _read_bytes(path: Path, name: str) -> bytes:
 
 def _files_near(path: Path) -> str:
     names = _toml_files(path.parent)
-    close = get_close_matches(path.name, names, n=1)
-    if close:
+    if close := nearest(path.name, names):
         return f"did you mean `{shown(path.parent / close[0])}`?"
     return _listed(names, "spec files there") or "check the path; it is taken from the folder you are in"
 
@@ -123,9 +122,8 @@ def _toml_files(folder: Path) -> list[str]:
         return []
 
 
-def _listed(names: Iterable[str], lead: str) -> str | None:
-    quoted = [f"`{name}`" for name in names][:8]
-    return f"{lead}: {', '.join(quoted)}" if quoted else None
+def _listed(names: Sequence[str], lead: str) -> str | None:
+    return f"{lead}: {some(names, 8)}" if names else None
 
 
 def _not_utf8(name: str, data: bytes, start: int) -> UnreadableSpec:

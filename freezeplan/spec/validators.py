@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from freezeplan.diagnostics.wording import closest, nearest, quoted
 from freezeplan.spec.amounts import parse_bytes
 
 NO_DECAY_RULES = ("beit", "timm", "transformers")
@@ -145,11 +145,10 @@ def check_no_decay(value: Any, check_list: Callable[[Any], list[str]]) -> str | 
         return check_list(value)
     if value in NO_DECAY_RULES:
         return value
-    close = get_close_matches(value, NO_DECAY_RULES, n=1)
     listed = ", ".join(f'"{name}"' for name in NO_DECAY_RULES)
     message = "`no_decay` names no published rule: a string is the name of one, patterns stand in a list"
-    advice = f'did you mean "{close[0]}"?' if close else f'rules: {listed}; patterns: no_decay = ["@bias"]'
-    raise _wrong("FP105", message, advice)
+    guess = closest(value, NO_DECAY_RULES, shape='"{}"')
+    raise _wrong("FP105", message, guess or f'rules: {listed}; patterns: no_decay = ["@bias"]')
 
 
 METRICS = ("accuracy", "macro_f1", "loss")
@@ -163,9 +162,9 @@ def check_metric(value: Any) -> Any:
     if slash and TASK_NAME.fullmatch(task) and metric in METRICS:
         return value
     task, metric = (task, metric) if slash else ("task", task)
-    close = [name for name in METRICS if metric and metric in name] or get_close_matches(metric, METRICS, n=1)
-    listed = ", ".join(f"`{task}/{name}`" for name in METRICS)
-    advice = f"did you mean `{task}/{close[0]}`?" if close else f"metrics: {listed}"
+    close = [name for name in METRICS if metric and metric in name] or nearest(metric, METRICS)
+    known = quoted(f"{task}/{name}" for name in METRICS)
+    advice = f"did you mean `{task}/{close[0]}`?" if close else f"metrics: {known}"
     raise _wrong("FP133", f"{value!r} is not a metric of a task", advice)
 
 

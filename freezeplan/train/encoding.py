@@ -14,6 +14,7 @@ from freezeplan.data.checks import text_flaw
 from freezeplan.data.findings import Flaw, spot
 from freezeplan.data.modality import TEXT, Kind
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics.wording import counted
 from freezeplan.models.positions import LONGEST, most_positions
 from freezeplan.spec.tables import Spec
 
@@ -115,7 +116,7 @@ def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
     added = tokenizer.num_special_tokens_to_add()
     if asked <= added:
         message = f"max_length = {asked} leaves no room for a text"
-        advice = f"the tokenizer adds {added} token{'s' if added > 1 else ''} of its own to each"
+        advice = f"the tokenizer adds {counted(added, 'token')} of its own to each"
         raise _unfit_length(spec, message, advice)
     return asked
 

@@ -14,6 +14,7 @@ from freezeplan.data.findings import Flaw, spot
 from freezeplan.data.images import MODES, BadImage, image_flaw, located, read_image
 from freezeplan.data.modality import IMAGE, Kind
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.resolve import resolve_source
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import Spec
@@ -101,10 +102,6 @@ def _size(image: torch.Tensor) -> str:
     return " x ".join(map(str, image.shape))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 def make_image_encoder(spec: Spec, backbone: torch.nn.Module) -> ImageEncoder:
     """Return the encoder for a backbone that reads images.
 
@@ -141,7 +138,7 @@ def _own_processor(spec: Spec) -> Any | None:
         with quiet():
             return AutoImageProcessor.from_pretrained(source.repo or str(source.folder), **options)
     except Exception as error:
-        message = f"the image processor of `{source.label}` does not load: {_first_line(error)}"
+        message = f"the image processor of `{source.label}` does not load: {first_line(error)}"
         advice = f"the source needs a `{PROCESSOR_FILES[0]}` that transformers reads"
         raise DiagnosticError(
             [spot(spec, ("model", "source")).report("FP474", message, help=advice)]
@@ -168,7 +165,7 @@ def check_forward(spec: Spec, model: Any, encoder: ImageEncoder, images: Encoded
             model.eval().pool(**batch)
     except (RuntimeError, ValueError) as error:
         size = _size(images.pixels[0])
-        message = f"the model refuses images of {size}: {_first_line(error)}"
+        message = f"the model refuses images of {size}: {first_line(error)}"
         advice = "give the source an image processor, or the config an `image_size`, of the model's own size"
         place = spot(spec, ("model", "source"))
         raise DiagnosticError([place.report("FP474", message, help=advice)]) from None

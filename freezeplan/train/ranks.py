@@ -14,6 +14,7 @@ import torch
 import torch.distributed as processes
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import first_line
 from freezeplan.train.batches import Part
 
 BUCKET_BYTES = 25 * 1024**2
@@ -140,7 +141,7 @@ def _company() -> Iterator[None]:
     except RuntimeError as error:
         message = "another process of the run ended, or cannot be reached: this one cannot go on alone"
         advice = "look for what the other processes printed; then go on with `freezeplan train --resume`"
-        reason = [str(error).splitlines()[0]] if str(error) else []
+        reason = [first_line(error)]
         raise DiagnosticError([diagnostic("FP556", message, help=advice, notes=reason)]) from error
 
 

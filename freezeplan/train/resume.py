@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import quoted
+from freezeplan.diagnostics.wording import counted, first_few, quoted
 from freezeplan.models.run_record import RUN_MARKER
 from freezeplan.plan.diff import LENGTHS, diff_records
 from freezeplan.plan.document import record_hash, to_json
@@ -131,7 +131,7 @@ def check_plan(stop: Stop, plan: Plan, allow: Collection[str]) -> tuple[Diagnost
     if not refused:
         lines = difference_lines(found) or ["only names of rules or groups"]
         message = f"the plan is not the one that the run began with: {_count(found)}"
-        return (diagnostic("FP547", message, notes=_shown(lines)),)
+        return (diagnostic("FP547", message, notes=first_few(lines, SHOWN)),)
     needed = sorted({item.kind for item in refused})
     safe = all(kind in ALLOWED for kind in needed)
     advice = (
@@ -142,7 +142,7 @@ def check_plan(stop: Stop, plan: Plan, allow: Collection[str]) -> tuple[Diagnost
     )
     message = f"the plan is not the one that the run began with: {_count(refused)}"
     raise DiagnosticError(
-        [diagnostic("FP543", message, help=advice, notes=_shown(difference_lines(refused)))]
+        [diagnostic("FP543", message, help=advice, notes=first_few(difference_lines(refused), SHOWN))]
     )
 
 
@@ -221,12 +221,7 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _count(found: Collection[object]) -> str:
-    return f"{len(found)} difference{'' if len(found) == 1 else 's'}"
-
-
-def _shown(lines: list[str]) -> list[str]:
-    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return lines[:SHOWN] + more
+    return counted(len(found), "difference")
 
 
 def check_allowed(names: Collection[str]) -> None:

@@ -14,7 +14,7 @@ import torch
 from freezeplan.apply import build_optimizer, enter_phase, fused_option
 from freezeplan.apply.ending import Scores, best_of, metric_value, reached, reason_to_end
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import counted
+from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.document import plan_hash, record_hash
 from freezeplan.runs.checkpoints.contents import (
     load_tensors,
@@ -167,11 +167,10 @@ class Running:
         found = self.ranks.differing(told)
         if found:
             step = counted(self.position.step, "step")
-            others = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
             message = (
                 f"the {self.ranks.count} processes do not hold the same after {step}: {found[0]} differs"
             )
-            raise DiagnosticError([diagnostic("FP555", message, notes=[*found[1:SHOWN], *others])])
+            raise DiagnosticError([diagnostic("FP555", message, notes=first_few(found, SHOWN)[1:])])
 
     def write_checkpoint(self) -> None:
         """Write a checkpoint of the current step and remove those that are no longer kept.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from freezeplan.data.findings import spot
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.records import Assignment, Plan, PlannedParam
 from freezeplan.spec.tables import Spec
 
@@ -20,17 +21,14 @@ def check_same_plan(shown: Plan, real: Plan, spec: Spec) -> None:
     differences = _differences(shown, real)
     if not differences:
         return
-    notes = differences[:SHOWN]
-    if len(differences) > SHOWN:
-        notes.append(f"and {len(differences) - SHOWN} more")
     raise DiagnosticError(
         [
             spot(spec, ("model",)).report(
                 "FP500",
                 f"the model that was loaded differs from the one the plan was shown for ({shown.origin}): "
-                f"{len(differences)} difference{'s' if len(differences) > 1 else ''}",
+                f"{counted(len(differences), 'difference')}",
                 help="look at the plan again with the source's own config on this machine, then train",
-                notes=notes,
+                notes=first_few(differences, SHOWN),
             )
         ]
     )

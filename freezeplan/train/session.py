@@ -10,6 +10,7 @@ import torch
 
 from freezeplan.apply.ending import Scores
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import first_line
 from freezeplan.prefix import Refused
 from freezeplan.runs.checkpoints.store import Checkpoint
 from freezeplan.runs.events import (
@@ -116,7 +117,7 @@ class Session:
             yield
         except torch.OutOfMemoryError as error:
             self._mark_failed()
-            message = f"the device ran out of memory: {str(error).splitlines()[0]}"
+            message = f"the device ran out of memory: {first_line(error)}"
             advice = "lower train.batch_size (train.accumulation keeps the step's size) or train.max_length"
             raise DiagnosticError([diagnostic("FP504", message, help=advice)]) from error
         except Refused as refusal:
