@@ -56,7 +56,7 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
 
 
 def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
-    source = resolve_source(spec.model, None, spec.locations)
+    source = resolve_source(spec)
     if source.config is None:
         message = f"`{source.label}` is a file of tensors: without a config there is no model to run"
         raise DiagnosticError([diagnostic("FP480", message, help="add `architecture`")])

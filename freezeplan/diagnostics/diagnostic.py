@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +16,29 @@ class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"
+
+
+KeyPath = tuple[str | int, ...]
+
+
+class KeyPart(StrEnum):
+    """What of a key a diagnostic points at: its value, the key itself, or the header of its table."""
+
+    VALUE = "value"
+    KEY = "key"
+    HEADER = "header"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Name a part of a spec before it is known where it stands.
+
+    ``within`` are the first character and the length of what is meant inside a value that is a string.
+    """
+
+    path: KeyPath
+    part: KeyPart = KeyPart.VALUE
+    within: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +63,8 @@ class Span:
 class Diagnostic:
     """Hold one finding; create it with :func:`diagnostic`, which knows the code's severity.
 
-    ``where`` is a key path such as ``rule[1].match`` for specs that have no file.
+    ``where`` is a key path such as ``rule[1].match`` for specs that have no file. ``pointer`` is that path for
+    code that has no file at hand; ``Locations.attach`` turns it into a span.
     """
 
     code: str
@@ -50,6 +74,7 @@ class Diagnostic:
     where: str | None = None
     help: str | None = None
     notes: tuple[str, ...] = ()
+    pointer: Pointer | None = field(default=None, repr=False)
 
     @property
     def is_error(self) -> bool:
@@ -58,7 +83,9 @@ class Diagnostic:
 
     def as_record(self) -> dict[str, Any]:
         """Return the JSON form; the printed text is rendered from the same fields."""
-        return asdict(self)
+        record = asdict(self)
+        del record["pointer"]
+        return record
 
 
 def diagnostic(
@@ -69,6 +96,7 @@ def diagnostic(
     where: str | None = None,
     help: str | None = None,  # noqa: A002 - the field's usual name in compilers
     notes: Iterable[str] = (),
+    pointer: Pointer | None = None,
 ) -> Diagnostic:
     """Create a diagnostic with the severity that the registry gives its code.
 
@@ -78,7 +106,7 @@ def diagnostic(
     'error'
     """
     severity = Severity(entry(code).severity)
-    return Diagnostic(code, severity, message, span, where, help, tuple(notes))
+    return Diagnostic(code, severity, message, span, where, help, tuple(notes), pointer)
 
 
 class DiagnosticError(Exception):

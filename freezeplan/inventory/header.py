@@ -12,7 +12,7 @@ from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
 from freezeplan.inventory.roles import with_structure
 from freezeplan.inventory.structure import Hints, ancestors, last, parent
 from freezeplan.spec.keys import SOURCE
-from freezeplan.spec.locations import NOWHERE, Locations
+from freezeplan.spec.locations import error_at_key
 
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
@@ -30,17 +30,17 @@ STATISTICS = (
 INDEX = "model.safetensors.index.json"
 
 
-def header_inventory(path: Path, label: str, locations: Locations = NOWHERE) -> Inventory:
+def header_inventory(path: Path, label: str) -> Inventory:
     """Make an inventory of the names in one .safetensors file.
 
     Only names, shapes and number formats are known, so classes are absent, ties are invisible and roles are
     found by names: ``weak`` is true and a note says so. Parameters come in the order of their names, numbers
     counted as numbers. Raises FP160 for a file that is not safetensors, FP166 for one without parameters.
     """
-    tensors = read_header(path, label, locations)
+    tensors = read_header(path, label)
     names = sorted((name for name in tensors if last(name) not in STATISTICS), key=_natural)
     if not names:
-        raise locations.error(SOURCE, "FP166", f"`{label}` holds no parameters")
+        raise error_at_key(SOURCE, "FP166", f"`{label}` holds no parameters")
     params = tuple(_param(name, *tensors[name]) for name in names)
     note = "only the names in a file are known: ties and classes are not, and roles are found by names"
     bare = Inventory(label, params, _modules(names, tensors), origin="file header", weak=True, notes=(note,))
@@ -65,9 +65,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in name.split(".")]
 
 
-def read_header(
-    path: Path, label: str, locations: Locations = NOWHERE
-) -> dict[str, tuple[tuple[int, ...], str]]:
+def read_header(path: Path, label: str) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return the shape and the number format of each tensor in a .safetensors file; raises FP160."""
     from safetensors import safe_open
 
@@ -79,7 +77,7 @@ def read_header(
             }
     except Exception as error:
         message = f"`{label}` is not a readable .safetensors file: {first_line(error)}"
-        raise locations.error(
+        raise error_at_key(
             SOURCE, "FP160", message, help="name a .safetensors file or the model's folder"
         ) from None
 

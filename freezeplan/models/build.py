@@ -9,6 +9,7 @@ from freezeplan.models.classes import model_class
 from freezeplan.models.configs import config_object, hidden_size, refused
 from freezeplan.models.resolve import Source
 from freezeplan.outside.quiet import quiet
+from freezeplan.spec.locations import error_at_key
 from freezeplan.spec.tables import Spec
 
 DEFAULT_DTYPE = "float32"
@@ -23,16 +24,16 @@ def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
     """
     import torch
 
-    config = config_object(source, spec.locations, spec.model.trust_remote_code)
-    chosen = chosen_class(config, spec)
-    with torch.device("meta"):
+    with spec.locations.attached(), torch.device("meta"):
+        config = config_object(source, spec.model.trust_remote_code)
+        chosen = chosen_class(config, spec)
         model = from_config(chosen, config, source, spec)
         return with_heads(model, source, spec, labels) if spec.task else model
 
 
 def chosen_class(config: Any, spec: Spec) -> Any:
     """Return the class to build: the base model for a spec with tasks, else the one that it names."""
-    return model_class(None if spec.task else spec.model.class_, config, spec.locations)
+    return model_class(None if spec.task else spec.model.class_, config)
 
 
 def from_config(chosen: Any, config: Any, source: Source, spec: Spec) -> Any:
@@ -45,7 +46,7 @@ def from_config(chosen: Any, config: Any, source: Source, spec: Spec) -> Any:
                 return chosen.from_config(config, **options)
             return chosen._from_config(config, **options)
     except Exception as error:
-        raise refused(source, error, spec.locations) from None
+        raise refused(source, error) from None
 
 
 def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any:
@@ -55,7 +56,7 @@ def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any
     hidden = hidden_size(backbone.config)
     if hidden is None:
         message = f"the size of the vectors that `{source.label}` puts out is not in its config"
-        raise spec.locations.error(source.config_at, "FP170", message, help="give its config a `hidden_size`")
+        raise error_at_key(source.config_at, "FP170", message, help="give its config a `hidden_size`")
     heads = {task.name: (len(labels[task.name]), task.dropout) for task in spec.task}
     model = MultiTaskModel(backbone, hidden, heads, spec.model.pooling)
     model.heads.to(dtype_of(spec))

@@ -6,12 +6,12 @@ from typing import Any
 
 from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.keys import CLASS
-from freezeplan.spec.locations import Locations
+from freezeplan.spec.locations import error_at_key
 
 AUTO = "AutoModel"
 
 
-def model_class(name: str | None, config: Any, locations: Locations) -> Any:
+def model_class(name: str | None, config: Any) -> Any:
     """Return the class called ``name`` (default AutoModel), checked against the model's config.
 
     Raises FP155 when transformers has no such class or it is not one for this config.
@@ -24,10 +24,10 @@ def model_class(name: str | None, config: Any, locations: Locations) -> Any:
     if not isinstance(found, type) or not _is_model(found):
         fitting = classes_for(config.model_type)
         advice = closest(name, [*fitting, *_autos(transformers)]) or _listed(fitting)
-        raise locations.error(CLASS, "FP155", f"transformers has no model class `{name}`", help=advice)
+        raise error_at_key(CLASS, "FP155", f"transformers has no model class `{name}`", help=advice)
     if not _fits(found, config):
         message = f"`{name}` is not a class for a `{config.model_type}` model"
-        raise locations.error(CLASS, "FP155", message, help=_listed(classes_for(config.model_type)))
+        raise error_at_key(CLASS, "FP155", message, help=_listed(classes_for(config.model_type)))
     return found
 
 

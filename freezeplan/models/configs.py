@@ -9,7 +9,7 @@ from freezeplan.diagnostics.wording import closest, first_line
 from freezeplan.inventory.counting import counts_something
 from freezeplan.models.resolve import Source
 from freezeplan.outside.quiet import quiet
-from freezeplan.spec.locations import Locations
+from freezeplan.spec.locations import error_at_key
 
 MOST_LAYERS = 10_000
 # In the order they are asked: what a last projection or neck puts out comes before what the layers use.
@@ -27,23 +27,21 @@ HIDDEN_SIZES = (
 )
 
 
-def config_object(source: Source, locations: Locations, trust_remote_code: bool = False) -> Any:
+def config_object(source: Source, trust_remote_code: bool = False) -> Any:
     """Return the config object of a source; raises FP152, FP153, FP154 or FP158."""
     config = dict(source.config or {})
     if trust_remote_code and "auto_map" in config:
-        return _remote(source, locations)
+        return _remote(source)
     model_type = config.pop("model_type", None)
     if not isinstance(model_type, str) or not model_type:
         advice = 'add `model_type`, for example "bert"'
-        raise locations.error(
-            source.config_at, "FP152", "the model's config has no `model_type`", help=advice
-        )
-    _check_known(source, model_type, config, locations)
-    _check_depth(source, config, locations)
-    return _made(source, model_type, config, locations)
+        raise error_at_key(source.config_at, "FP152", "the model's config has no `model_type`", help=advice)
+    _check_known(source, model_type, config)
+    _check_depth(source, config)
+    return _made(source, model_type, config)
 
 
-def _check_known(source: Source, model_type: str, config: dict[str, Any], locations: Locations) -> None:
+def _check_known(source: Source, model_type: str, config: dict[str, Any]) -> None:
     from transformers import CONFIG_MAPPING
 
     known = sorted(CONFIG_MAPPING.keys())
@@ -52,43 +50,43 @@ def _check_known(source: Source, model_type: str, config: dict[str, Any], locati
     if "auto_map" in config:
         message = f"`{model_type}` needs code that the model ships"
         advice = "read that code, then set `trust_remote_code = true` in [model]"
-        raise locations.error(source.config_at, "FP158", message, help=advice)
+        raise error_at_key(source.config_at, "FP158", message, help=advice)
     advice = closest(model_type, known) or "a newer release of transformers may have it"
     message = f"transformers knows no model type `{model_type}`"
-    raise locations.error(source.config_at, "FP153", message, help=advice)
+    raise error_at_key(source.config_at, "FP153", message, help=advice)
 
 
-def _check_depth(source: Source, config: dict[str, Any], locations: Locations) -> None:
+def _check_depth(source: Source, config: dict[str, Any]) -> None:
     for name, value in config.items():
         if counts_something(name) and isinstance(value, int) and value > MOST_LAYERS:
             message = f"the model's config asks for {name} = {value}"
-            raise locations.error(source.config_at, "FP154", message, help=f"at most {MOST_LAYERS} are built")
+            raise error_at_key(source.config_at, "FP154", message, help=f"at most {MOST_LAYERS} are built")
 
 
-def _made(source: Source, model_type: str, config: dict[str, Any], locations: Locations) -> Any:
+def _made(source: Source, model_type: str, config: dict[str, Any]) -> Any:
     from transformers import CONFIG_MAPPING
 
     try:
         with quiet():
             return CONFIG_MAPPING[model_type].from_dict(config)
     except Exception as error:
-        raise refused(source, error, locations) from None
+        raise refused(source, error) from None
 
 
-def _remote(source: Source, locations: Locations) -> Any:
+def _remote(source: Source) -> Any:
     from transformers import AutoConfig
 
     try:
         with quiet():
             return AutoConfig.from_pretrained(source.repo or source.folder, trust_remote_code=True)
     except Exception as error:
-        raise refused(source, error, locations) from None
+        raise refused(source, error) from None
 
 
-def refused(source: Source, error: Exception, locations: Locations) -> DiagnosticError:
+def refused(source: Source, error: Exception) -> DiagnosticError:
     """Return FP154: transformers raised while it made the config or built the model."""
     message = f"transformers cannot build `{source.label}`: {first_line(error)}"
-    return locations.error(source.config_at, "FP154", message, help="correct the value in the model's config")
+    return error_at_key(source.config_at, "FP154", message, help="correct the value in the model's config")
 
 
 def hidden_size(config: Any) -> int | None:

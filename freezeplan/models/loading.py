@@ -21,6 +21,7 @@ from freezeplan.models.run_record import RUN_WEIGHTS
 from freezeplan.outside import hub
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.keys import SOURCE
+from freezeplan.spec.locations import attaching, error_at_key
 from freezeplan.spec.tables import Spec
 
 HEAD_STD = 0.02
@@ -40,6 +41,7 @@ class LoadRecord:
     unused: tuple[str, ...] = ()
 
 
+@attaching
 def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadRecord]:
     """Build the model of a spec in memory and load the weights of its source.
 
@@ -50,13 +52,11 @@ def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadReco
     Returns the model (on the CPU, in training mode) and what was loaded. Raises ``DiagnosticError`` for
     missing weights (FP168) and for weights that do not fit (FP169), besides all that building raises.
     """
-    source = resolve_source(spec.model, directory, spec.locations)
+    source = resolve_source(spec, directory)
     if source.config is None:
         message = f"`{source.label}` is a file of tensors: without a config there is no model to train"
-        raise spec.locations.error(
-            SOURCE, "FP173", message, help="add `architecture`, or name the model's folder"
-        )
-    source = with_real_config(source, spec.model, spec.locations)
+        raise error_at_key(SOURCE, "FP173", message, help="add `architecture`, or name the model's folder")
+    source = with_real_config(source, spec)
     labels = labels_of(spec, source.trained_labels)
     model, missing, unused = _loaded_backbone(source, spec)
     if spec.task:
@@ -71,7 +71,7 @@ def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadReco
 
 
 def _loaded_backbone(source: Source, spec: Spec) -> tuple[Any, set[str], set[str]]:
-    config = config_object(source, spec.locations, spec.model.trust_remote_code)
+    config = config_object(source, spec.model.trust_remote_code)
     chosen = chosen_class(config, spec)
     if source.kind == "none":
         model = _random(chosen, config, source, spec)
@@ -98,17 +98,17 @@ def _from_pretrained(chosen: Any, config: Any, source: Source, spec: Spec) -> tu
                 place, config=config, dtype=dtype_of(spec), output_loading_info=True, **options
             )
     except Exception as error:
-        raise _refused(source, spec, error) from None
+        raise _refused(source, error) from None
     missing, unused = set(info["missing_keys"]), set(info["unexpected_keys"])
-    _check_missing(source, spec, model, missing)
+    _check_missing(source, model, missing)
     return model, missing, unused
 
 
 def _options(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[str | None, dict[str, Any]]:
     """Return where transformers finds the weights and how it may read them: safetensors only."""
     if source.kind == "file":
-        return None, {"state_dict": _read(source, spec)}
-    _check_weights(source, spec)
+        return None, {"state_dict": _read(source)}
+    _check_weights(source)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": source.kind != "hub"}
     if source.kind == "hub" and spec.model.revision:
         options["revision"] = spec.model.revision
@@ -117,14 +117,14 @@ def _options(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[str 
     return source.repo or str(source.folder), options
 
 
-def _check_weights(source: Source, spec: Spec) -> None:
+def _check_weights(source: Source) -> None:
     if source.kind == "hub":
         return
     folder = source.folder or Path()
     if not source.present:
         advice = "`architecture` stands in for it in `show` and `check` only; training needs its weights"
         message = f"model source `{source.label}` does not exist"
-        raise spec.locations.error(SOURCE, "FP150", message, help=advice)
+        raise error_at_key(SOURCE, "FP150", message, help=advice)
     if any((folder / name).is_file() for name in WEIGHTS):
         return
     pickled = [name for name in PICKLES if (folder / name).is_file()]
@@ -132,48 +132,48 @@ def _check_weights(source: Source, spec: Spec) -> None:
     if pickled:
         message += f", only `{pickled[0]}`, and loading such a file can run any code it holds"
     advice = "convert it once with `save_pretrained`, which writes safetensors, or name another source"
-    raise spec.locations.error(SOURCE, "FP168", message, help=advice)
+    raise error_at_key(SOURCE, "FP168", message, help=advice)
 
 
-def _refused(source: Source, spec: Spec, error: Exception) -> DiagnosticError:
+def _refused(source: Source, error: Exception) -> DiagnosticError:
     if source.kind == "hub" and isinstance(error, OSError) and "safetensors" in str(error):
         message = f"`{source.label}` has no safetensors weights on the hub, and pickle files are not loaded"
         advice = "convert it once with `save_pretrained`, or name a revision that has safetensors"
-        return spec.locations.error(SOURCE, "FP168", message, help=advice)
+        return error_at_key(SOURCE, "FP168", message, help=advice)
     if source.kind == "hub" and isinstance(error, OSError):
         message = f"the weights of `{source.label}` are not on this machine: {first_line(error)}"
-        return spec.locations.error(SOURCE, "FP156", message, help=hub.ADVICE)
+        return error_at_key(SOURCE, "FP156", message, help=hub.ADVICE)
     message = f"the weights of `{source.label}` do not load: {first_line(error)}"
-    return spec.locations.error(SOURCE, "FP169", message, help="use the config that belongs to the weights")
+    return error_at_key(SOURCE, "FP169", message, help="use the config that belongs to the weights")
 
 
-def _check_missing(source: Source, spec: Spec, model: Any, missing: Iterable[str]) -> None:
+def _check_missing(source: Source, model: Any, missing: Iterable[str]) -> None:
     """Allow a pooler and what is outside the base model to be new; anything else missing is an error."""
     inside = base_prefix(model)
     lost = [name for name in sorted(missing) if name.startswith(inside) and "pooler" not in name]
     if lost:
-        raise _unfit(source, spec, f"{len(lost)} tensors are missing, `{lost[0]}` first")
+        raise _unfit(source, f"{len(lost)} tensors are missing, `{lost[0]}` first")
 
 
-def _unfit(source: Source, spec: Spec, what: str) -> DiagnosticError:
+def _unfit(source: Source, what: str) -> DiagnosticError:
     message = f"the weights of `{source.label}` do not fit its config: {what}"
-    return spec.locations.error(SOURCE, "FP169", message, help="use the config that belongs to the weights")
+    return error_at_key(SOURCE, "FP169", message, help="use the config that belongs to the weights")
 
 
 def _from_run(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[Any, set[str], set[str]]:
     """Load a run's backbone, whose tensors have the names that it has in memory."""
     model = _random(chosen, config, source, spec)
     prefix = base_prefix(model)
-    tensors = _read(source, spec).items()
+    tensors = _read(source).items()
     state = {
         prefix + name.removeprefix(BACKBONE): value for name, value in tensors if name.startswith(BACKBONE)
     }
     try:
         missing, unused = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise _unfit(source, spec, str(error).strip().splitlines()[-1].strip()) from None
+        raise _unfit(source, str(error).strip().splitlines()[-1].strip()) from None
     lost = _untied(model, missing)
-    _check_missing(source, spec, model, lost)
+    _check_missing(source, model, lost)
     return model, lost, set(unused)
 
 
@@ -187,45 +187,41 @@ def _untied(model: Any, missing: Iterable[str]) -> set[str]:
     return {name for name, tensor in tensors if name in lost and id(tensor) not in loaded}
 
 
-def _read(source: Source, spec: Spec) -> dict[str, Any]:
+def _read(source: Source) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     path = source.file or (source.folder or Path()) / RUN_WEIGHTS
     if not path.is_file():
         message = f"`{source.label}` has no {path.name}"
-        raise spec.locations.error(
-            SOURCE, "FP168", message, help="name a finished run, or train this one again"
-        )
+        raise error_at_key(SOURCE, "FP168", message, help="name a finished run, or train this one again")
     try:
         return load_file(path)
     except Exception as error:
         message = (
             f"`{path.name}` of `{source.label}` is not a readable .safetensors file: {first_line(error)}"
         )
-        raise spec.locations.error(SOURCE, "FP160", message) from None
+        raise error_at_key(SOURCE, "FP160", message) from None
 
 
 def _set_heads(model: Any, source: Source, spec: Spec) -> list[str]:
     """Fill the heads, from the run where it has them, and return the names of those that are fresh."""
-    state = _read(source, spec) if source.run is not None else {}
+    state = _read(source) if source.run is not None else {}
     fresh: list[str] = []
     for task in spec.task:
         names = {name: f"heads.{task.name}.{name}" for name, _ in model.heads[task.name].named_parameters()}
         if all(name in state for name in names.values()):
-            _set_head(
-                model.heads[task.name], {name: state[full] for name, full in names.items()}, source, spec
-            )
+            _set_head(model.heads[task.name], {name: state[full] for name, full in names.items()}, source)
         else:
             init_head_(model.heads[task.name], spec.train.seed, task.name)
             fresh += names.values()
     return fresh
 
 
-def _set_head(head: Any, state: dict[str, Any], source: Source, spec: Spec) -> None:
+def _set_head(head: Any, state: dict[str, Any], source: Source) -> None:
     try:
         head.load_state_dict(state)
     except RuntimeError as error:
-        raise _unfit(source, spec, str(error).strip().splitlines()[-1].strip()) from None
+        raise _unfit(source, str(error).strip().splitlines()[-1].strip()) from None
 
 
 def init_head_(head: Any, seed: int, name: str) -> None:
@@ -240,15 +236,16 @@ def init_head_(head: Any, seed: int, name: str) -> None:
             parameter.copy_(drawn if parameter.dim() > 1 else torch.zeros_like(drawn))
 
 
+@attaching
 def load_tokenizer(spec: Spec, directory: Path | None = None) -> Any:
     """Return the tokenizer that the spec's source ships; raises FP171 when there is none that loads."""
     from transformers import AutoTokenizer
 
-    source = resolve_source(spec.model, directory, spec.locations)
+    source = resolve_source(spec, directory)
     place = source.repo or (str(source.folder) if source.folder else None)
     if place is None:
         message = "an architecture alone has no tokenizer"
-        raise spec.locations.error(source.config_at, "FP171", message, help="name a `source` that ships one")
+        raise error_at_key(source.config_at, "FP171", message, help="name a `source` that ships one")
     options: dict[str, Any] = (
         {"revision": spec.model.revision} if source.kind == "hub" and spec.model.revision else {}
     )
@@ -259,11 +256,9 @@ def load_tokenizer(spec: Spec, directory: Path | None = None) -> Any:
                 place, trust_remote_code=spec.model.trust_remote_code, **options
             )
     except Exception as error:
-        raise _no_tokenizer(
-            spec, f"the tokenizer of `{source.label}` does not load: {first_line(error)}"
-        ) from None
+        raise _no_tokenizer(f"the tokenizer of `{source.label}` does not load: {first_line(error)}") from None
     if source.kind != "hub" and _without_files(tokenizer, Path(place)):
-        raise _no_tokenizer(spec, f"`{source.label}` ships no vocabulary: every text would be unknown tokens")
+        raise _no_tokenizer(f"`{source.label}` ships no vocabulary: every text would be unknown tokens")
     return tokenizer
 
 
@@ -273,8 +268,8 @@ def _without_files(tokenizer: Any, folder: Path) -> bool:
     return bool(names) and not any((folder / name).is_file() for name in (*names, "tokenizer.json"))
 
 
-def _no_tokenizer(spec: Spec, message: str) -> DiagnosticError:
+def _no_tokenizer(message: str) -> DiagnosticError:
     advice = (
         "the source needs its tokenizer's files (tokenizer.json, or vocabulary and tokenizer_config.json)"
     )
-    return spec.locations.error(SOURCE, "FP171", message, help=advice)
+    return error_at_key(SOURCE, "FP171", message, help=advice)

@@ -15,8 +15,8 @@ from freezeplan.models.run_record import RunRecord, read_run
 from freezeplan.outside import hub
 from freezeplan.outside.packages import PREFIX, PackageProblem, package_folder
 from freezeplan.spec.keys import ARCHITECTURE, CONFIG, SOURCE
-from freezeplan.spec.locations import NOWHERE, KeyPath, Locations
-from freezeplan.spec.tables import ModelTable
+from freezeplan.spec.locations import KeyPath, error_at_key
+from freezeplan.spec.tables import ModelTable, Spec
 
 CONFIG_FILE = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -51,9 +51,7 @@ class Source:
         return self.run.labels if self.run else {}
 
 
-def resolve_source(
-    table: ModelTable, directory: Path | None = None, locations: Locations = NOWHERE
-) -> Source:
+def resolve_source(spec: Spec, directory: Path | None = None) -> Source:
     """Find the config and the weights that ``[model]`` names.
 
     ``directory`` is where relative paths start (default: the spec's folder, else the current one). The
@@ -62,91 +60,92 @@ def resolve_source(
 
     Raises ``DiagnosticError`` that says what is missing and what to do (FP150 to FP160).
     """
-    start = directory or locations.directory_of(SOURCE) or Path()
-    if table.source is None:
-        return _architecture_alone(table, locations)
-    source = _named(table, start, locations)
-    return source if source.config is not None else _with_architecture(source, table, locations)
+    with spec.locations.attached():
+        source = _sourced(spec, directory or spec.locations.directory_of(SOURCE) or Path())
+        return source if source.config is not None else _with_architecture(source, spec)
 
 
-def _architecture_alone(table: ModelTable, locations: Locations) -> Source:
+def _sourced(spec: Spec, start: Path) -> Source:
+    table = spec.model
+    if table.source is not None:
+        return _named(table, start)
     if table.architecture is None and table.config is None:
         advice = (
             'write `source = "…"` (hub id, folder, package) or `architecture = "…"` (model type) in [model]'
         )
-        raise locations.error(("model",), "FP159", "the spec names no model", help=advice)
-    label = table.architecture or str((table.config or {}).get("model_type", "[model.config]"))
-    return _with_architecture(Source("none", label), table, locations)
+        raise error_at_key(("model",), "FP159", "the spec names no model", help=advice)
+    return Source("none", table.architecture or str((table.config or {}).get("model_type", "[model.config]")))
 
 
-def _with_architecture(source: Source, table: ModelTable, locations: Locations) -> Source:
+def _with_architecture(source: Source, spec: Spec) -> Source:
     """Take the config from ``architecture`` where the source has none of its own."""
+    table = spec.model
     if table.config is not None:
         return replace(source, config=table.config, config_at=CONFIG, origin="[model.config]")
     if table.architecture is not None:
-        return _from_architecture(source, table.architecture, locations)
+        return _from_architecture(source, table.architecture, spec.locations.directory_of(ARCHITECTURE))
     if source.kind == "hub":
-        return _from_hub(source, table, locations)
+        return _from_hub(source, table)
     if source.kind == "file" and source.present:
         return replace(source, origin="file header")
-    raise _no_config(source, locations)
+    raise _no_config(source)
 
 
-def _from_architecture(source: Source, text: str, locations: Locations) -> Source:
-    start = locations.directory_of(ARCHITECTURE) or Path()
-    path = _path(start, text)
+def _from_architecture(source: Source, text: str, start: Path | None) -> Source:
+    path = _path(start or Path(), text)
     if not (text.endswith(".json") or "/" in text or "\\" in text or os.path.isdir(path)):
         return replace(source, config={"model_type": text}, config_at=ARCHITECTURE, origin=DEFAULTS)
     path = path / CONFIG_FILE if os.path.isdir(path) else path
     if not os.path.isfile(path):
-        raise locations.error(ARCHITECTURE, "FP150", f"`{text}` does not exist", help=_nearby(path))
-    config = read_config(path, text, ARCHITECTURE, locations)
+        raise error_at_key(ARCHITECTURE, "FP150", f"`{text}` does not exist", help=_nearby(path))
+    config = read_config(path, text, ARCHITECTURE)
     return replace(source, config=config, config_at=ARCHITECTURE, origin=f"config `{text}`")
 
 
-def with_real_config(source: Source, table: ModelTable, locations: Locations = NOWHERE) -> Source:
+def with_real_config(source: Source, spec: Spec) -> Source:
     """Return a source that is about to be loaded: a hub model with its own config, never the stand-in's.
 
     Asks the hub when the config is not in the local cache; raises FP156 when the hub gives none.
     """
-    return source if source.kind != "hub" or source.present else _from_hub(source, table, locations)
+    with spec.locations.attached():
+        return source if source.kind != "hub" or source.present else _from_hub(source, spec.model)
 
 
-def _from_hub(source: Source, table: ModelTable, locations: Locations) -> Source:
+def _from_hub(source: Source, table: ModelTable) -> Source:
     assert source.repo is not None
     try:
         path = hub.fetched_config(source.repo, table.revision)
     except hub.HubProblem as problem:
         message = f"`{source.repo}` is not on this machine, and {problem}"
-        raise locations.error(SOURCE, "FP156", message, help=hub.ADVICE) from None
-    config = read_config(path, source.repo, SOURCE, locations)
+        raise error_at_key(SOURCE, "FP156", message, help=hub.ADVICE) from None
+    config = read_config(path, source.repo, SOURCE)
     return replace(source, config=config, config_at=SOURCE, origin="config of the hub model", present=True)
 
 
-def _no_config(source: Source, locations: Locations) -> DiagnosticError:
+def _no_config(source: Source) -> DiagnosticError:
     if not source.present:
         path = source.folder or source.file or Path(source.label)
         message = f"model source `{source.label}` does not exist"
-        return locations.error(SOURCE, "FP150", message, help=_nearby(path))
+        return error_at_key(SOURCE, "FP150", message, help=_nearby(path))
     weights = [name for name in WEIGHTS if source.folder and (source.folder / name).is_file()]
     advice = f"add the model's {CONFIG_FILE}, or say what it is with `architecture`"
     if weights:
         advice += f"; for names and shapes alone, name the file: `{source.label.rstrip('/')}/{weights[0]}`"
-    return locations.error(SOURCE, "FP151", f"the folder `{source.label}` has no {CONFIG_FILE}", help=advice)
+    return error_at_key(SOURCE, "FP151", f"the folder `{source.label}` has no {CONFIG_FILE}", help=advice)
 
 
-def _named(table: ModelTable, start: Path, locations: Locations) -> Source:
+def _named(table: ModelTable, start: Path) -> Source:
     assert table.source is not None
     text = table.source
     if text.startswith(PREFIX):
-        return _local(text, _package(text, locations), table, locations)
+        return _local(text, _package(text), table)
     path = _path(start, text)
     if _looks_local(text, path):
-        return _local(text, path, table, locations)
+        return _local(text, path, table)
     if not hub.is_hub_id(text):
         message = f"`{text}` is no folder on this machine and cannot be a hub id"
-        raise locations.error(SOURCE, "FP150", message, help=_nearby(path))
-    return _hub(text, table, locations)
+        raise error_at_key(SOURCE, "FP150", message, help=_nearby(path))
+    return _hub(text, table)
 
 
 def _path(start: Path, text: str) -> Path:
@@ -160,24 +159,24 @@ def _looks_local(text: str, path: Path) -> bool:
     return bool(text) and os.path.exists(path)
 
 
-def _package(text: str, locations: Locations) -> Path:
+def _package(text: str) -> Path:
     try:
         return package_folder(text)
     except PackageProblem as problem:
-        raise locations.error(SOURCE, "FP157", str(problem), help=problem.advice) from None
+        raise error_at_key(SOURCE, "FP157", str(problem), help=problem.advice) from None
 
 
-def _hub(text: str, table: ModelTable, locations: Locations) -> Source:
+def _hub(text: str, table: ModelTable) -> Source:
     source = Source("hub", text, repo=text, present=False)
     path = hub.cached_config(text, table.revision)
     if path is None:
         return source
-    config = read_config(path, text, SOURCE, locations)
+    config = read_config(path, text, SOURCE)
     notes = _unused_architecture(table)
     return replace(source, config=config, origin="config in the local cache", present=True, notes=notes)
 
 
-def _local(text: str, path: Path, table: ModelTable, locations: Locations) -> Source:
+def _local(text: str, path: Path, table: ModelTable) -> Source:
     if path.suffix == ".safetensors":
         return Source("file", text, file=path, folder=path.parent, present=os.path.isfile(path))
     if not os.path.isdir(path):
@@ -187,13 +186,13 @@ def _local(text: str, path: Path, table: ModelTable, locations: Locations) -> So
         run = read_run(path)
     except ValueError as problem:
         advice = "name another run's folder, or train that one again"
-        raise locations.error(
+        raise error_at_key(
             SOURCE, "FP164", f"the run `{text}` cannot be used: {problem}", help=advice
         ) from None
     source = Source("run" if run else "folder", text, folder=path, run=run)
     if not (path / CONFIG_FILE).is_file():
         return source
-    config = read_config(path / CONFIG_FILE, f"{text}/{CONFIG_FILE}", SOURCE, locations)
+    config = read_config(path / CONFIG_FILE, f"{text}/{CONFIG_FILE}", SOURCE)
     origin = "config of the run" if run else "config of the source"
     return replace(source, config=config, origin=origin, notes=_unused_architecture(table))
 
@@ -204,17 +203,17 @@ def _unused_architecture(table: ModelTable) -> tuple[str, ...]:
     return ("`architecture` is not used: the source's own config is on this machine",)
 
 
-def read_config(path: Path, name: str, at: KeyPath, locations: Locations) -> dict[str, Any]:
+def read_config(path: Path, name: str, at: KeyPath) -> dict[str, Any]:
     """Read a config.json; raises FP152 when it is not a JSON object in UTF-8."""
     advice = "copy the file again from where the model came from"
     try:
         config = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         message = f"`{name}` is not readable JSON: {first_line(error)}"
-        raise locations.error(at, "FP152", message, help=advice) from None
+        raise error_at_key(at, "FP152", message, help=advice) from None
     if not isinstance(config, dict):
         message = f"`{name}` holds a {type(config).__name__}, not a table of settings"
-        raise locations.error(at, "FP152", message, help=advice)
+        raise error_at_key(at, "FP152", message, help=advice)
     return config
 
 

@@ -12,6 +12,7 @@ from freezeplan.models.cache import cached
 from freezeplan.models.fingerprint import inventory_key
 from freezeplan.models.resolve import Source, resolve_source
 from freezeplan.spec.keys import SOURCE
+from freezeplan.spec.locations import attaching, error_at_key
 from freezeplan.spec.tables import Spec
 
 __all__ = ["Source", "inventory_for", "label_of", "resolve_source"]
@@ -19,6 +20,7 @@ __all__ = ["Source", "inventory_for", "label_of", "resolve_source"]
 Labels = dict[str, tuple[str, ...]]
 
 
+@attaching
 def inventory_for(spec: Spec, directory: Path | None = None) -> Inventory:
     """Return the inventory of the model that a spec describes.
 
@@ -50,7 +52,7 @@ def _source_and_labels(spec: Spec, directory: Path | None) -> tuple[Source, Labe
     problems: list[Diagnostic] = []
     source, labels = None, {}
     try:
-        source = resolve_source(spec.model, directory, spec.locations)
+        source = resolve_source(spec, directory)
     except DiagnosticError as error:
         problems += error.diagnostics
     try:
@@ -67,10 +69,10 @@ def _from_header(source: Source, file: Path, spec: Spec) -> Inventory:
         what = "tasks" if spec.task else "a `class`"
         message = f"`{source.label}` is a file of tensors: {what} cannot be put on it"
         advice = "add `architecture`, or name the folder that holds the model's config.json"
-        raise spec.locations.error(SOURCE, "FP173", message, help=advice)
+        raise error_at_key(SOURCE, "FP173", message, help=advice)
     from freezeplan.inventory.header import header_inventory
 
-    return header_inventory(file, source.label, spec.locations)
+    return header_inventory(file, source.label)
 
 
 def label_of(source: Source, spec: Spec) -> str:

@@ -9,9 +9,9 @@ from functools import cached_property
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import format_rate, listed, some
 from freezeplan.inventory.records import Inventory, ParamInfo
-from freezeplan.plan.binding import BoundRule, report
+from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.records import Assignment
-from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.tables import Spec
 
 HIGH_ADAPTIVE_RATE = 1e-3
@@ -87,12 +87,11 @@ def advice_of_run(summary: Subject, phases: Subject) -> list[Diagnostic]:
 def everything_frozen(subject: Subject) -> Iterator[Diagnostic]:
     """Nothing trains: the run can only evaluate."""
     if not any(what.trainable for _, what in subject.pairs):
-        yield report(
-            subject.spec,
+        yield at_key(
+            subject.place(subject.pairs[0][1]) if subject.pairs else ("rule",),
             "FP404",
             "every parameter is frozen: nothing will be learned, this is evaluation only",
-            subject.place(subject.pairs[0][1]) if subject.pairs else ("rule",),
-            advice="fine for evaluation and feature extraction; to learn, make a head trainable",
+            help="fine for evaluation and feature extraction; to learn, make a head trainable",
         )
 
 
@@ -103,12 +102,11 @@ def drifting_heads(subject: Subject) -> Iterator[Diagnostic]:
     for head, members in _by_head(subject).items():
         if all(not what.trainable for _, what in members):
             message = f"head `{head}` is frozen while the backbone beneath it trains: its accuracy can drift"
-            yield report(
-                subject.spec,
+            yield at_key(
+                subject.place(members[0][1]),
                 "FP405",
                 message,
-                subject.place(members[0][1]),
-                advice="freeze the backbone too, or watch this task's metric",
+                help="freeze the backbone too, or watch this task's metric",
             )
 
 
@@ -127,12 +125,11 @@ def random_and_frozen(subject: Subject) -> Iterator[Diagnostic]:
     if found:
         names = some([info.name for info, _ in found], 3)
         message = f"{len(found)} frozen tensors have no values from a checkpoint: they stay random ({names})"
-        yield report(
-            subject.spec,
+        yield at_key(
+            subject.place(found[0][1]),
             "FP406",
             message,
-            subject.place(found[0][1]),
-            advice="start from the folder of a finished run, or make them trainable",
+            help="start from the folder of a finished run, or make them trainable",
         )
 
 
@@ -155,12 +152,11 @@ def frozen_above_trainable(subject: Subject) -> Iterator[Diagnostic]:
             message = (
                 f"layers {_numbers(above)} of `{stack.path}` are frozen above the trainable layer {lowest}"
             )
-            yield report(
-                subject.spec,
+            yield at_key(
+                subject.place(layers[above[0]][0]),
                 "FP407",
                 message,
-                subject.place(layers[above[0]][0]),
-                advice="gradients still pass through them: freezing from the bottom up saves work",
+                help="gradients still pass through them: freezing from the bottom up saves work",
             )
 
 
@@ -178,12 +174,11 @@ def falling_rates(subject: Subject) -> Iterator[Diagnostic]:
         if max(rate for rate, _ in below) > max(rate for rate, _ in above):
             fastest = max(below, key=lambda pair: pair[0])
             slower = max(rate for rate, _ in above)
-            yield report(
-                subject.spec,
+            yield at_key(
+                subject.place(fastest[1], "lr"),
                 "FP408",
                 f"the {low} learn faster ({format_rate(fastest[0])}) than the {high} ({format_rate(slower)})",
-                subject.place(fastest[1], "lr"),
-                advice="the usual order is embeddings < layers < heads",
+                help="the usual order is embeddings < layers < heads",
             )
 
 
@@ -201,12 +196,11 @@ def high_rates(subject: Subject) -> Iterator[Diagnostic]:
         top = max(high, key=lambda pair: pair[1].lr)
         rate = format_rate(top[1].lr)
         message = f"{len(high)} pre-trained tensors train at up to {rate}, far above what fine-tuning uses"
-        yield report(
-            subject.spec,
+        yield at_key(
+            subject.place(top[1], "lr"),
             "FP409",
             message,
-            subject.place(top[1], "lr"),
-            advice=f"pre-trained weights rarely bear more than {format_rate(HIGH_ADAPTIVE_RATE)}; "
+            help=f"pre-trained weights rarely bear more than {format_rate(HIGH_ADAPTIVE_RATE)}; "
             "1e-5 to 1e-4 is usual",
         )
 
@@ -220,12 +214,8 @@ def idle_rates(subject: Subject) -> Iterator[Diagnostic]:
             if decided and not any(what.trainable for what in decided):
                 written = rule.settings[key].key
                 message = f"`{written}` of rule `{rule.name}` is set on parameters that never train"
-                yield report(
-                    subject.spec,
-                    "FP410",
-                    message,
-                    (*rule.path, written),
-                    advice="remove it, or make them trainable",
+                yield at_key(
+                    (*rule.path, written), "FP410", message, help="remove it, or make them trainable"
                 )
 
 
@@ -237,7 +227,7 @@ def idle_eval_modes(subject: Subject) -> Iterator[Diagnostic]:
         decided = subject.decided_by(rule, "eval_mode")
         if decided and all(what.trainable for what in decided):
             message = f"`eval_mode` of rule `{rule.name}` is set on parameters that train anyway"
-            yield report(subject.spec, "FP412", message, (*rule.path, "eval_mode"), advice="remove it")
+            yield at_key((*rule.path, "eval_mode"), "FP412", message, help="remove it")
 
 
 def unfollowed_rates(subject: Subject) -> Iterator[Diagnostic]:
@@ -255,7 +245,7 @@ def unfollowed_rates(subject: Subject) -> Iterator[Diagnostic]:
             f"`{spec.optimizer.name}` {habit}: the rates that are shown are not followed when they change"
         )
         advice = 'write [schedule] name = "constant" and one rate for all phases, or use another optimizer'
-        yield report(spec, "FP426", message, ("optimizer", "name"), advice=advice)
+        yield at_key(("optimizer", "name"), "FP426", message, help=advice)
 
 
 def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
@@ -263,12 +253,11 @@ def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
     pooler = subject.where("pooler", trainable=True)
     if subject.spec.task and pooler:
         message = f"{len(pooler)} tensors of `@pooler` are trainable, but no task head reads the pooler"
-        yield report(
-            subject.spec,
+        yield at_key(
+            subject.place(pooler[0][1]),
             "FP415",
             message,
-            subject.place(pooler[0][1]),
-            advice='add a rule below: match = "@pooler", state = "frozen"',
+            help='add a rule below: match = "@pooler", state = "frozen"',
         )
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from freezeplan.diagnostics import Diagnostic, diagnostic
+from freezeplan.diagnostics import Diagnostic, Span
 from freezeplan.plan import masks
 from freezeplan.plan.layout import PhaseRule, Stage
 from freezeplan.plan.near_misses import Miss
 from freezeplan.plan.select import select
 from freezeplan.plan.tree import NameTree
-from freezeplan.spec.locations import KeyPath, dotted
+from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.patterns import syntax_problem
 from freezeplan.spec.selector import parse_selector
 from freezeplan.spec.selector_error import SelectorError
@@ -36,7 +36,7 @@ class BoundRule:
 
     ``index`` counts over all rules in the order in which they are laid over one another: the base layer's
     (``phase`` -1), then those of each phase. ``name`` is unique among all of them; ``label`` is what the
-    rules of its own layer call it by.
+    rules of its own layer call it by, ``place`` where its header stands in a file.
     """
 
     index: int
@@ -47,6 +47,7 @@ class BoundRule:
     settings: dict[str, Setting] = field(default_factory=dict)
     phase: int = -1
     label: str = ""
+    place: Span | None = None
 
     def overrules(self, other: BoundRule) -> bool:
         """Whether the rule may overrule another one: of its own layer by ``override``, of others always."""
@@ -126,13 +127,14 @@ def _bind(
 ) -> tuple[BoundRule, list[Diagnostic]]:
     mask, problems = item.mask, []
     if mask is None:
-        mask, problems = _rule_mask(spec, tree, item.rule, item.path)
+        mask, problems = _rule_mask(tree, item.rule, item.path)
     if not any(found.is_error for found in problems):
-        problems += _expectations(spec, tree, item.rule, item.path, mask)
+        problems += _expectations(tree, item.rule, item.path, mask)
     settings = settings_of(item.rule, spec.optimizer.lr)
-    problems += _rate_problems(spec, item.path, settings)
+    problems += _rate_problems(item.path, settings, spec.optimizer.lr)
     name, label = names
-    return BoundRule(index, name, item.rule, item.path, mask, settings, phase, label), problems
+    place = spec.locations.key(item.path)
+    return BoundRule(index, name, item.rule, item.path, mask, settings, phase, label, place), problems
 
 
 def _layer_names(layers: Sequence[Sequence[Rule]], phases: Sequence[str]) -> list[list[tuple[str, str]]]:
@@ -150,37 +152,35 @@ def _layer_names(layers: Sequence[Sequence[Rule]], phases: Sequence[str]) -> lis
     return found
 
 
-def _rate_problems(spec: Spec, path: KeyPath, settings: dict[str, Setting]) -> list[Diagnostic]:
+def _rate_problems(path: KeyPath, settings: dict[str, Setting], base: float) -> list[Diagnostic]:
     """Report a product of base rate and multiplier that no floating-point number above 0 can hold."""
     rate = settings.get("lr")
     if rate is None or 0.0 < rate.value < float("inf"):
         return []
-    message = f"{spec.optimizer.lr} x this multiplier is {rate.value}: not a learning rate"
-    return [report(spec, "FP418", message, (*path, rate.key), advice="write the rate itself, as `lr`")]
+    message = f"{base} x this multiplier is {rate.value}: not a learning rate"
+    return [at_key((*path, rate.key), "FP418", message, help="write the rate itself, as `lr`")]
 
 
-def _rule_mask(spec: Spec, tree: NameTree, rule: Rule, path: KeyPath) -> tuple[int, list[Diagnostic]]:
-    matched, problems = match_patterns(spec, tree, rule.match, (*path, "match"), rule.optional)
+def _rule_mask(tree: NameTree, rule: Rule, path: KeyPath) -> tuple[int, list[Diagnostic]]:
+    matched, problems = match_patterns(tree, rule.match, (*path, "match"), rule.optional)
     excluded = masks.EMPTY
     for entry, text in enumerate(rule.except_ or ()):
         place = (*path, "except", entry)
-        taken, found = match_patterns(spec, tree, [text], (*path, "except"), rule.optional, entry)
+        taken, found = match_patterns(tree, [text], (*path, "except"), rule.optional, entry)
         problems += found
         if not any(miss.is_error for miss in found) and matched and not taken & matched and not rule.optional:
             problems.append(
-                report(spec, "FP209", f"`{text}` takes nothing away from the match", place, len(text))
+                at_key(place, "FP209", f"`{text}` takes nothing away from the match", within=(0, len(text)))
             )
         excluded |= taken
     left = matched & ~excluded
     if matched and not left and not rule.optional:
-        problems.append(
-            report(spec, "FP210", "`except` takes away all that `match` selects", (*path, "except"))
-        )
+        problems.append(at_key((*path, "except"), "FP210", "`except` takes away all that `match` selects"))
     return left, problems
 
 
 def match_patterns(
-    spec: Spec, tree: NameTree, patterns: Sequence[str], path: KeyPath, optional: bool, first: int = 0
+    tree: NameTree, patterns: Sequence[str], path: KeyPath, optional: bool, first: int = 0
 ) -> tuple[int, list[Diagnostic]]:
     """Return the union of the patterns' names; every pattern must hit something unless ``optional``."""
     union, problems = masks.EMPTY, []
@@ -189,41 +189,24 @@ def match_patterns(
         try:
             match = select(tree, parse_selector(text))
         except SelectorError as error:
-            problems.append(syntax_problem(spec.locations, error, place))
+            problems.append(syntax_problem(error, place))
             continue
         union |= match.mask
-        problems += [
-            _missed(spec, text, miss, place) for miss in match.misses if not (optional and miss.excusable)
-        ]
+        problems += [_missed(text, miss, place) for miss in match.misses if not (optional and miss.excusable)]
     return union, problems
 
 
-def _missed(spec: Spec, text: str, miss: Miss, path: KeyPath) -> Diagnostic:
-    span = spec.locations.within(path, miss.start, miss.end - miss.start)
+def _missed(text: str, miss: Miss, path: KeyPath) -> Diagnostic:
+    inside = (miss.start, miss.end - miss.start)
     message = (
         miss.message.replace("pattern", f"pattern `{text}`", 1)
         if miss.message.startswith("pattern")
         else miss.message
     )
-    return diagnostic(miss.code, message, span=span, where=dotted(path), help=miss.advice, notes=miss.notes)
+    return at_key(path, miss.code, message, help=miss.advice, notes=miss.notes, within=inside)
 
 
-def report(
-    spec: Spec,
-    code: str,
-    message: str,
-    path: KeyPath,
-    length: int | None = None,
-    *,
-    advice: str | None = None,
-    notes: Sequence[str] = (),
-) -> Diagnostic:
-    """Make a diagnostic at a key path; with ``length`` it points inside the string that stands there."""
-    span = spec.locations.value(path) if length is None else spec.locations.within(path, 0, length)
-    return diagnostic(code, message, span=span, where=dotted(path), help=advice, notes=notes)
-
-
-def _expectations(spec: Spec, tree: NameTree, rule: Rule, path: KeyPath, mask: int) -> list[Diagnostic]:
+def _expectations(tree: NameTree, rule: Rule, path: KeyPath, mask: int) -> list[Diagnostic]:
     if rule.expect is None:
         return []
     infos = tensors_in(tree, mask)
@@ -234,7 +217,7 @@ def _expectations(spec: Spec, tree: NameTree, rule: Rule, path: KeyPath, mask: i
         if wanted is not None and wanted != count:
             message = f"the rule selects {count:,} {what}, not {wanted:,}"
             advice = f"check the pattern, or write `{what} = {count}`"
-            found.append(report(spec, "FP211", message, (*path, "expect", what), advice=advice))
+            found.append(at_key((*path, "expect", what), "FP211", message, help=advice))
     return found
 
 

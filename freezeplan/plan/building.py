@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from freezeplan.diagnostics import DiagnosticError, in_file_order
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import ITEM_BYTES, Inventory
 from freezeplan.plan.assigning import base_options, base_weight_decay
 from freezeplan.plan.binding import BoundRule
@@ -27,9 +27,9 @@ def build_plan(resolution: Resolution) -> Plan:
     whats = [_of_tensors(resolution, phase) for phase in range(len(resolution.stages))]
     groups, frozen = partition(params, whats, _selected_by(resolution.rules))
     shapes = {param.name: param.shape for param in params}
-    problems = [*resolution.problems, *demand_problems(spec, facts, groups, shapes)]
+    problems = [*resolution.problems, *demand_problems(facts, groups, shapes)]
     if any(item.is_error for item in problems):
-        raise DiagnosticError(in_file_order(problems))
+        raise DiagnosticError(spec.locations.attach(problems))
     problems += phase_advice(resolution, whats)
     return Plan(
         model=inventory.label,
@@ -43,7 +43,7 @@ def build_plan(resolution: Resolution) -> Plan:
         phases=_phases(resolution, facts, params, whats),
         groups=groups,
         frozen=frozen,
-        diagnostics=in_file_order(problems),
+        diagnostics=spec.locations.attach(problems),
         stop_when=_stop_when(spec),
     )
 

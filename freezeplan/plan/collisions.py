@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import some
 from freezeplan.plan import masks
-from freezeplan.plan.binding import BoundRule, report, tensors_in
+from freezeplan.plan.binding import BoundRule, tensors_in
 from freezeplan.plan.tree import NameTree
-from freezeplan.spec.locations import KeyPath
-from freezeplan.spec.tables import Spec, Table
+from freezeplan.spec.locations import at_key
+from freezeplan.spec.tables import Table
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Collision:
     keys: list[str] = field(default_factory=list)
 
 
-def collisions(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Diagnostic]:
+def collisions(tree: NameTree, rules: Sequence[BoundRule]) -> list[Diagnostic]:
     """Report every pair of rules of one layer that collides, once for all properties it collides in."""
     found: dict[tuple[int, int], Collision] = {}
     used: set[tuple[int, str]] = set()
@@ -35,8 +35,8 @@ def collisions(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[D
                 used.add((pair.later.index, pair.earlier.label))
                 continue
             found.setdefault((pair.earlier.index, pair.later.index), pair).keys.append(key)
-    idle = _idle_overrides(spec, rules, used)
-    return [_describe(spec, tree, pair) for pair in found.values()] + idle
+    idle = _idle_overrides(rules, used)
+    return [_describe(tree, pair) for pair in found.values()] + idle
 
 
 def _contradictions(rules: Sequence[BoundRule], key: str) -> Iterator[Collision]:
@@ -49,22 +49,22 @@ def _contradictions(rules: Sequence[BoundRule], key: str) -> Iterator[Collision]
                 yield Collision(earlier, later, shared, superset=shared == earlier.mask)
 
 
-def _describe(spec: Spec, tree: NameTree, pair: Collision) -> Diagnostic:
+def _describe(tree: NameTree, pair: Collision) -> Diagnostic:
     earlier, later = pair.earlier, pair.later
     values = "; ".join(
         f"`{earlier.settings[key].key}`: {_value(earlier, key)} and {_value(later, key)}" for key in pair.keys
     )
     names = [info.name for info in tensors_in(tree, pair.shared)]
-    notes = [f"`{earlier.name}` is {_place(spec, earlier.path)}", f"both select {some(names)}"]
+    notes = [f"`{earlier.name}` is {_place(earlier)}", f"both select {some(names)}"]
     if pair.superset:
         message = (
             f"rule `{later.name}` takes in all of the earlier `{earlier.name}` and contradicts it ({values})"
         )
         advice = f'move it above `{earlier.name}`, or write override = ["{earlier.label}"]'
-        return report(spec, "FP303", message, (*later.path, "match"), advice=advice, notes=notes)
+        return at_key((*later.path, "match"), "FP303", message, help=advice, notes=notes)
     message = f"rules `{earlier.name}` and `{later.name}` overlap and disagree ({values})"
     advice = f'make one lie inside the other, use `except`, or write override = ["{earlier.label}"]'
-    return report(spec, "FP302", message, (*later.path, "match"), advice=advice, notes=notes)
+    return at_key((*later.path, "match"), "FP302", message, help=advice, notes=notes)
 
 
 def _value(rule: BoundRule, key: str) -> str:
@@ -72,23 +72,22 @@ def _value(rule: BoundRule, key: str) -> str:
     return str(value.model_dump(exclude_unset=True) if isinstance(value, Table) else value)
 
 
-def _place(spec: Spec, path: KeyPath) -> str:
-    span = spec.locations.key(path)
-    return f"at {span}" if span else f"rule {int(path[1]) + 1}"
+def _place(rule: BoundRule) -> str:
+    return f"at {rule.place}" if rule.place else f"rule {int(rule.path[1]) + 1}"
 
 
-def _idle_overrides(spec: Spec, rules: Sequence[BoundRule], used: set[tuple[int, str]]) -> list[Diagnostic]:
+def _idle_overrides(rules: Sequence[BoundRule], used: set[tuple[int, str]]) -> list[Diagnostic]:
     found = []
     for rule in rules:
         for entry, name in enumerate(rule.rule.override or ()):
             if name != "no_decay" and (rule.index, name) not in used:
                 message = f"there is nothing to override: `{rule.name}` and `{name}` do not collide"
                 place = (*rule.path, "override", entry)
-                found.append(report(spec, "FP306", message, place, len(name), advice="remove the entry"))
+                found.append(at_key(place, "FP306", message, help="remove the entry", within=(0, len(name))))
     return found
 
 
-def idle_piercing(spec: Spec, rules: Sequence[BoundRule], masked: int) -> list[Diagnostic]:
+def idle_piercing(rules: Sequence[BoundRule], masked: int) -> list[Diagnostic]:
     """Warn of each `override = ["no_decay"]` that pierces nothing: no weight decay set, or none masked."""
     found = []
     for rule in rules:
@@ -98,7 +97,9 @@ def idle_piercing(spec: Spec, rules: Sequence[BoundRule], masked: int) -> list[D
                 f"`{rule.name}` sets no weight decay that `no_decay` masks: there is nothing to override"
             )
             place = (*rule.path, "override", entry)
-            found.append(report(spec, "FP306", message, place, len("no_decay"), advice="remove the entry"))
+            found.append(
+                at_key(place, "FP306", message, help="remove the entry", within=(0, len("no_decay")))
+            )
     return found
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from freezeplan.diagnostics import Diagnostic, DiagnosticError, in_file_order
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.records import Inventory
 from freezeplan.plan.assigning import assign
-from freezeplan.plan.binding import bind_rules, report
+from freezeplan.plan.binding import bind_rules
 from freezeplan.plan.building import build_plan
 from freezeplan.plan.cascade import NOBODY, cascade
 from freezeplan.plan.collisions import collisions, idle_piercing
@@ -21,6 +21,7 @@ from freezeplan.plan.records import Plan
 from freezeplan.plan.resolution import Resolution
 from freezeplan.plan.ties import tie_conflicts
 from freezeplan.plan.tree import NameTree
+from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
 
 
@@ -34,7 +35,7 @@ def compile_plan(inventory: Inventory, spec: Spec) -> Plan:
     resolution = resolve(inventory, spec)
     errors = [item for item in resolution.problems if item.is_error]
     if errors:
-        raise DiagnosticError(in_file_order(resolution.problems))
+        raise DiagnosticError(spec.locations.attach(resolution.problems))
     return build_plan(resolution)
 
 
@@ -64,11 +65,11 @@ def _stages(spec: Spec, tree: NameTree) -> tuple[tuple[Stage, ...], list[Diagnos
 
 
 def _contradictions(resolution: Resolution) -> Iterator[Diagnostic]:
-    spec, tree, rules = resolution.spec, resolution.tree, resolution.rules
+    tree, rules = resolution.tree, resolution.rules
     for phase in range(-1, len(resolution.stages)):
-        yield from collisions(spec, tree, [rule for rule in rules if rule.phase == phase])
-    yield from idle_piercing(spec, rules, resolution.masked)
-    yield from uncovered(spec, tree, [rule for rule in rules if rule.phase <= 0])
+        yield from collisions(tree, [rule for rule in rules if rule.phase == phase])
+    yield from idle_piercing(rules, resolution.masked)
+    yield from uncovered(tree, [rule for rule in rules if rule.phase <= 0])
 
 
 def _settle(resolution: Resolution, facts: OptimizerFacts) -> None:
@@ -77,7 +78,7 @@ def _settle(resolution: Resolution, facts: OptimizerFacts) -> None:
     found = [
         item for phase in range(len(resolution.stages)) for item in _assign_phase(resolution, facts, phase)
     ]
-    dead = dead_rules(resolution.spec, resolution.tree, resolution.rules, resolution.decided, flags)
+    dead = dead_rules(resolution.tree, resolution.rules, resolution.decided, flags)
     resolution.problems += [*dead, *dict.fromkeys(found)]
 
 
@@ -89,8 +90,8 @@ def _assign_phase(resolution: Resolution, facts: OptimizerFacts, phase: int) -> 
     resolution.assignments.append(assign(spec, facts, rules, decided, flags, steps))
     by_name = resolution.by_name(phase)
     return [
-        *decay_problems(spec, tree, [rule for rule in rules if rule.phase <= phase], steps, winners),
-        *tie_conflicts(spec, tree, rules, by_name),
+        *decay_problems(tree, [rule for rule in rules if rule.phase <= phase], steps, winners),
+        *tie_conflicts(tree, rules, by_name),
         *_untrainable(resolution, phase),
     ]
 
@@ -104,4 +105,4 @@ def _untrainable(resolution: Resolution, phase: int) -> Iterator[Diagnostic]:
             path = (*resolution.rule_path(dict(what.decided)["state"]), "state")
             message = f"`{info.name}` is {info.dtype}: a quantised tensor cannot require a gradient"
             advice = "freeze it, or train adapters beside it"
-            yield report(resolution.spec, "FP411", message, path, advice=advice)
+            yield at_key(path, "FP411", message, help=advice)

@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import counted
 from freezeplan.plan import masks
-from freezeplan.plan.binding import BoundRule, report, tensors_in
+from freezeplan.plan.binding import BoundRule, tensors_in
 from freezeplan.plan.cascade import NOBODY, Cascade
 from freezeplan.plan.collisions import covered
 from freezeplan.plan.tree import NameTree, Node
-from freezeplan.spec.locations import KeyPath
-from freezeplan.spec.tables import Spec
+from freezeplan.spec.locations import KeyPath, at_key
 
 
-def uncovered(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Diagnostic]:
+def uncovered(tree: NameTree, rules: Sequence[BoundRule]) -> list[Diagnostic]:
     """Report the parameters that get their state from no rule, as the fewest paths that name them all."""
     left = masks.full_mask(tree.size) & ~covered(rules)
     if not left:
@@ -26,8 +25,8 @@ def uncovered(spec: Spec, tree: NameTree, rules: Sequence[BoundRule]) -> list[Di
         f"{counted(count, 'parameter tensor')} {'gets its' if count == 1 else 'get their'} state from no rule"
     )
     advice = 'begin with a rule for all: match = "**", state = "frozen" (or "trainable")'
-    path: KeyPath = ("rule", 0) if spec.rule else ("rule",)
-    return [report(spec, "FP301", message, path, advice=advice, notes=places)]
+    path: KeyPath = ("rule", 0) if rules else ("rule",)
+    return [at_key(path, "FP301", message, help=advice, notes=places)]
 
 
 def _counted(tree: NameTree, node: Node) -> str:
@@ -51,7 +50,7 @@ def _whole_nodes(tree: NameTree, mask: int) -> Iterator[Node]:
 
 
 def dead_rules(
-    spec: Spec, tree: NameTree, rules: Sequence[BoundRule], decided: Sequence[Cascade], masked: bytes
+    tree: NameTree, rules: Sequence[BoundRule], decided: Sequence[Cascade], masked: bytes
 ) -> list[Diagnostic]:
     """Report rules that decide nothing in any phase (error), and single properties likewise (warning)."""
     useful = {
@@ -65,22 +64,22 @@ def dead_rules(
         idle = [key for key in rule.settings if (key, rule.index) not in useful]
         if not rule.mask or not idle:
             continue
-        why = [_why_idle(spec, tree, rule, key, rules, decided) for key in idle]
+        why = [_why_idle(tree, rule, key, rules, decided) for key in idle]
         if len(idle) == len(rule.settings):
             message, advice = (
                 f"rule `{rule.name}` decides nothing",
                 "remove it, or move it below the rule that shadows it",
             )
-            found.append(report(spec, "FP304", message, (*rule.path, "match"), advice=advice, notes=why))
+            found.append(at_key((*rule.path, "match"), "FP304", message, help=advice, notes=why))
         else:
-            found += [_idle_property(spec, rule, key, reason) for key, reason in zip(idle, why, strict=True)]
+            found += [_idle_property(rule, key, reason) for key, reason in zip(idle, why, strict=True)]
     return found
 
 
-def _idle_property(spec: Spec, rule: BoundRule, key: str, reason: str) -> Diagnostic:
+def _idle_property(rule: BoundRule, key: str, reason: str) -> Diagnostic:
     written = rule.settings[key].key
     message = f"`{written}` of rule `{rule.name}` decides nothing"
-    return report(spec, "FP307", message, (*rule.path, written), advice="remove the key", notes=[reason])
+    return at_key((*rule.path, written), "FP307", message, help="remove the key", notes=[reason])
 
 
 def _effective(key: str, winners: list[int], rules: Sequence[BoundRule], masked: bytes) -> set[int]:
@@ -95,7 +94,6 @@ def _effective(key: str, winners: list[int], rules: Sequence[BoundRule], masked:
 
 
 def _why_idle(
-    spec: Spec,
     tree: NameTree,
     rule: BoundRule,
     key: str,
@@ -109,10 +107,9 @@ def _why_idle(
     if not others:
         written = rule.settings[key].key
         return f'`{written}`: `no_decay` masks all of it; write override = ["no_decay"] to pierce the mask'
-    names = ", ".join(f"`{other.name}`{_at(spec, other)}" for other in others)
+    names = ", ".join(f"`{other.name}`{_at(other)}" for other in others)
     return f"`{rule.settings[key].key}`: decided by {names}"
 
 
-def _at(spec: Spec, rule: BoundRule) -> str:
-    span = spec.locations.key(rule.path)
-    return f" ({span})" if span else ""
+def _at(rule: BoundRule) -> str:
+    return f" ({rule.place})" if rule.place else ""

@@ -9,7 +9,7 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import some
 from freezeplan.inventory.records import ParamInfo
 from freezeplan.plan import masks
-from freezeplan.plan.binding import BoundRule, report
+from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.ladder import (
     DINOV2_PATCH_EMBED,
     FORMULAS,
@@ -21,7 +21,8 @@ from freezeplan.plan.ladder import (
 from freezeplan.plan.layers import with_lengths
 from freezeplan.plan.standing import ABOVE, REST, Standing, rungs_of, standings
 from freezeplan.plan.tree import NameTree
-from freezeplan.spec.tables import LayerDecay, Spec
+from freezeplan.spec.locations import at_key
+from freezeplan.spec.tables import LayerDecay
 
 # Code, the key below `layer_decay` that is at fault, message, advice.
 Problem = tuple[str, tuple[str, ...], str, str]
@@ -79,7 +80,6 @@ def _is_patch_embedding(info: ParamInfo) -> bool:
 
 
 def decay_problems(
-    spec: Spec,
     tree: NameTree,
     rules: Sequence[BoundRule],
     steps: Sequence[Step | None],
@@ -97,7 +97,7 @@ def decay_problems(
             problem = _about_depth(tree, rule.rule.layer_decay, lost)
         if problem:
             code, key, message, advice = problem
-            found.append(report(spec, code, message, (*rule.path, "layer_decay", *key), advice=advice))
+            found.append(at_key((*rule.path, "layer_decay", *key), code, message, help=advice))
     return found
 
 

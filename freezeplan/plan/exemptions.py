@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from freezeplan.diagnostics import Diagnostic, diagnostic
+from freezeplan.diagnostics import Diagnostic
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan import masks
-from freezeplan.plan.binding import match_patterns, report
+from freezeplan.plan.binding import match_patterns
 from freezeplan.plan.tree import NameTree
+from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
 
 PLACE = ("optimizer", "no_decay")
@@ -25,21 +26,23 @@ def exempt(spec: Spec, tree: NameTree) -> tuple[int, list[Diagnostic]]:
     """
     wanted = spec.optimizer.no_decay
     if isinstance(wanted, str):
-        return _published(spec, tree, wanted)
+        return _published(tree, wanted)
+    # Every model lacks some role of the default: a note would be about what nobody wrote.
+    told = "no_decay" in spec.optimizer.model_fields_set
     union, problems = masks.EMPTY, []
     for entry, text in enumerate(wanted):
-        found, missed = match_patterns(spec, tree, [text], PLACE, False, entry)
+        found, missed = match_patterns(tree, [text], PLACE, False, entry)
         union |= found
         absent = text.startswith("@") and all(item.code == "FP203" for item in missed)
-        problems += [_absent_role(item, text) for item in missed] if absent else missed
+        problems += ([_absent_role(text, entry)] if missed and told else []) if absent else missed
     return _over_ties(tree, union), problems
 
 
-def _published(spec: Spec, tree: NameTree, name: str) -> tuple[int, list[Diagnostic]]:
+def _published(tree: NameTree, name: str) -> tuple[int, list[Diagnostic]]:
     if name == "transformers" and tree.inventory.weak:
         message = 'no_decay = "transformers" goes by module classes, which a weights file alone does not tell'
         advice = "name an `architecture`, or use a list of patterns"
-        return masks.EMPTY, [report(spec, "FP207", message, PLACE, advice=advice)]
+        return masks.EMPTY, [at_key(PLACE, "FP207", message, help=advice)]
     names = set(PUBLISHED[name](tree.inventory))
     return _mask_of_tensors(tree, names), []
 
@@ -89,9 +92,9 @@ def _inside(info: ParamInfo, modules: set[str]) -> bool:
     return any(".".join(parts[:end]) in modules for end in range(len(parts), 0, -1))
 
 
-def _absent_role(item: Diagnostic, text: str) -> Diagnostic:
+def _absent_role(text: str, entry: int) -> Diagnostic:
     message = f"`no_decay`: this model has no `{text}`"
-    return diagnostic("FP212", message, span=item.span, where=item.where)
+    return at_key((*PLACE, entry), "FP212", message, within=(0, len(text)))
 
 
 def _over_ties(tree: NameTree, mask: int) -> int:

@@ -12,12 +12,12 @@ from operator import or_
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.inventory.records import ParamInfo, Stack
 from freezeplan.plan import masks
-from freezeplan.plan.binding import match_patterns, report
+from freezeplan.plan.binding import match_patterns
 from freezeplan.plan.layers import items
 from freezeplan.plan.layout import PhaseRule, Stage, length_of
 from freezeplan.plan.records import Length
 from freezeplan.plan.tree import NameTree
-from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.selector import Segment, parse_selector
 from freezeplan.spec.tables import Gradual, Rule, Spec
 
@@ -47,33 +47,31 @@ def gradual_phases(
     stack at a time, then one phase per pattern of ``then``. Final norm and pooler go with the top layer; the
     pooler stays as it is in a spec with tasks, whose heads do not read it.
     """
-    ladders, problems = _ladders(spec, tree, gradual)
+    ladders, problems = _ladders(tree, gradual)
     if problems:
         return (), problems
     thaws = _steps(spec, tree, gradual, ladders)
     for entry, text in enumerate(gradual.then or ()):
-        mask, found = match_patterns(spec, tree, [text], THEN, False, entry)
+        mask, found = match_patterns(tree, [text], THEN, False, entry)
         problems += found
         thaws.append(Thaw(text, (text,), mask, (*THEN, entry)))
     return _stages(gradual, thaws), problems
 
 
-def _ladders(
-    spec: Spec, tree: NameTree, gradual: Gradual
-) -> tuple[list[tuple[Stack, Rungs]], list[Diagnostic]]:
+def _ladders(tree: NameTree, gradual: Gradual) -> tuple[list[tuple[Stack, Rungs]], list[Diagnostic]]:
     """Return each stack that ``over`` names with the layers (or stages) of it to thaw, from the bottom."""
     found: list[tuple[Stack, Rungs]] = []
     problems: list[Diagnostic] = []
     for entry, text in enumerate(gradual.over):
         place = (*OVER, entry)
-        mask, wrong = match_patterns(spec, tree, [text], OVER, False, entry)
+        mask, wrong = match_patterns(tree, [text], OVER, False, entry)
         problems += wrong
         named = [] if wrong else _inside(tree, mask, _last_segment(text))
-        problems += [_shared(spec, place, text, stack) for stack, _ in named if stack.shared]
+        problems += [_shared(place, text, stack) for stack, _ in named if stack.shared]
         if not named and not wrong:
             message = f"`{text}` names no stack of layers to thaw one by one"
             advice = "write `@layers` or `@stages`, with the path of a stack in front where there are several"
-            problems.append(report(spec, "FP216", message, place, len(text), advice=advice))
+            problems.append(at_key(place, "FP216", message, help=advice, within=(0, len(text))))
         found += named
     return found, problems
 
@@ -99,10 +97,10 @@ def _mask(tree: NameTree, paths: Sequence[str]) -> int:
     return masks.mask_of([tree.by_path[path] for path in paths], tree.size)
 
 
-def _shared(spec: Spec, place: KeyPath, text: str, stack: Stack) -> Diagnostic:
+def _shared(place: KeyPath, text: str, stack: Stack) -> Diagnostic:
     message = f"the layers of `{stack.path}` share tensors: {stack.shared}"
     advice = "they thaw together: write one [[phase]] for all of them"
-    return report(spec, "FP215", message, place, len(text), advice=advice)
+    return at_key(place, "FP215", message, help=advice, within=(0, len(text)))
 
 
 def _steps(

@@ -12,8 +12,9 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import closest, quoted
-from freezeplan.plan.binding import OPTION_NAMES, BoundRule, report
+from freezeplan.plan.binding import OPTION_NAMES, BoundRule
 from freezeplan.plan.records import Group, Options
+from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
 
 
@@ -72,7 +73,7 @@ def find_optimizer(spec: Spec) -> tuple[OptimizerFacts | None, list[Diagnostic]]
     if facts is None:
         advice = closest(spec.optimizer.name.lower(), table) or f"torch.optim has {quoted(table)}"
         message = f"torch.optim has no optimizer `{spec.optimizer.name}`"
-        return None, [report(spec, "FP401", message, ("optimizer", "name"), advice=advice)]
+        return None, [at_key(("optimizer", "name"), "FP401", message, help=advice)]
     return facts, []
 
 
@@ -84,37 +85,35 @@ def option_problems(spec: Spec, facts: OptimizerFacts, rules: Sequence[BoundRule
     asked += [
         (rule.path, key) for rule in rules for key in rule.settings if key in (*OPTION_NAMES, "weight_decay")
     ]
-    return [_unknown_option(spec, facts, (*path, key)) for path, key in asked if key not in facts.options]
+    return [_unknown_option(facts, (*path, key)) for path, key in asked if key not in facts.options]
 
 
 def _written(table: Any, key: str) -> bool:
     return key in table.model_fields_set and bool(getattr(table, key) or key != "weight_decay")
 
 
-def _unknown_option(spec: Spec, facts: OptimizerFacts, path: tuple[str | int, ...]) -> Diagnostic:
+def _unknown_option(facts: OptimizerFacts, path: tuple[str | int, ...]) -> Diagnostic:
     known = quoted(key for key in facts.options if key in (*OPTION_NAMES, "weight_decay"))
     message = f"{facts.name} has no option `{path[-1]}`"
-    return report(
-        spec, "FP403", message, path, advice=f"its options are {known}" if known else "it has no options"
-    )
+    return at_key(path, "FP403", message, help=f"its options are {known}" if known else "it has no options")
 
 
 def demand_problems(
-    spec: Spec, facts: OptimizerFacts, groups: Sequence[Group], shapes: dict[str, tuple[int, ...]]
+    facts: OptimizerFacts, groups: Sequence[Group], shapes: dict[str, tuple[int, ...]]
 ) -> list[Diagnostic]:
     """Report plans that the optimizer cannot take: several groups, or parameters of a wrong kind."""
     place = ("optimizer", "name")
     if not facts.groups and len(groups) > 1:
         message = f"{facts.name} takes one parameter group; this plan has {len(groups)}"
-        return [report(spec, "FP402", message, place, advice="use another optimizer, such as `adamw`")]
+        return [at_key(place, "FP402", message, help="use another optimizer, such as `adamw`")]
     if idle := [group.name for group in groups if _nesterov_without_momentum(dict(group.options[0]))]:
         message = f"{facts.name}'s nesterov needs a momentum and no dampening; group `{idle[0]}` has neither"
-        return [report(spec, "FP402", message, place, advice="set momentum = 0.9, or leave nesterov out")]
+        return [at_key(place, "FP402", message, help="set momentum = 0.9, or leave nesterov out")]
     wrong = _wrong_shapes(facts, groups, shapes)
     if wrong:
         message = f"{facts.name} takes {facts.demand}; {len(wrong)} trainable tensors are not"
         advice = "freeze them, or use another optimizer, such as `adamw`"
-        return [report(spec, "FP402", message, place, advice=advice, notes=[f"for example `{wrong[0]}`"])]
+        return [at_key(place, "FP402", message, help=advice, notes=[f"for example `{wrong[0]}`"])]
     return []
 
 

@@ -9,9 +9,9 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import plural, quoted
 from freezeplan.plan import masks
 from freezeplan.plan.advice import Subject, advice_of_phase, advice_of_run
-from freezeplan.plan.binding import report
 from freezeplan.plan.records import Assignment
 from freezeplan.plan.resolution import Resolution
+from freezeplan.spec.locations import at_key
 
 Whats = Sequence[Sequence[Assignment]]
 
@@ -51,12 +51,12 @@ def _with_phases(resolution: Resolution, found: Sequence[Sequence[Diagnostic]]) 
 
 def _without_effect(resolution: Resolution, whats: Whats) -> Iterator[Diagnostic]:
     for index in range(1, len(whats)):
-        stage, spec = resolution.stages[index], resolution.spec
+        stage = resolution.stages[index]
         same = all(_same(*pair) for pair in zip(whats[index - 1], whats[index], strict=True))
         if same and stage.schedule is None:
             message = f"phase `{stage.name}` changes nothing: it carries on the phase before"
             advice = "make the phase before it longer, or add a rule"
-            yield report(spec, "FP424", message, stage.path, advice=advice)
+            yield at_key(stage.path, "FP424", message, help=advice)
         if not same:
             yield from _restated(resolution, index)
 
@@ -72,7 +72,7 @@ def _restated(resolution: Resolution, phase: int) -> Iterator[Diagnostic]:
             message = f"rule `{rule.name}` changes nothing: what it selects {already}"
             place = (*rule.path, "match") if rule.path[0] == "phase" else rule.path
             advice = "remove it, or correct its pattern"
-            yield report(resolution.spec, "FP425", message, place, advice=advice)
+            yield at_key(place, "FP425", message, help=advice)
 
 
 def _same(before: Assignment, after: Assignment) -> bool:

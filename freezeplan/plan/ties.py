@@ -6,40 +6,37 @@ from collections.abc import Iterator, Sequence
 
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import quoted
-from freezeplan.plan.binding import BoundRule, report
+from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.records import Assignment
 from freezeplan.plan.tree import NameTree
-from freezeplan.spec.tables import Spec
+from freezeplan.spec.locations import at_key
 
 COMPARED = ("state", "lr", "weight_decay", "options", "eval_mode")
 
 
 def tie_conflicts(
-    spec: Spec, tree: NameTree, rules: Sequence[BoundRule], by_name: dict[str, Assignment]
+    tree: NameTree, rules: Sequence[BoundRule], by_name: dict[str, Assignment]
 ) -> list[Diagnostic]:
     """Report each tensor whose names the rules treat differently, with all its names and their rules."""
     names: dict[str, list[str]] = {}
     for info in tree.inventory.params:
         if info.alias_of is not None:
             names.setdefault(info.alias_of, [info.alias_of]).append(info.name)
-    return [
-        found for tied in names.values() for found in _conflict(spec, rules, {n: by_name[n] for n in tied})
-    ]
+    return [found for tied in names.values() for found in _conflict(rules, {n: by_name[n] for n in tied})]
 
 
-def _conflict(spec: Spec, rules: Sequence[BoundRule], ends: dict[str, Assignment]) -> Iterator[Diagnostic]:
+def _conflict(rules: Sequence[BoundRule], ends: dict[str, Assignment]) -> Iterator[Diagnostic]:
     key = next((key for key in COMPARED if len({getattr(what, key) for what in ends.values()}) > 1), None)
     if key is None:
         return
     listed = quoted(ends)
     deciders = {dict(what.decided).get(key, what.rule) for what in ends.values()}
     later = max(rules, key=lambda rule: rule.index if rule.name in deciders else -1)
-    yield report(
-        spec,
+    yield at_key(
+        (*later.path, "match"),
         "FP305",
         f"{listed} are one tied tensor, but the rules end unequal",
-        (*later.path, "match"),
-        advice="name all of them in one rule, such as match = [" + ", ".join(f'"{n}"' for n in ends) + "]",
+        help="name all of them in one rule, such as match = [" + ", ".join(f'"{n}"' for n in ends) + "]",
         notes=[_said(name, what, key) for name, what in ends.items()],
     )
 

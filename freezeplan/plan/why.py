@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freezeplan.diagnostics import DiagnosticError, Span, diagnostic, in_file_order
+from freezeplan.diagnostics import DiagnosticError, Span, diagnostic
 from freezeplan.diagnostics.wording import closest, nearest, quoted
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
@@ -55,7 +55,7 @@ def explain(inventory: Inventory, spec: Spec, name: str, phase: str | None = Non
     """
     resolution = resolve(inventory, spec)
     if any(item.is_error for item in resolution.problems):
-        raise DiagnosticError(in_file_order(resolution.problems))
+        raise DiagnosticError(spec.locations.attach(resolution.problems))
     info = _find(inventory, name)
     position = next(p for p, index in enumerate(resolution.tree.order) if inventory.params[index] is info)
     canonical = info.alias_of or info.name

@@ -10,10 +10,10 @@ import datetime
 from collections.abc import Iterator
 from typing import Any
 
-from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.document import Document, printable, written
-from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.problems import label
 
 NO_DECAY = "no_decay"
@@ -36,11 +36,9 @@ def check_values(document: Document) -> Iterator[Diagnostic]:
     """Yield a problem for every value that no spec can hold: integers beyond 64 bits, broken Unicode."""
     for path, value in _leaves(document.data, ()):
         if isinstance(value, int) and not -INT_LIMIT <= value < INT_LIMIT:
-            yield document.problem_at_value(
-                "FP008", f"{label(path)} is beyond the 64 bits of a TOML integer", path
-            )
+            yield at_key(path, "FP008", f"{label(path)} is beyond the 64 bits of a TOML integer")
         if isinstance(value, str) and _is_broken(value):
-            yield document.problem_at_value("FP104", f"{label(path)} holds half of a surrogate pair", path)
+            yield at_key(path, "FP104", f"{label(path)} holds half of a surrogate pair")
 
 
 def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
@@ -63,22 +61,26 @@ def _model(document: Document) -> Iterator[Diagnostic]:
     config = model.get("config")
     if config is not None and model.get("architecture") is not None:
         message = "`architecture` and `config` both say what the model is built from"
-        yield document.problem_at_key("FP116", message, ("model", "config"), "keep one of the two")
+        yield at_key(("model", "config"), "FP116", message, help="keep one of the two", part=KeyPart.KEY)
     if isinstance(config, dict) and not isinstance(config.get("model_type"), str):
         advice = 'add the model type, for example `model_type = "bert"`'
-        yield document.problem_at_header("FP117", "`config` has no `model_type`", ("model", "config"), advice)
+        yield at_key(
+            ("model", "config"), "FP117", "`config` has no `model_type`", help=advice, part=KeyPart.HEADER
+        )
     if model.get("class") is not None and document.data.get("task"):
         message = (
             "`class` has no effect in a spec with tasks: its model is the backbone plus one head per task"
         )
-        yield document.problem_at_key("FP119", message, ("model", "class"), "remove `class`, or the tasks")
+        yield at_key(
+            ("model", "class"), "FP119", message, help="remove `class`, or the tasks", part=KeyPart.KEY
+        )
     for path, value in _leaves(config, ("model", "config")) if isinstance(config, dict) else ():
         if isinstance(value, (datetime.date, datetime.time)):
-            yield document.problem_at_value(
+            yield at_key(
+                path,
                 "FP103",
                 f"{label(path)} is a date, which a model config cannot hold",
-                path,
-                "put it in quotes",
+                help="put it in quotes",
             )
 
 
@@ -104,8 +106,12 @@ def _rules(document: Document, layer: KeyPath) -> Iterator[Diagnostic]:
         yield from _cancelled_matches(document, path)
         if rule.get("expect") == {}:
             message = "`expect` states neither `tensors` nor `parameters`"
-            yield document.problem_at_header(
-                "FP102", message, (*path, "expect"), "write `expect = { tensors = 4 }`"
+            yield at_key(
+                (*path, "expect"),
+                "FP102",
+                message,
+                help="write `expect = { tensors = 4 }`",
+                part=KeyPart.HEADER,
             )
     yield from repeated_names(document, *layer)
 
@@ -117,15 +123,19 @@ def _store(document: Document) -> Iterator[Diagnostic]:
             if train.get(key) is not None:
                 message = f'`{key}` has no effect: `store = "off"`'
                 advice = 'remove it, or write store = "auto"'
-                yield document.problem_at_key("FP135", message, ("train", key), advice)
+                yield at_key(("train", key), "FP135", message, help=advice, part=KeyPart.KEY)
 
 
 def _rule_rates(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
     if rule.get("lr") is not None and rule.get("lr_mult") is not None:
         later = max("lr", "lr_mult", key=list(rule).index)
         message = "`lr` and `lr_mult` both set the learning rate"
-        yield document.problem_at_key(
-            "FP106", message, (*path, later), "keep one: `lr` is absolute, `lr_mult` a factor"
+        yield at_key(
+            (*path, later),
+            "FP106",
+            message,
+            help="keep one: `lr` is absolute, `lr_mult` a factor",
+            part=KeyPart.KEY,
         )
 
 
@@ -134,7 +144,7 @@ def _rule_decay(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iter
     if isinstance(decay, dict) and decay.get("rate") is None and decay.get("formula") not in (None, "ulmfit"):
         message = "`layer_decay` has no `rate`"
         place = (*path, "layer_decay")
-        yield document.problem_at_header("FP102", message, place, "add one, such as `rate = 0.8`")
+        yield at_key(place, "FP102", message, help="add one, such as `rate = 0.8`", part=KeyPart.HEADER)
 
 
 def _rule_effect(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -143,22 +153,20 @@ def _rule_effect(document: Document, path: KeyPath, rule: dict[str, Any]) -> Ite
     if keys <= NOT_PROPERTIES and "match" in keys:
         message = "this rule sets no property: it decides nothing"
         advice = "add `state`, `lr`, `lr_mult`, `weight_decay` or an optimizer option, or remove the rule"
-        yield document.problem_at_header("FP107", message, path, advice)
+        yield at_key(path, "FP107", message, help=advice, part=KeyPart.HEADER)
     if rule.get("eval_mode") is not None and rule.get("state") == "trainable":
         message = "`eval_mode` is about frozen modules; this rule makes its parameters trainable"
-        yield document.problem_at_key("FP118", message, (*path, "eval_mode"), "remove `eval_mode`")
+        yield at_key((*path, "eval_mode"), "FP118", message, help="remove `eval_mode`", part=KeyPart.KEY)
 
 
 def _rule_name(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
     name = rule.get("name")
     if name == NO_DECAY:
         message = "a rule cannot be called `no_decay`: `override` means the weight-decay mask by it"
-        yield document.problem_at_value("FP108", message, (*path, "name"), "choose another name")
+        yield at_key((*path, "name"), "FP108", message, help="choose another name")
     elif isinstance(name, str) and (not name.strip() or not name.isprintable()):
         message = f"{written(name)} is not a name that can be shown"
-        yield document.problem_at_value(
-            "FP108", message, (*path, "name"), "use printable characters, or leave `name` out"
-        )
+        yield at_key((*path, "name"), "FP108", message, help="use printable characters, or leave `name` out")
 
 
 def _overrides(
@@ -169,15 +177,13 @@ def _overrides(
             continue
         if entry == names[index]:
             advice = _earlier(names[max(0, index - NEARBY) : index])
-            yield document.problem_at_value("FP112", "a rule cannot override itself", place, advice)
+            yield at_key(place, "FP112", "a rule cannot override itself", help=advice)
         elif entry in first:
             message = f"rule `{printable(entry)}` comes after this one: `override` names earlier rules"
-            yield document.problem_at_value("FP112", message, place, "move this rule below it")
+            yield at_key(place, "FP112", message, help="move this rule below it")
         else:
             message = f"there is no rule `{printable(entry)}` before this one"
-            yield document.problem_at_value(
-                "FP111", message, place, _guess(entry, names[max(0, index - NEARBY) : index])
-            )
+            yield at_key(place, "FP111", message, help=_guess(entry, names[max(0, index - NEARBY) : index]))
 
 
 def _label(document: Document, path: KeyPath, rule: dict[str, Any]) -> str:
@@ -202,19 +208,17 @@ def _cancelled_matches(document: Document, path: KeyPath) -> Iterator[Diagnostic
     for place, pattern in document.strings((*path, "except")):
         if pattern in matched:
             message = f"`except` takes away the whole of `{printable(pattern)}`, which `match` names"
-            yield document.problem_at_value(
-                "FP124", message, place, "remove the pattern from both, or narrow one"
-            )
+            yield at_key(place, "FP124", message, help="remove the pattern from both, or narrow one")
 
 
 def _repeated_entries(document: Document, path: KeyPath) -> Iterator[Diagnostic]:
     seen: set[str] = set()
     for place, entry in document.strings(path):
         if not entry.strip():
-            yield document.problem_at_value("FP114", f"{label(place)} is empty", place, "remove the entry")
+            yield at_key(place, "FP114", f"{label(place)} is empty", help="remove the entry")
         elif entry in seen:
             message = f"`{printable(entry)}` stands twice in {label(path)}"
-            yield document.problem_at_value("FP114", message, place, "remove one of the two")
+            yield at_key(place, "FP114", message, help="remove one of the two")
         seen.add(entry)
 
 
@@ -228,9 +232,7 @@ def repeated_names(document: Document, *array: str | int) -> Iterator[Diagnostic
         if name in first:
             message = f"two {array[-1]}s are called `{printable(name)}`"
             notes = [f"the first is at {document.line_of((*first[name], 'name'))}"]
-            yield document.problem_at_value(
-                "FP109", message, (*path, "name"), "rename one of them", notes=notes
-            )
+            yield at_key((*path, "name"), "FP109", message, help="rename one of them", notes=notes)
         first.setdefault(name, path)
 
 
@@ -247,35 +249,35 @@ def _labels(document: Document, path: KeyPath, labels: Any) -> Iterator[Diagnost
         return
     if len(labels) < 2:
         message = f"a task needs at least two labels, not {len(labels)}: with one there is nothing to learn"
-        yield document.problem_at_value("FP113", message, path, "list every class, or leave `labels` out")
+        yield at_key(path, "FP113", message, help="list every class, or leave `labels` out")
     seen: set[str] = set()
     for place, name in document.strings(path):
         if name in seen:
-            yield document.problem_at_value(
-                "FP113", f"label `{printable(name)}` stands twice", place, "remove one of the two"
+            yield at_key(
+                place, "FP113", f"label `{printable(name)}` stands twice", help="remove one of the two"
             )
         elif not name.strip():
-            yield document.problem_at_value(
-                "FP113", f"{label(place)} is empty", place, "give the class a name"
-            )
+            yield at_key(place, "FP113", f"{label(place)} is empty", help="give the class a name")
         seen.add(name)
 
 
 def _data(document: Document, path: KeyPath, data: dict[str, Any]) -> Iterator[Diagnostic]:
     if data.get("subset") is not None and data.get("hub") is None:
         message = "`subset` names a part of a hub dataset, but `hub` is not given"
-        yield document.problem_at_key("FP115", message, (*path, "subset"), "add `hub`, or remove `subset`")
+        yield at_key(
+            (*path, "subset"), "FP115", message, help="add `hub`, or remove `subset`", part=KeyPart.KEY
+        )
     splits = [data.get(key) for key in ("train", "validation", "test")]
     if all(split is None for split in splits):
         message = "`data` names no rows: `train`, `validation` and `test` are all absent"
-        yield document.problem_at_header("FP115", message, path, 'add `train = "…"`')
+        yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
     if data.get("text") is not None and data.get("image") is not None:
         later = max("text", "image", key=list(data).index)
         message = "`text` and `image` both name what the model reads"
-        yield document.problem_at_key("FP115", message, (*path, later), "keep one of the two")
+        yield at_key((*path, later), "FP115", message, help="keep one of the two", part=KeyPart.KEY)
     kind = "text" if data.get("image") is None else "image"
     source, target = data.get(kind, kind), data.get("label", "label")
     if source == target and isinstance(source, str):
         key = "label" if "label" in data else kind
         message = f"`{kind}` and `label` are both column `{printable(source)}`"
-        yield document.problem_at_value("FP115", message, (*path, key), "name two different columns")
+        yield at_key((*path, key), "FP115", message, help="name two different columns")

@@ -1,15 +1,13 @@
-"""A merged spec before validation: its data, and diagnostics that point into it."""
+"""A merged spec before validation: its data, and where its parts stand."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from freezeplan.diagnostics import Diagnostic, Span, diagnostic
 from freezeplan.spec.locations import KeyPath, Locations, dotted
-from freezeplan.spec.locator import PART
 
 MAX_SHOWN = 60
 
@@ -59,41 +57,10 @@ class Document:
         items = enumerate(value) if isinstance(value, list) else ()
         return [((*path, index), item) for index, item in items if isinstance(item, str)]
 
-    def problem_at_value(
-        self, code: str, message: str, path: KeyPath, help: str | None = None, **more: Any
-    ) -> Diagnostic:
-        """Return a diagnostic that points at the value written at ``path``."""
-        return self._problem(code, message, path, self.locations.value(path), help, **more)
-
-    def problem_at_key(
-        self, code: str, message: str, path: KeyPath, help: str | None = None, **more: Any
-    ) -> Diagnostic:
-        """Return a diagnostic that points at the key, inside its header where it names a table."""
-        span = self.locations.key(path)
-        return self._problem(code, message, path, span and _last_part(span), help, **more)
-
-    def problem_at_header(
-        self, code: str, message: str, path: KeyPath, help: str | None = None, **more: Any
-    ) -> Diagnostic:
-        """Return a diagnostic that points at a table: its header, or what opens it."""
-        return self._problem(code, message, path, self.locations.key(path), help, **more)
-
     def line_of(self, path: KeyPath) -> str:
         """Say where a path is written, for a note."""
         span = self.locations.key(path)
         return str(span) if span else f"`{dotted(path)}`"
-
-    def _problem(
-        self,
-        code: str,
-        message: str,
-        path: KeyPath,
-        span: Span | None,
-        help: str | None,
-        notes: Sequence[str] = (),
-    ) -> Diagnostic:
-        where = None if span else dotted(path) or None
-        return diagnostic(code, message, span=span, where=where, help=help, notes=notes)
 
 
 def written(value: Any) -> str:
@@ -126,11 +93,3 @@ def _holds(value: Any, part: str | int) -> bool:
     if isinstance(value, dict):
         return part in value
     return isinstance(value, list) and isinstance(part, int) and part < len(value)
-
-
-def _last_part(span: Span) -> Span:
-    raw = span.text[span.column - 1 : span.column - 1 + span.length]
-    if not raw.startswith("["):
-        return span
-    *_, last = PART.finditer(raw)
-    return replace(span, column=span.column + last.start(), length=len(last.group()))

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span, diagnostic
+from freezeplan.diagnostics import (
+    Diagnostic,
+    DiagnosticError,
+    KeyPart,
+    KeyPath,
+    Pointer,
+    Span,
+    diagnostic,
+    in_file_order,
+)
 
-KeyPath = tuple[str | int, ...]
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+PART = re.compile(r"""[A-Za-z0-9_-]++ | "(?:[^"\\\n]++|\\.)*+" | '[^'\n]*+'""", re.VERBOSE)
 
 
 @dataclass(frozen=True)
@@ -52,34 +67,43 @@ class Locations:
             return span
         return Span(span.file, span.line, span.column + 1 + start, max(length, 1), span.text)
 
-    def report(
-        self,
-        path: KeyPath,
-        code: str,
-        message: str,
-        *,
-        help: str | None = None,  # noqa: A002 - the field's usual name in compilers
-        notes: Iterable[str] = (),
-    ) -> Diagnostic:
-        """Return a diagnostic that points at the value written at ``path``, or at the closest table around it."""
-        return diagnostic(code, message, span=self.value(path), where=dotted(path), help=help, notes=notes)
+    def attach(self, items: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+        """Return diagnostics with the places of what they point at, in file order; those that have one keep it."""
+        return in_file_order(self._placed(item) for item in items)
 
-    def error(
-        self,
-        path: KeyPath,
-        code: str,
-        message: str,
-        *,
-        help: str | None = None,  # noqa: A002
-        notes: Iterable[str] = (),
-    ) -> DiagnosticError:
-        """Return an error, to be raised, whose one diagnostic points at the value written at ``path``."""
-        return DiagnosticError([self.report(path, code, message, help=help, notes=notes)])
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Give the diagnostics that are raised inside their places."""
+        try:
+            yield
+        except DiagnosticError as error:
+            if not any(item.pointer for item in error.diagnostics):
+                raise
+            raise DiagnosticError(self.attach(error.diagnostics)) from error.__cause__
+
+    def report(self, path: KeyPath, code: str, message: str, **more: Any) -> Diagnostic:
+        """Return what :func:`at_key` does, with its place."""
+        return self._placed(at_key(path, code, message, **more))
+
+    def error(self, path: KeyPath, code: str, message: str, **more: Any) -> DiagnosticError:
+        """Return an error, to be raised, whose one diagnostic is that of :meth:`report`."""
+        return DiagnosticError([self.report(path, code, message, **more)])
 
     def directory_of(self, path: KeyPath) -> Path | None:
         """Return the folder that a relative path written at ``path`` starts from."""
         place = self.places.get(path)
         return place.directory if place and place.directory else self.directory
+
+    def _placed(self, item: Diagnostic) -> Diagnostic:
+        return replace(item, span=self._span(item.pointer), pointer=None) if item.pointer else item
+
+    def _span(self, pointer: Pointer) -> Span | None:
+        if pointer.within is not None:
+            return self.within(pointer.path, *pointer.within)
+        if pointer.part is KeyPart.VALUE:
+            return self.value(pointer.path)
+        span = self.key(pointer.path)
+        return _last_part(span) if span and pointer.part is KeyPart.KEY else span
 
     def _closest(self, path: KeyPath, kind: str) -> Span | None:
         for end in range(len(path), 0, -1):
@@ -91,6 +115,60 @@ class Locations:
 
 
 NOWHERE = Locations()
+
+
+class Located(Protocol):
+    """Something that knows where its keys stand: a spec."""
+
+    @property
+    def locations(self) -> Locations: ...
+
+
+def attaching(
+    call: Callable[Concatenate[Located, Given], Result],
+) -> Callable[Concatenate[Any, Given], Result]:
+    """Give what a function raises its places, from the spec that is its first argument."""
+
+    @wraps(call)
+    def placed(spec: Located, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+        with spec.locations.attached():
+            return call(spec, *args, **kwargs)
+
+    return placed
+
+
+def at_key(
+    path: KeyPath,
+    code: str,
+    message: str,
+    *,
+    help: str | None = None,  # noqa: A002 - the field's usual name in compilers
+    notes: Iterable[str] = (),
+    part: KeyPart = KeyPart.VALUE,
+    within: tuple[int, int] | None = None,
+) -> Diagnostic:
+    """Return a diagnostic that points at a key of the spec, or at the closest table around it that is written.
+
+    The one way to point at a key. Whoever holds the spec attaches its file, line and column
+    (:meth:`Locations.attach`); what is raised is attached by :meth:`Locations.attached`. ``part`` says what of
+    the key is meant, ``within`` the first character and the length of a part of its string.
+    """
+    where = dotted(path) or None
+    return diagnostic(code, message, where=where, help=help, notes=notes, pointer=Pointer(path, part, within))
+
+
+def error_at_key(path: KeyPath, code: str, message: str, **more: Any) -> DiagnosticError:
+    """Return an error, to be raised, whose one diagnostic is that of :func:`at_key`."""
+    return DiagnosticError([at_key(path, code, message, **more)])
+
+
+def _last_part(span: Span) -> Span:
+    """Return the span of a table's own name inside its header."""
+    raw = span.text[span.column - 1 : span.column - 1 + span.length]
+    if not raw.startswith("["):
+        return span
+    *_, last = PART.finditer(raw)
+    return replace(span, column=span.column + last.start(), length=len(last.group()))
 
 
 def dotted(path: KeyPath) -> str:

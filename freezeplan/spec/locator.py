@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 import tomllib
 
-from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.locations import PART, KeyPath
 
 Offsets = tuple[int, int]
 Located = tuple[Offsets | None, Offsets | None]
 
 SPACE = re.compile(r"[ \t]*+")
 BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
-PART = re.compile(r"""[A-Za-z0-9_-]++ | "(?:[^"\\\n]++|\\.)*+" | '[^'\n]*+'""", re.VERBOSE)
 SCALAR = re.compile(
     r'''
       """ (?:[^"\\]++ | \\. | "(?!""))*+ """ "{0,2}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from freezeplan.diagnostics import Diagnostic, diagnostic
-from freezeplan.spec.locations import KeyPath, Locations, dotted
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.selector import parse_selector
 from freezeplan.spec.selector_error import SelectorError
 
 
-def pattern_problems(data: Mapping[str, Any], locations: Locations) -> Iterator[Diagnostic]:
+def pattern_problems(data: Mapping[str, Any]) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each pattern of a spec's data that the selector grammar refuses.
 
     ``data`` is the merged spec as it was written; what is not a string is left to the type checks.
@@ -20,13 +20,12 @@ def pattern_problems(data: Mapping[str, Any], locations: Locations) -> Iterator[
         try:
             parse_selector(text)
         except SelectorError as error:
-            yield syntax_problem(locations, error, path)
+            yield syntax_problem(error, path)
 
 
-def syntax_problem(locations: Locations, error: SelectorError, path: KeyPath) -> Diagnostic:
+def syntax_problem(error: SelectorError, path: KeyPath) -> Diagnostic:
     """Return the diagnostic of a pattern that cannot be read, its caret inside the pattern."""
-    span = locations.within(path, error.start, error.length)
-    return diagnostic(error.code, error.message, span=span, where=dotted(path), help=error.advice)
+    return at_key(path, error.code, error.message, help=error.advice, within=(error.start, error.length))
 
 
 def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:

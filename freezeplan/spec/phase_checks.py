@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.checks import repeated_names
 from freezeplan.spec.document import Document, printable
-from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.problems import label
 
 LENGTHS = ("epochs", "steps", "until")
@@ -35,27 +35,27 @@ def _exclusions(document: Document) -> Iterator[Diagnostic]:
     has_phases, has_gradual = bool(document.data.get("phase")), document.data.get("gradual") is not None
     if has_phases and has_gradual:
         message = "`[gradual]` stands for phases of its own: it excludes `[[phase]]`"
-        yield document.problem_at_header("FP131", message, ("gradual",), "keep one of the two")
+        yield at_key(("gradual",), "FP131", message, help="keep one of the two", part=KeyPart.HEADER)
     if (has_phases or has_gradual) and document.table("train").get("epochs") is not None:
         message = "`train.epochs` has no effect: the phases say how long the run is"
-        yield document.problem_at_key("FP132", message, ("train", "epochs"), "remove the key")
+        yield at_key(("train", "epochs"), "FP132", message, help="remove the key", part=KeyPart.KEY)
 
 
 def _length(document: Document, path: KeyPath, phase: dict[str, Any]) -> Iterator[Diagnostic]:
     given = [key for key in phase if key in LENGTHS and phase[key] is not None]
     if not given:
         advice = "add `epochs = 1`, `steps = 500`, or `until = { metric = …, patience = 2, max_epochs = 10 }`"
-        yield document.problem_at_header("FP130", f"{label(path)} has no length", path, advice)
+        yield at_key(path, "FP130", f"{label(path)} has no length", help=advice, part=KeyPart.HEADER)
     elif len(given) > 1:
         message = f"`{given[0]}` and `{given[1]}` both say how long {label(path)} is"
-        yield document.problem_at_key("FP130", message, (*path, given[1]), "keep one of the two")
+        yield at_key((*path, given[1]), "FP130", message, help="keep one of the two", part=KeyPart.KEY)
 
 
 def _until(document: Document, path: KeyPath, until: Any) -> Iterator[Diagnostic]:
     if isinstance(until, dict) and until.get("patience") is None and until.get("target") is None:
         message = "`until` has neither `patience` nor `target`: only `max_epochs` would end the phase"
         advice = "add `patience = 2`, or write `epochs` in place of `until`"
-        yield document.problem_at_header("FP130", message, path, advice)
+        yield at_key(path, "FP130", message, help=advice, part=KeyPart.HEADER)
 
 
 def _schedules(document: Document, phases: list[KeyPath]) -> Iterator[Diagnostic]:
@@ -80,12 +80,12 @@ def _schedule(
             SLANTED: "remove `warmup`",
         }
         message = f"the `{name}` schedule {known[name]}"
-        yield document.problem_at_value("FP126", message, (*path, "warmup"), advice[name])
+        yield at_key((*path, "warmup"), "FP126", message, help=advice[name])
     for key in ("cut_frac", "ratio"):
         if own.get(key) is not None and name != SLANTED:
             message = f"`{key}` belongs to the `{SLANTED}` schedule; this one is `{printable(str(name))}`"
             advice = f'write name = "{SLANTED}", or remove the key'
-            yield document.problem_at_key("FP134", message, (*path, key), advice)
+            yield at_key((*path, key), "FP134", message, help=advice, part=KeyPart.KEY)
 
 
 def _metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnostic]:
@@ -97,10 +97,10 @@ def _metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnostic]:
             continue
         if name not in tasks:
             advice = closest(name, tasks) or f"tasks: {quoted(tasks) or 'none'}"
-            yield document.problem_at_value("FP133", f"there is no task `{printable(name)}`", path, advice)
+            yield at_key(path, "FP133", f"there is no task `{printable(name)}`", help=advice)
         elif isinstance(data := tasks[name].get("data"), dict) and data.get("validation") is None:
             message = f"task `{name}` has no validation data: `{printable(text)}` is never measured"
-            yield document.problem_at_value("FP133", message, path, "add `validation` to its `data`")
+            yield at_key(path, "FP133", message, help="add `validation` to its `data`")
 
 
 def _stop(document: Document) -> Iterator[Diagnostic]:
@@ -108,4 +108,4 @@ def _stop(document: Document) -> Iterator[Diagnostic]:
     metric = document.at(path)
     if isinstance(metric, str) and metric.endswith("/loss"):
         message = "`stop_when` ends the run when the metric is at least a value; a loss falls"
-        yield document.problem_at_value("FP133", message, path, "use accuracy or macro_f1")
+        yield at_key(path, "FP133", message, help="use accuracy or macro_f1")

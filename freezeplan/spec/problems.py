@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import closest
 from freezeplan.spec.document import Document, printable, written
 from freezeplan.spec.fields import fields_of, suggestion, table_at, title
-from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.locations import KeyPath, at_key
 
 CODE = re.compile(r"FP\d{3}")
 CHOICE = re.compile(r"'([^']*)'")
@@ -44,19 +44,19 @@ def as_diagnostic(document: Document, error: dict[str, Any]) -> Diagnostic:
         return _missing_key(document, path, str(error["loc"][-1]))
     code, message, advice = _value_problem(path, error)
     if kind in ("list_type", "model_type") and document.locations.value(path) is None:
-        return document.problem_at_header(code, message, path, advice)
-    return document.problem_at_value(code, message, path, advice)
+        return at_key(path, code, message, help=advice, part=KeyPart.HEADER)
+    return at_key(path, code, message, help=advice)
 
 
 def _unknown_key(document: Document, path: KeyPath) -> Diagnostic:
     parent, name = path[:-1], str(path[-1])
     message = f"unknown key `{printable(name)}` in {title(parent)}"
-    return document.problem_at_key("FP101", message, path, suggestion(name, parent))
+    return at_key(path, "FP101", message, help=suggestion(name, parent), part=KeyPart.KEY)
 
 
 def _missing_key(document: Document, path: KeyPath, name: str) -> Diagnostic:
     message = f"{title(path)} has no `{name}`"
-    return document.problem_at_header("FP102", message, path, f"add {EXAMPLES.get(name, f'`{name}`')}")
+    return at_key(path, "FP102", message, help=f"add {EXAMPLES.get(name, f'`{name}`')}", part=KeyPart.HEADER)
 
 
 EXAMPLES = {"match": '`match = "PATTERN"`', "name": '`name = "…"`'}

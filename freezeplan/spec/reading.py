@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from freezeplan.diagnostics import DiagnosticError, diagnostic, in_file_order
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.spec.checks import check_all, check_values
 from freezeplan.spec.document import Document
 from freezeplan.spec.extends import merge_bases
@@ -70,18 +70,17 @@ def _validated(root: SpecNode, directory: Path | None) -> Spec:
     data, places = flatten(root)
     locations = Locations(places, directory)
     document = Document(data, locations)
-    _raise_any(check_values(document))
-    problems = [*check_all(document), *check_phases(document), *pattern_problems(data, locations)]
+    _raise_any(locations, check_values(document))
+    problems = [*check_all(document), *check_phases(document), *pattern_problems(data)]
     try:
         spec = Spec.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         problems += [as_diagnostic(document, dict(item)) for item in error.errors(include_url=False)]
-        raise DiagnosticError(in_file_order(problems)) from None
-    _raise_any(problems)
+    _raise_any(locations, problems)
     return spec.with_locations(locations)
 
 
-def _raise_any(problems: Any) -> None:
-    found = in_file_order(problems)
+def _raise_any(locations: Locations, problems: Iterable[Diagnostic]) -> None:
+    found = locations.attach(problems)
     if found:
         raise DiagnosticError(found)

@@ -126,7 +126,7 @@ def make_image_encoder(spec: Spec, backbone: torch.nn.Module) -> ImageEncoder:
 def _own_processor(spec: Spec) -> Any | None:
     from transformers import AutoImageProcessor
 
-    source = resolve_source(spec.model, None, spec.locations)
+    source = resolve_source(spec)
     options: dict[str, Any] = {"trust_remote_code": spec.model.trust_remote_code, "backend": "pil"}
     if source.kind == "hub":
         options |= {"revision": spec.model.revision} if spec.model.revision else {}

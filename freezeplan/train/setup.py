@@ -97,7 +97,7 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     impossible.
     """
     accelerator = start_accelerator()
-    source = resolve_source(spec.model, None, spec.locations)
+    source = resolve_source(spec)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
     tasks, warnings = load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
     set_seed(spec.train.seed)

@@ -67,7 +67,7 @@ def spec_of(source: Path | None = None, /, **tables: object) -> Spec:
 
 
 def key_of(spec: Spec) -> str | None:
-    source = resolve_source(spec.model)
+    source = resolve_source(spec)
     return fingerprint.inventory_key(
         source, spec, {task.name: tuple(task.labels or ()) for task in spec.task}
     )

@@ -14,7 +14,6 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.sources import inventory_for, resolve_source
 from freezeplan.outside import hub
 from freezeplan.spec.reading import load_spec
-from freezeplan.spec.tables import ModelTable
 from tests.models.sources import TASKS, meta, saved, spec_of, tiny
 
 
@@ -162,7 +161,7 @@ def test_a_run_that_is_not_there_yet_is_stood_in_for(no_network: None) -> None:
 )
 def test_strange_sources_are_diagnostics(text: str) -> None:
     with pytest.raises(DiagnosticError) as caught:
-        resolve_source(ModelTable(source=text))
+        resolve_source(load_spec({"model": {"source": text}}))
     assert caught.value.diagnostics[0].code in ("FP150", "FP151")
 
 
@@ -213,8 +212,8 @@ def test_finding_a_source_loads_neither_torch_nor_transformers(tmp_path: Path) -
     code = (
         "import sys; from freezeplan.models.resolve import resolve_source;"
         "import freezeplan.models.sources, freezeplan.inventory.from_module;"
-        "from freezeplan.spec.tables import ModelTable;"
-        f"assert resolve_source(ModelTable(source={str(tmp_path)!r})).config;"
+        "from freezeplan.spec.reading import load_spec;"
+        f"assert resolve_source(load_spec({{'model': {{'source': {str(tmp_path)!r}}}}})).config;"
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
