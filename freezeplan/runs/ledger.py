@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -65,14 +65,22 @@ class Ledger:
     def take(
         self, model: torch.nn.Module, phase: int, steps: int, epoch: int, scores: Scores, ended: str | None
     ) -> tuple[Evidence, PhaseEvidence]:
-        """Hash the model; return the evidence of the whole run so far, and that of the current phase in it."""
-        self.latest = fingerprints(model)
+        """Hash the model; return the evidence of the whole run so far, and that of the current phase in it.
+
+        At the end of a phase (``ended``: why) every byte is read. Within one, what it freezes keeps its hash as
+        long as nothing was seen to write to it.
+        """
+        self.latest = fingerprints(model) if ended else self._within(model, phase)
         own = compare(model, self.plan, self.phase_start, self.latest, self.watch, epoch, phase)
         drift = self._drift(phase, scores) if ended else ()
         name = self.plan.phases[phase].name
         current = PhaseEvidence(name, phase, steps, ended, own, self.watch, drift, self.execution[phase])
         whole = compare(model, self.plan, self.start, self.latest, joined(self.watches), epoch)
         return replace(whole, phases=(*self.finished, current.as_record())), current
+
+    def _within(self, model: torch.nn.Module, phase: int) -> Fingerprints:
+        still = (*self.plan.names(phase, trainable=False), *fixed_buffers(self.plan, phase, self.latest))
+        return fingerprints(model, since=self.latest, still=still)
 
     def whole(self, model: torch.nn.Module, epoch: int) -> Evidence:
         """Hash the model; return the evidence of the phases that are over."""
@@ -98,8 +106,8 @@ class Ledger:
     def as_record(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
-            "start": asdict(self.start),
-            "phase_start": asdict(self.phase_start),
+            "start": self.start.as_record(),
+            "phase_start": self.phase_start.as_record(),
             "watches": [watch.as_record() for watch in self.watches],
             "finished": self.finished,
             "frozen_at": self.frozen_at,
@@ -125,6 +133,12 @@ def ledger_of(plan: Plan, record: Mapping[str, Any], model: torch.nn.Module) -> 
         dict(record["frozen_at"]),
         list(record["execution"]),
     )
+
+
+def fixed_buffers(plan: Plan, phase: int, hashes: Fingerprints) -> tuple[str, ...]:
+    """Return the names of the buffers of modules that a phase keeps in eval mode."""
+    fixed = set(plan.phases[phase].eval_modules)
+    return tuple(name for name in hashes.buffers if name.rpartition(".")[0] in fixed)
 
 
 def drifting_tasks(plan: Plan, phase: int) -> tuple[str, ...]:

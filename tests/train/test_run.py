@@ -225,6 +225,24 @@ def test_a_frozen_tensor_that_moves_ends_the_run_with_an_error(
     assert read_json(tmp_path / "run" / "run.json")["status"] == "failed"
 
 
+@pytest.mark.parametrize("found_after", [1, 2], ids=["a counted write", "an uncounted write"])
+def test_a_moved_frozen_tensor_is_found_at_the_next_epoch_or_at_the_end(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found_after: int
+) -> None:
+    step = Loop._step
+
+    def meddle(self: Loop, parts: Any) -> Any:
+        weight = self.model.backbone.embeddings.word_embeddings.weight
+        if self.position.step == 0:
+            with torch.no_grad():
+                (weight if found_after == 1 else weight.data)[3, 0] += 1e-6
+        return step(self, parts)
+
+    monkeypatch.setattr(Loop, "_step", meddle)
+    assert error_of(toy_spec(toy), tmp_path / "run") == "FP510"
+    assert read_json(tmp_path / "run" / "evidence.json")["epoch"] == found_after
+
+
 def test_an_unused_trainable_tensor_is_a_warning_with_its_cause(toy: Path, tmp_path: Path) -> None:
     rules = [*FROZEN_BACKBONE, {"match": "backbone.pooler", "state": "trainable"}]
     result = train(toy_spec(toy, rule=rules), tmp_path / "run")
