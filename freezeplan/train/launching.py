@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from transformers import set_seed
+from accelerate.utils import set_seed
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.train.ranks import Ranks

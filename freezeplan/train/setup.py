@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from transformers import set_seed
+from accelerate.utils import set_seed
 
 from freezeplan.apply import apply_freeze
 from freezeplan.data.checks import check_inputs
