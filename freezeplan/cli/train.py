@@ -54,9 +54,13 @@ def train(
     settings = context.obj
     _check_usage(out, overwrite, resume, allow)
     with one_voice(settings):
+        from freezeplan.runs.claim import check_unclaimed
+
+        place = resume or out or Path("runs") / spec.stem
+        check_unclaimed(place)
         if resume is None:
             work = compiled(spec)
-            return _shown_and_run(work, _new_run(work, out or Path("runs") / spec.stem, overwrite), settings)
+            return _shown_and_run(work, _new_run(work, place, overwrite), settings)
         given = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
         return _resumed(spec if given else None, resume, allow, settings)
 

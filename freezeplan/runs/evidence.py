@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from freezeplan.apply.fingerprints import Fingerprints
+from freezeplan.apply.tensors import parameters_by_name
 from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.records import Plan
-from freezeplan.apply.fingerprints import Fingerprints
 from freezeplan.runs.gradients import GradientWatch
-from freezeplan.apply.tensors import parameters_by_name
 
 FORMAT_VERSION = "1.1"
 SHOWN = 10

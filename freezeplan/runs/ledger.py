@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from freezeplan.apply.ending import Scores
+from freezeplan.apply.fingerprints import Fingerprints, fingerprints
 from freezeplan.plan.records import Plan
 from freezeplan.runs.evidence import Evidence, compare
-from freezeplan.apply.fingerprints import Fingerprints, fingerprints
 from freezeplan.runs.gradients import GradientWatch, joined, watch_of
-from freezeplan.apply.ending import Scores
 from freezeplan.runs.phase_evidence import Drift, PhaseEvidence
 
 

@@ -14,17 +14,17 @@ import tomli_w
 import torch
 from safetensors.torch import save_file
 
+from freezeplan.apply.tensors import weights
+from freezeplan.data.encoder import Encoder
 from freezeplan.models.run_record import RUN_MARKER, RUN_WEIGHTS, RunRecord, RunTask
 from freezeplan.plan.document import plan_hash, to_json
 from freezeplan.plan.records import Plan
-from freezeplan.spec.tables import Spec
 from freezeplan.runs.checkpoints.store import file_sha256
-from freezeplan.data.encoder import Encoder
 from freezeplan.runs.evidence import Evidence
 from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.runs.position import Position
 from freezeplan.runs.run_folder import write_json
-from freezeplan.apply.tensors import weights
+from freezeplan.spec.tables import Spec
 
 LIBRARIES = ("freezeplan", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
 SPEC_NOTE = (

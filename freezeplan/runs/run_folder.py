@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.run_record import RUN_MARKER
+from freezeplan.runs.claim import INSIDE, claimed
 from freezeplan.runs.interrupts import interrupt_after
 
 UNFINISHED = ("running", "interrupted", "failed")
@@ -34,6 +36,29 @@ class RunFolder:
     started: bool = False
     writes: bool = True
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder until the block ends, and clear away what a killed run has left.
+
+        Raises ``DiagnosticError`` (FP505) when another run holds it.
+        """
+        with claimed(self.path) as held:
+            if held:
+                self.clear()
+            yield
+
+    def clear(self) -> None:
+        """Remove what killed processes left half written; a folder that one had moved away comes back.
+
+        Only who holds the folder may: what lies there then belongs to nobody.
+        """
+        real = self._real
+        for item in _leftovers(real):
+            if ".replaced-" in item.name and not real.exists():
+                os.rename(item, real)
+            else:
+                shutil.rmtree(item, ignore_errors=True)
+
     def check_free(self) -> None:
         """Make sure that a run may be written here, before anything is computed; writes nothing.
 
@@ -45,6 +70,10 @@ class RunFolder:
             self._check_movable()
         elif self.path.exists() and not self.path.is_dir():
             raise _taken(f"`{self.path}` is a file", "name a folder that does not exist yet")
+        self.check_writable()
+
+    def check_writable(self) -> None:
+        """Make sure that something can be written here; raises ``DiagnosticError`` (FP502)."""
         ancestor = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
         if not (ancestor.is_dir() and os.access(ancestor, os.W_OK)):
             message = f"nothing can be written to `{self.path}`: `{ancestor}` is not a writable folder"
@@ -83,7 +112,9 @@ class RunFolder:
         """Whether the folder is there and is to be filled: it is this run's, or holds nothing of use."""
         if self.started:
             return True
-        return self.path.is_dir() and all(_is_partial(item) for item in self.path.iterdir())
+        return self.path.is_dir() and all(
+            _is_partial(item) or item.name == INSIDE for item in self.path.iterdir()
+        )
 
     def _put_in_place(self, partial: Path) -> None:
         real = self._real
@@ -93,6 +124,7 @@ class RunFolder:
         else:
             old = partial.with_name(partial.name.replace(".partial-", ".replaced-"))
             if real.exists():
+                self._check_replaceable()
                 os.rename(real, old)
             os.rename(partial, real)
             shutil.rmtree(old, ignore_errors=True)
@@ -122,12 +154,6 @@ class RunFolder:
             )
             raise _taken(f"the folder `{self.path}` holds an unfinished run", advice)
 
-    def remove_leftovers(self) -> None:
-        """Remove what a killed process was about to put into the folder."""
-        for item in self._real.iterdir():
-            if _is_partial(item):
-                shutil.rmtree(item, ignore_errors=True)
-
     @contextmanager
     def disk_errors(self) -> Iterator[None]:
         """Turn a disk's refusal into a diagnostic (FP502) that says what is left."""
@@ -147,6 +173,13 @@ class RunFolder:
 
 def _is_partial(item: Path) -> bool:
     return item.name.startswith(".") and ".partial-" in item.name
+
+
+def _leftovers(real: Path) -> list[Path]:
+    """Name what processes were about to put into a folder, or had moved out of the way, beside it and in it."""
+    ours = re.compile(rf"\.{re.escape(real.name)}\.(partial|replaced)-\d+")
+    places = [place for place in (real.parent, real) if place.is_dir()]
+    return [item for place in places for item in place.iterdir() if ours.fullmatch(item.name)]
 
 
 def _status(folder: Path) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from freezeplan.apply.fingerprints import sha256
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.inventory.names import without_parametrization
@@ -17,7 +18,6 @@ from freezeplan.models.run_record import RUN_MARKER, RUN_WEIGHTS
 from freezeplan.plan.document import record_hash
 from freezeplan.runs.checkpoints.store import file_sha256
 from freezeplan.runs.evidence import Evidence, evidence_of
-from freezeplan.apply.fingerprints import sha256
 
 SHOWN = 10
 COPY = "copy the folder again, whole, or go on from a checkpoint with `freezeplan train --resume`"

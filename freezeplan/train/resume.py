@@ -96,12 +96,19 @@ def resume(
     what may differ from the plan of the run: ``lr`` (rates, weight decay, options, schedules) and ``epochs``
     (lengths and ``stop_when``). Damaged checkpoints are passed over, with a warning (FP541).
 
-    Returns what :func:`freezeplan.train.run.train` does. Raises ``DiagnosticError``: FP520, FP542 (see
-    :func:`find_stop`), FP543 for another plan, FP544 for other data, FP545 for other settings, FP546 for a run
-    that is finished; nothing is changed then.
+    Returns what :func:`freezeplan.train.run.train` does. Raises ``DiagnosticError``: FP505 for a folder that
+    another run is working in, FP520, FP542 (see :func:`find_stop`), FP543 for another plan, FP544 for other
+    data, FP545 for other settings, FP546 for a run that is finished; nothing is changed then.
     """
-    stop = find_stop(Path(folder))
-    place = RunFolder(stop.folder, started=True)
+    place = RunFolder(Path(folder), started=True)
+    with place.claimed():
+        return _resumed(place, observer, spec, plan, allow)
+
+
+def _resumed(
+    place: RunFolder, observer: Observer, spec: Spec | None, plan: Plan | None, allow: Collection[str]
+) -> RunResult:
+    stop = find_stop(place.path)
     session: Session | None = None
     try:
         if plan is not None:

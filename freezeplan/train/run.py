@@ -62,11 +62,18 @@ def train(
     result says so.
 
     Returns a :class:`RunResult`; a Ctrl-C gives one with the status ``interrupted``. Raises
-    ``DiagnosticError`` for bad data or set-up (nothing is written), and for a frozen tensor that moved
+    ``DiagnosticError`` for bad data or set-up (nothing is written), for a folder that another run is working
+    in (FP505), and for a frozen tensor that moved
     (FP510), a loss that is not finite (FP503) or a full disk (FP502), which leave the last complete epoch.
     """
     folder = RunFolder(Path(out), overwrite)
-    folder.check_free()
+    folder.check_writable()
+    with folder.claimed():
+        folder.check_free()
+        return _trained(spec, plan, folder, observer)
+
+
+def _trained(spec: Spec, plan: Plan | None, folder: RunFolder, observer: Observer) -> RunResult:
     session: Session | None = None
     try:
         setup = prepare(load_spec(spec), plan)

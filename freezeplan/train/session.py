@@ -80,7 +80,6 @@ class Session:
 
     def _remove_leftovers(self) -> None:
         if self.setup.ranks.first:
-            self.folder.remove_leftovers()
             self.running.store.remove_leftovers()
 
     def _restore(self, checkpoint: Checkpoint, skipped: Mapping[str, str]) -> None:

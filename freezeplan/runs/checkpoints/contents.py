@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from freezeplan.apply.tensors import all_tensors, own_copy
 from freezeplan.runs.checkpoints.optimizer_state import restore_optimizer, save_optimizer
 from freezeplan.runs.ledger import Ledger
 from freezeplan.runs.metrics_log import MetricsLog
-from freezeplan.apply.tensors import all_tensors, own_copy
 
 MODEL = "model.safetensors"
 LEDGER = "ledger.json"
