@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 
@@ -28,6 +28,13 @@ class Compiled:
     def store(self) -> str | None:
         """What the spec says of the store, where the bundled trainer can train it."""
         return self.spec.train.store if self.spec.task else None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the bundled trainer is to do besides the plan: its tasks and the table ``[train]``."""
+        from freezeplan.render.training import training_record
+
+        return training_record(self.spec, self.plan)
 
 
 def compiled(path: Path, model: str | None = None) -> Compiled:

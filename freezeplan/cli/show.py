@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @model_option()
 @click.option("--phase", metavar="NAME", help="The full table of one phase, by its name or number.")
 @click.option("--params", is_flag=True, help="One line per parameter instead of the table.")
+@click.option("--groups", is_flag=True, help="One line per group of the optimizer, its rate in full.")
 @cost_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write it to FILE as JSON.")
 @click.option(
@@ -43,6 +45,7 @@ def show(
     model: str | None,
     phase: str | None,
     params: bool,
+    groups: bool,
     cost: bool,
     batch_size: int | None,
     length: int | None,
@@ -51,33 +54,40 @@ def show(
 ) -> int:
     """Show the plan that SPEC (default: freezeplan.toml) compiles to, for its model or another one.
 
-    A run in phases is shown as a matrix, groups x phases; --phase shows one of them in full.
+    A run in phases is shown as a matrix, groups x phases; --phase shows one of them in full. Groups that
+    differ in weight decay alone share a line, as "0.01 / 0"; --groups shows each.
     No weights and no network are needed. The plan goes to standard output, warnings to standard error.
     """
-    if phase and form == "json":
-        raise click.UsageError("--phase is a form of the table; --format json holds every phase anyway")
-    if params and form == "json":
-        raise click.UsageError("--params is a form of the table; --format json holds every parameter anyway")
+    _check_forms(form, {"--phase": phase, "--params": params, "--groups": groups})
     check_cost_asked(cost, batch_size, length)
     work = compiled(spec, model)
     plan, price = work.plan, cost_asked_for(work, cost, batch_size, length)
     if out:
-        write_whole(out, _json(plan, price))
+        write_whole(out, _json(work, price))
     if picture:
         write_whole(picture, _svg(plan), "--picture")
     if form == "json":
-        print_json(_json(plan, price))
+        print_json(_json(work, price))
     else:
-        print_out(_view(work, phase, params=params), settings)
+        print_out(_view(work, phase, params=params, groups=groups), settings)
         _print_cost(price, settings)
     report_below(plan.diagnostics, settings)
     return CLEAN
 
 
-def _json(plan: Plan, cost: Cost | None) -> str:
+def _check_forms(form: str, asked: Mapping[str, object]) -> None:
+    """Refuse forms of the table where there is none, or two of them."""
+    forms = [option for option, value in asked.items() if value]
+    if form == "json" and forms:
+        raise click.UsageError(f"{forms[0]} is a form of the table; --format json holds everything anyway")
+    if {"--params", "--groups"} <= set(forms):
+        raise click.UsageError("--params and --groups are two forms of the table: choose one")
+
+
+def _json(work: Compiled, cost: Cost | None) -> str:
     from freezeplan.plan.document import as_json, to_record
 
-    return as_json(to_record(plan) | ({"cost": cost.to_record()} if cost else {}))
+    return as_json(to_record(work.plan) | work.training | ({"cost": cost.to_record()} if cost else {}))
 
 
 def _print_cost(cost: Cost | None, settings: Settings) -> None:
@@ -93,7 +103,9 @@ def _svg(plan: Plan) -> str:
     return timeline_svg(plan)
 
 
-def _view(work: Compiled, phase: str | None, *, params: bool) -> ParamsView | PlanView | MatrixView:
+def _view(
+    work: Compiled, phase: str | None, *, params: bool, groups: bool
+) -> ParamsView | PlanView | MatrixView:
     from freezeplan.plan.why import phase_position
     from freezeplan.render.params import ParamsView
     from freezeplan.render.table import PlanView
@@ -101,16 +113,19 @@ def _view(work: Compiled, phase: str | None, *, params: bool) -> ParamsView | Pl
     index = phase_position([item.name for item in work.plan.phases], phase)
     if params:
         return ParamsView(work.plan, index)
-    return plan_view(work) if phase is None else PlanView(work.plan, work.inventory.notes, index, work.store)
+    if phase is None:
+        return plan_view(work, folded=not groups)
+    more = {"training": work.training, "folded": not groups}
+    return PlanView(work.plan, work.inventory.notes, index, work.store, **more)
 
 
-def plan_view(work: Compiled) -> PlanView | MatrixView:
+def plan_view(work: Compiled, *, folded: bool = True) -> PlanView | MatrixView:
     """Return a plan as it is shown unless something else is asked for: one in phases as a matrix."""
     from freezeplan.render.matrix import MatrixView
     from freezeplan.render.table import PlanView
 
     view = MatrixView if len(work.plan.phases) > 1 else PlanView
-    return view(work.plan, work.inventory.notes, store=work.store)
+    return view(work.plan, work.inventory.notes, store=work.store, training=work.training, folded=folded)
 
 
 def write_whole(path: Path, text: str, option: str = "--out") -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from freezeplan.diagnostics.wording import NOTHING, counted, format_bytes, format_flops
-from freezeplan.render.summary import Fact
+from freezeplan.render.schedule import Fact
 from freezeplan.render.table import ASCII_RULE, GAP, RULE, facts_grid
 from freezeplan.render.visible import visible
 

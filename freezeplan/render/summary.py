@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from freezeplan.diagnostics.wording import (
     counted,
@@ -12,9 +13,11 @@ from freezeplan.diagnostics.wording import (
     format_percent,
     format_rate,
 )
-from freezeplan.plan.records import Options, Phase, Plan
-
-Fact = tuple[str, str]
+from freezeplan.plan.records import Phase, Plan
+from freezeplan.render.rows import NO_DECAY
+from freezeplan.render.schedule import Fact, length_text, schedule_facts
+from freezeplan.render.training import task_facts, training_facts
+from freezeplan.render.written import format_options
 
 
 def model_line(plan: Plan) -> str:
@@ -22,13 +25,65 @@ def model_line(plan: Plan) -> str:
     return f"{plan.model} ({plan.origin})" if plan.origin else plan.model
 
 
-def summary_facts(plan: Plan, phase: int = 0, store: str | None = None) -> tuple[Fact, ...]:
-    """Return the summary as pairs of label and text, in the order they are shown.
+def summary_facts(
+    plan: Plan,
+    phase: int = 0,
+    store: str | None = None,
+    *,
+    training: Mapping[str, Any] | None = None,
+    folded: bool = False,
+) -> tuple[Fact, ...]:
+    """Return the summary of one phase as pairs of label and text, in the order they are shown.
 
-    ``store`` is the spec's ``train.store``, None where it is not the bundled trainer that trains.
+    ``store`` is the spec's ``train.store``, None where it is not the bundled trainer that trains, and
+    ``training`` the record of what that is to do. ``folded`` says that groups share lines.
     """
-    found = tuple(_facts(plan, plan.phases[phase]))
-    return (*found, ("execution", execution_line(plan, phase, store))) if store else found
+    what = plan.phases[phase]
+    several = len(plan.phases) > 1
+    execution = [("execution", execution_line(plan, phase, store))] if store else []
+    return (
+        *run_facts(plan, training),
+        *(_phase_facts(plan, phase) if several else ()),
+        ("trainable", trainable_line(plan, what)),
+        *plan_facts(plan, what.optimizer_state_bytes, folded=folded),
+        *_standing_facts(what),
+        *execution,
+    )
+
+
+def run_facts(plan: Plan, training: Mapping[str, Any] | None) -> Iterator[Fact]:
+    """Yield what a run is, before what the plan says of it: the model, the tasks, a step, the schedule."""
+    yield "model", model_line(plan)
+    if training is not None:
+        yield from task_facts(training)
+        yield from training_facts(training, plan)
+    yield from schedule_facts(plan)
+
+
+def _phase_facts(plan: Plan, phase: int) -> Iterator[Fact]:
+    yield "length", length_text(plan.phases[phase].length)
+    entry = entry_text(plan, phase)
+    if entry:
+        yield "on entry", entry
+
+
+def entry_text(plan: Plan, index: int) -> str:
+    """Say what changes when a phase begins: what thaws or freezes, which state is dropped, the schedule."""
+    phase = plan.phases[index]
+    again = set(phase.thawed) & _trained_before(plan, index)
+    parts = [f"thaws {counted(len(phase.thawed), 'tensor')}"] if phase.thawed else []
+    if phase.refrozen:
+        parts.append(f"freezes {counted(len(phase.refrozen), 'tensor')}")
+    if again:
+        kept = "kept" if phase.on_thaw == "keep" else "new"
+        parts.append(f"optimizer state of {format_count(len(again))} thawed again is {kept}")
+    if index and phase.schedule.stretch == index:
+        parts.append(f"{phase.schedule.name} schedule starts again")
+    return "; ".join(parts)
+
+
+def _trained_before(plan: Plan, index: int) -> set[str]:
+    return {name for before in range(index) for name in plan.names(before, trainable=True)}
 
 
 def execution_line(plan: Plan, phase: int, store: str) -> str:
@@ -75,27 +130,25 @@ def coverage_line(plan: Plan) -> str:
     return f"{format_count(part)} of {counted(whole, 'tensor')} accounted for ({share})"
 
 
-def format_options(options: Options) -> str:
-    """Write optimizer options the way a spec does: ``betas = [0.9, 0.98], amsgrad = true``."""
-    return ", ".join(f"{name} = {format_toml(value)}" for name, value in options)
-
-
-def plan_facts(plan: Plan) -> Iterator[Fact]:
-    """Yield what holds for the whole plan, whatever the phase."""
-    yield "model", model_line(plan)
+def plan_facts(plan: Plan, state: int | None = None, *, folded: bool = False) -> Iterator[Fact]:
+    """Yield what holds for the whole plan; ``state`` is the size of the optimizer's state in a phase."""
     yield "coverage", coverage_line(plan)
-    yield "optimizer", _optimizer(plan)
+    size = "" if state is None else f"; {format_bytes(state)} of state"
+    yield "optimizer", f"{_optimizer(plan)}{size}"
     if plan.optimizer_options:
         yield "options", format_options(plan.optimizer_options)
+    if folded:
+        yield "groups", groups_line(plan)
 
 
-def _facts(plan: Plan, phase: Phase) -> Iterator[Fact]:
-    yield "model", model_line(plan)
-    yield "trainable", trainable_line(plan, phase)
-    yield "coverage", coverage_line(plan)
-    yield "optimizer", f"{_optimizer(plan)}; {format_bytes(phase.optimizer_state_bytes)} of state"
-    if plan.optimizer_options:
-        yield "options", format_options(plan.optimizer_options)
+def groups_line(plan: Plan) -> str:
+    """Count the optimizer's groups, where the table has fewer lines: ``4, 2 of them …``."""
+    masked = sum(group.name.endswith(NO_DECAY) for group in plan.groups)
+    without = f", {format_count(masked)} of them without weight decay (no_decay)" if masked else ""
+    return f"{format_count(len(plan.groups))} in the optimizer{without}; --groups shows each"
+
+
+def _standing_facts(phase: Phase) -> Iterator[Fact]:
     if phase.frozen_prefix:
         yield "frozen prefix", _prefix(phase)
     if phase.eval_modules:
@@ -112,18 +165,3 @@ def _optimizer(plan: Plan) -> str:
 def _prefix(phase: Phase) -> str:
     stack = f" of {phase.stack}" if phase.stack else ""
     return f"{phase.frozen_prefix} of {counted(phase.stack_length, 'layer')}{stack}, with all before them"
-
-
-def format_toml(value: object) -> str:
-    """Write a value the way a spec does.
-
-    >>> format_toml("frozen"), format_toml((0.9, 0.98)), format_toml({"rate": 0.5})
-    ('"frozen"', '[0.9, 0.98]', '{ rate = 0.5 }')
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(format_toml, value))}]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {format_toml(item)}" for key, item in value.items()) + " }"
-    return format_number(value) if isinstance(value, (int, float)) else f'"{value}"'

@@ -9,8 +9,10 @@ from math import log10
 
 from freezeplan.plan.records import Length, Plan
 from freezeplan.render.filling import fill_template
-from freezeplan.render.matrix import Line, length_text, matrix_lines, short_rate
+from freezeplan.render.matrix import Line, matrix_lines
+from freezeplan.render.schedule import length_text
 from freezeplan.render.visible import visible
+from freezeplan.render.written import short_rate
 
 ROW, GAP, TOP, LABEL, WIDTH, SIDE = 26, 4, 58, 150, 640, 12
 MOST_WIDE = 6

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from freezeplan.diagnostics.wording import counted, format_number, format_rate, format_shape
 from freezeplan.plan.records import Assignment
-from freezeplan.render.summary import format_options, format_toml
 from freezeplan.render.table import GAP, STATE_STYLES, facts_grid
 from freezeplan.render.visible import visible
+from freezeplan.render.written import format_options, format_toml
 
 if TYPE_CHECKING:
     from freezeplan.plan.why import Touch, Why

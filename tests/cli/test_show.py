@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from freezeplan.cli.show import write_whole
 from tests.cli.rooms import GOOD, SHAPES
 
-NAMES = ("everything", "upper", "upper/no_decay", "top of all", "@layers[-2:]", "classifier")
+NAMES = ("everything", "upper", "top of all", "@layers[-2:]", "classifier")
 
 
 def test_piped_output_is_the_whole_table_without_colour(room):
@@ -19,7 +19,7 @@ def test_piped_output_is_the_whole_table_without_colour(room):
     assert (done.status, done.err) == (0, "")
     assert "\x1b" not in done.out and "…" not in done.out
     assert all(name in done.out for name in NAMES)
-    assert re.search(r"^upper +@layers\[-2:\] +trainable +1e-05 +0.01 +2 +128$", done.out, re.M)
+    assert re.search(r"^upper +@layers\[-2:\] +trainable +1e-05 +0.01 / 0 +6 +160$", done.out, re.M)
     assert re.search(r"^coverage +12 of 12 tensors accounted for \(100 %\)$", done.out, re.M)
     assert not any(line.endswith(" ") for line in done.out.splitlines())
 
@@ -28,7 +28,7 @@ def test_piped_lines_are_not_folded_however_long_the_names(room):
     name = "a rule with quite a long name " * 5
     room.write("long.toml", GOOD.replace('"upper"', f'"{name.strip()}"'))
     done = room.run("show", "long.toml")
-    assert len([line for line in done.out.splitlines() if line.startswith(name.strip())]) == 2
+    assert len([line for line in done.out.splitlines() if line.startswith(name.strip())]) == 1
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
@@ -58,6 +58,26 @@ def test_params_has_a_line_for_every_parameter(room):
     assert re.search(r"^classifier.weight +2 x 8 +trainable +3e-04 +0.01 +top of all$", done.out, re.M)
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_groups_shows_every_group_at_any_width(room, columns):
+    done = room.on_terminal("show", "good.toml", "--groups", columns=columns, NO_COLOR="1")
+    assert all(name in done.out for name in (*NAMES, "upper/no_decay"))
+    assert max(map(cell_len, done.out.splitlines())) <= columns
+    piped = room.run("show", "good.toml", "--groups").out
+    assert re.search(r"^upper/no_decay +@layers\[-2:\] +trainable +1e-05 +0 +4 +32$", piped, re.M)
+
+
+@pytest.mark.parametrize("option", [["--groups"], ["--params"], ["--phase", "1"]])
+def test_forms_of_the_table_do_not_go_with_json(room, option):
+    done = room.run("show", "good.toml", "--format", "json", *option)
+    assert done.status == 2 and f"{option[0]} is a form of the table" in done.err and done.out == ""
+
+
+def test_two_forms_of_the_table_exclude_each_other(room):
+    done = room.run("show", "good.toml", "--groups", "--params")
+    assert done.status == 2 and "choose one" in done.err
+
+
 def test_json_is_the_plan_s_record_and_out_writes_the_same_bytes(room):
     from freezeplan.models.sources import inventory_for
     from freezeplan.plan import compile_plan
@@ -66,7 +86,8 @@ def test_json_is_the_plan_s_record_and_out_writes_the_same_bytes(room):
 
     done = room.run("show", "good.toml", "--format", "json", "--out", "plan.json")
     spec = load_spec(room.path / "good.toml")
-    assert json.loads(done.out) == json.loads(json.dumps(to_record(compile_plan(inventory_for(spec), spec))))
+    record = json.loads(json.dumps(to_record(compile_plan(inventory_for(spec), spec))))
+    assert json.loads(done.out) == {**record, "tasks": [], "training": None}
     assert (room.path / "plan.json").read_bytes() == done.stdout
     assert {path.name for path in room.path.iterdir()} == {
         *("model.safetensors", "good.toml", "bad.toml", "frozen.toml", "plan.json")

@@ -1,0 +1,72 @@
+"""The words for time in a plan: how long a phase is, and how the rates change over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from freezeplan.diagnostics.wording import counted, format_number
+from freezeplan.plan.records import Length, Phase, Plan
+from freezeplan.render.written import format_options
+
+Fact = tuple[str, str]
+
+
+def length_text(length: Length) -> str:
+    """Say how long a phase is.
+
+    >>> length_text(Length("epochs", 2)), length_text(Length("until", 5, "topic/accuracy", patience=2))
+    ('2 epochs', 'until topic/accuracy (patience 2), at most 5 epochs')
+    """
+    if length.unit != "until":
+        return counted(length.count, length.unit.removesuffix("s"))
+    conditions = []
+    if length.target is not None:
+        sign = "<=" if (length.metric or "").endswith("/loss") else ">="
+        conditions.append(f"{sign} {format_number(length.target)}")
+    if length.patience is not None:
+        conditions.append(f"patience {length.patience}")
+    best = ", best restored" if length.restore_best else ""
+    epochs = counted(length.count, "epoch")
+    return f"until {length.metric} ({', '.join(conditions)}), at most {epochs}{best}"
+
+
+def warmup_text(warmup: int | float) -> str:
+    """Write a warm-up: a number of steps or a share of all.
+
+    >>> warmup_text(100), warmup_text(0.06)
+    ('100 steps', '6 %')
+    """
+    return f"{100 * warmup:g} %" if isinstance(warmup, float) else counted(warmup, "step")
+
+
+def schedule_text(phase: Phase) -> str:
+    """Name the schedule of a phase with its warm-up and options: ``linear, warm-up 6 %``."""
+    plan = phase.schedule
+    warmup = f", warm-up {warmup_text(plan.warmup)}" if plan.warmup else ""
+    options = f", {format_options(plan.options)}" if plan.options else ""
+    return f"{plan.name}{warmup}{options}"
+
+
+def schedule_facts(plan: Plan) -> Iterator[Fact]:
+    """Yield the schedules of a plan with the phases they run over, and where the run may end early."""
+    spans: dict[str, list[str]] = {}
+    for stretch, members in groupby(enumerate(plan.phases, 1), key=lambda pair: pair[1].schedule.stretch):
+        numbers = [number for number, _ in members]
+        spans.setdefault(schedule_text(plan.phases[stretch]), []).append(span(numbers))
+    for text, found in spans.items():
+        whole = len(spans) == 1 and len(found) == 1
+        several = f"again in each of the phases {', '.join(found)}"
+        over = f"over {'phases' if '-' in found[0] else 'phase'} {found[0]}" if len(found) == 1 else several
+        yield "schedule", text if whole else f"{text}, {over}"
+    if plan.stop_when:
+        yield "stops when", f"{plan.stop_when.metric} >= {format_number(plan.stop_when.at_least)}"
+
+
+def span(numbers: Sequence[int]) -> str:
+    """Write consecutive numbers as their first and last.
+
+    >>> span([2]), span([2, 3, 4])
+    ('2', '2-4')
+    """
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
