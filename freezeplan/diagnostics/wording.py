@@ -154,7 +154,7 @@ def _with_rest(shown: Iterable[str], more: int) -> str:
 def with_ranges(names: Iterable[str]) -> list[str]:
     numbers, others = [], []
     for name in names:
-        (numbers if name.isdigit() else others).append(name)
+        (numbers if name.isdecimal() and len(name) < 10 else others).append(name)
     ordered = sorted(int(number) for number in numbers)
     if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
         return [f"{{{ordered[0]}..{ordered[-1]}}}", *others]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from freezeplan.inventory.structure import Hints, Tower, Tree, ancestors, is_under, join_index, last
+from freezeplan.inventory.structure import Hints, Tower, Tree, ancestors, as_index, is_under, join_index, last
 
 LAYER_BASE = "GradientCheckpointingLayer"
 LAYER_COUNT = "num_hidden_layers"
@@ -80,7 +80,8 @@ def _own_elements(tree: Tree, path: str, items: tuple[str, ...]) -> int:
 
 def numbered_children(tree: Tree, path: str) -> tuple[str, ...]:
     """Return the children named 0, 1, 2 … of a module; empty when numbers are missing."""
-    numbered = {int(last(child)): child for child in tree.children[path] if last(child).isdecimal()}
+    named = [(as_index(last(child)), child) for child in tree.children[path]]
+    numbered = {index: child for index, child in named if index is not None}
     items = tuple(numbered[index] for index in sorted(numbered))
     return items if items == tuple(join_index(path, index) for index in range(len(items))) else ()
 

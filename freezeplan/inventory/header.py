@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
 from freezeplan.inventory.roles import with_structure
-from freezeplan.inventory.structure import Hints, ancestors, last, parent
+from freezeplan.inventory.structure import Hints, ancestors, as_index, last, parent
+from freezeplan.outside.regular import open_regular
 from freezeplan.spec.keys import SOURCE
 from freezeplan.spec.locations import error_at_key
 
@@ -27,7 +28,8 @@ STATISTICS = (
     "token_type_ids",
     "inv_freq",
 )
-INDEX = "model.safetensors.index.json"
+LONGEST_NAME = 2_000
+DEEPEST_NAME = 100
 
 
 def header_inventory(path: Path, label: str) -> Inventory:
@@ -38,6 +40,7 @@ def header_inventory(path: Path, label: str) -> Inventory:
     counted as numbers. Raises FP160 for a file that is not safetensors, FP166 for one without parameters.
     """
     tensors = read_header(path, label)
+    _check_names(tensors, label)
     names = sorted((name for name in tensors if last(name) not in STATISTICS), key=_natural)
     if not names:
         raise error_at_key(SOURCE, "FP166", f"`{label}` holds no parameters")
@@ -45,6 +48,14 @@ def header_inventory(path: Path, label: str) -> Inventory:
     note = "only the names in a file are known: ties and classes are not, and roles are found by names"
     bare = Inventory(label, params, _modules(names, tensors), origin="file header", weak=True, notes=(note,))
     return with_structure(bare, Hints())
+
+
+def _check_names(names: Iterable[str], label: str) -> None:
+    for name in names:
+        if len(name) > LONGEST_NAME or name.count(".") > DEEPEST_NAME:
+            size = f"{len(name):,} characters and {name.count('.'):,} dots"
+            message = f"`{label}` names a tensor in {size}: that is no module's name"
+            raise error_at_key(SOURCE, "FP160", message, help="name another file: this one is damaged")
 
 
 def _param(name: str, shape: tuple[int, ...], dtype: str) -> ParamInfo:
@@ -62,7 +73,8 @@ def _modules(names: list[str], tensors: dict[str, tuple[tuple[int, ...], str]]) 
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in name.split(".")]
+    indexed = [(as_index(part), part) for part in name.split(".")]
+    return [(1, 0, part) if index is None else (0, index, "") for index, part in indexed]
 
 
 def read_header(path: Path, label: str) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -70,6 +82,7 @@ def read_header(path: Path, label: str) -> dict[str, tuple[tuple[int, ...], str]
     from safetensors import safe_open
 
     try:
+        open_regular(path).close()
         with safe_open(os.fspath(path), framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             return {
@@ -84,15 +97,3 @@ def read_header(path: Path, label: str) -> dict[str, tuple[tuple[int, ...], str]
 
 def _dtype(name: str) -> str:
     return DTYPES.get(name, name.lower())
-
-
-def checkpoint_names(folder: Path) -> frozenset[str] | None:
-    """Return the names of the tensors in a folder's safetensors checkpoint, None when that cannot be told."""
-    try:
-        if (folder / INDEX).is_file():
-            return frozenset(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"])
-        if (folder / "model.safetensors").is_file():
-            return frozenset(read_header(folder / "model.safetensors", "model.safetensors"))
-    except Exception:  # noqa: BLE001 - whatever is wrong with the file, loading it reports
-        return None
-    return None

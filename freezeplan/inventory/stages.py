@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from freezeplan.inventory.candidates import Candidate
-from freezeplan.inventory.structure import is_under, last, parent
+from freezeplan.inventory.structure import as_index, is_under, last, parent
 
 LAST_NUMBER = re.compile(r"\.?\d+(?=\D*$)")
 
@@ -85,16 +85,16 @@ def _common(paths: list[str]) -> str:
 def _stage(root: str, path: str) -> str:
     """Return the module of a stage: below ``root``, down to the first number (or by one, without any)."""
     rest = path[len(root) :].lstrip(".").split(".")
-    numbers = [place for place, part in enumerate(rest) if part.isdecimal()]
+    numbers = [place for place, part in enumerate(rest) if as_index(part) is not None]
     kept = rest[: numbers[0] + 1] if numbers else rest[:1]
     return ".".join(part for part in (root, *kept) if part)
 
 
 def _beside(stage: str, stages: int, lists: Mapping[str, Candidate], root: str) -> list[str]:
     """Return what stands at a stage's number in lists beside the list of stages: its other modules."""
-    home, number = parent(stage), last(stage)
-    if not number.isdecimal():
+    home, number = parent(stage), as_index(last(stage))
+    if number is None:
         return []
     beside = [item for item in lists.values() if item.path != home and parent(item.path) == parent(home)]
     inside = [item for item in beside if item.length == stages and is_under(item.path, parent(root))]
-    return [item.items[int(number)] for item in inside if int(number) < stages]
+    return [item.items[number] for item in inside if number < stages]

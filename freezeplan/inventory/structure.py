@@ -9,6 +9,8 @@ from functools import cached_property
 from freezeplan.inventory.growth import Growth
 from freezeplan.inventory.records import ModuleInfo, ParamInfo
 
+MOST_DIGITS = 9
+
 
 @dataclass(frozen=True)
 class Tower:
@@ -116,6 +118,15 @@ def join_index(path: str, index: int) -> str:
 def last(path: str) -> str:
     """Return the last segment of a path."""
     return path.rpartition(".")[2]
+
+
+def as_index(name: str) -> int | None:
+    """Return the number that a module or parameter is called, None for any other name.
+
+    >>> as_index("11"), as_index("layer"), as_index("9" * 5000)
+    (11, None, None)
+    """
+    return int(name) if name.isdecimal() and len(name) <= MOST_DIGITS else None
 
 
 def ancestors(path: str) -> list[str]:

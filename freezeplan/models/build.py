@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.classes import model_class
 from freezeplan.models.configs import config_object, hidden_size, refused
+from freezeplan.models.limits import counting_modules
 from freezeplan.models.resolve import Source
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.locations import error_at_key
@@ -20,7 +22,7 @@ def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
     """Build the model of a spec on the meta device: the real classes and shapes, no memory, no weights.
 
     ``labels`` maps each task's name to its labels. With tasks the model is a :class:`MultiTaskModel`, without
-    the class that ``[model]`` names. Raises ``DiagnosticError`` (FP152 to FP155, FP158, FP170).
+    the class that ``[model]`` names. Raises ``DiagnosticError`` (FP152 to FP155, FP158, FP170, FP175).
     """
     import torch
 
@@ -40,11 +42,13 @@ def from_config(chosen: Any, config: Any, source: Source, spec: Spec) -> Any:
     """Build one model from its config alone: its weights are random, or absent on the meta device."""
     options: dict[str, Any] = {"dtype": dtype_of(spec)}
     try:
-        with quiet():
+        with quiet(), counting_modules(source):
             if hasattr(chosen, "_model_mapping"):
                 options["trust_remote_code"] = spec.model.trust_remote_code
                 return chosen.from_config(config, **options)
             return chosen._from_config(config, **options)
+    except DiagnosticError:
+        raise
     except Exception as error:
         raise refused(source, error) from None
 

@@ -6,12 +6,11 @@ from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import closest, first_line
-from freezeplan.inventory.counting import counts_something
+from freezeplan.models.limits import check_size
 from freezeplan.models.resolve import Source
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.locations import error_at_key
 
-MOST_LAYERS = 10_000
 # In the order they are asked: what a last projection or neck puts out comes before what the layers use.
 HIDDEN_SIZES = (
     "word_embed_proj_dim",
@@ -28,7 +27,8 @@ HIDDEN_SIZES = (
 
 
 def config_object(source: Source, trust_remote_code: bool = False) -> Any:
-    """Return the config object of a source; raises FP152, FP153, FP154 or FP158."""
+    """Return the config object of a source; raises FP152, FP153, FP154, FP158 or FP175."""
+    check_size(source)
     config = dict(source.config or {})
     if trust_remote_code and "auto_map" in config:
         return _remote(source)
@@ -37,7 +37,6 @@ def config_object(source: Source, trust_remote_code: bool = False) -> Any:
         advice = 'add `model_type`, for example "bert"'
         raise error_at_key(source.config_at, "FP152", "the model's config has no `model_type`", help=advice)
     _check_known(source, model_type, config)
-    _check_depth(source, config)
     return _made(source, model_type, config)
 
 
@@ -54,13 +53,6 @@ def _check_known(source: Source, model_type: str, config: dict[str, Any]) -> Non
     advice = closest(model_type, known) or "a newer release of transformers may have it"
     message = f"transformers knows no model type `{model_type}`"
     raise error_at_key(source.config_at, "FP153", message, help=advice)
-
-
-def _check_depth(source: Source, config: dict[str, Any]) -> None:
-    for name, value in config.items():
-        if counts_something(name) and isinstance(value, int) and value > MOST_LAYERS:
-            message = f"the model's config asks for {name} = {value}"
-            raise error_at_key(source.config_at, "FP154", message, help=f"at most {MOST_LAYERS} are built")
 
 
 def _made(source: Source, model_type: str, config: dict[str, Any]) -> Any:

@@ -47,7 +47,11 @@ def inventory_key(source: Source, spec: Spec, labels: Mapping[str, tuple[str, ..
     }
     try:
         return _digest(json.dumps(parts, sort_keys=True).encode())
-    except (TypeError, ValueError):  # a config given in Python may hold what JSON has no word for
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # a config given in Python may hold what JSON has no word for
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +15,19 @@ from freezeplan.data.labels import labels_of
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.build import chosen_class, dtype_of, from_config, with_heads
+from freezeplan.models.checkpoint import WeightsProblem, check_weights, fetch_weights
 from freezeplan.models.configs import config_object
 from freezeplan.models.provided import BACKBONE, base_prefix
-from freezeplan.models.resolve import WEIGHTS, Source, resolve_source, with_real_config
+from freezeplan.models.resolve import Source, resolve_source, with_real_config
 from freezeplan.models.run_record import RUN_WEIGHTS
 from freezeplan.outside import hub
 from freezeplan.outside.quiet import quiet
+from freezeplan.outside.regular import open_regular
 from freezeplan.spec.keys import SOURCE
 from freezeplan.spec.locations import attaching, error_at_key
 from freezeplan.spec.tables import Spec
 
 HEAD_STD = 0.02
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 
 @dataclass(frozen=True)
@@ -106,40 +108,39 @@ def _from_pretrained(chosen: Any, config: Any, source: Source, spec: Spec) -> tu
 
 def _options(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[str | None, dict[str, Any]]:
     """Return where transformers finds the weights and how it may read them: safetensors only."""
+    # It could name any other file to be loaded in the place of the weights.
+    config.transformers_weights = None
     if source.kind == "file":
         return None, {"state_dict": _read(source)}
-    _check_weights(source)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": source.kind != "hub"}
-    if source.kind == "hub" and spec.model.revision:
-        options["revision"] = spec.model.revision
+    revision = _checked_weights(source, spec)
+    if revision:
+        options["revision"] = revision
     if hasattr(chosen, "_model_mapping"):
         options["trust_remote_code"] = spec.model.trust_remote_code
     return source.repo or str(source.folder), options
 
 
-def _check_weights(source: Source) -> None:
-    if source.kind == "hub":
-        return
-    folder = source.folder or Path()
+def _checked_weights(source: Source, spec: Spec) -> str | None:
+    """Refuse weights that are not safetensors of the source's own; return the revision to load from the hub."""
     if not source.present:
         advice = "`architecture` stands in for it in `show` and `check` only; training needs its weights"
         message = f"model source `{source.label}` does not exist"
         raise error_at_key(SOURCE, "FP150", message, help=advice)
-    if any((folder / name).is_file() for name in WEIGHTS):
-        return
-    pickled = [name for name in PICKLES if (folder / name).is_file()]
-    message = f"`{source.label}` has no model.safetensors"
-    if pickled:
-        message += f", only `{pickled[0]}`, and loading such a file can run any code it holds"
-    advice = "convert it once with `save_pretrained`, which writes safetensors, or name another source"
-    raise error_at_key(SOURCE, "FP168", message, help=advice)
+    try:
+        if source.kind == "hub":
+            assert source.repo is not None
+            return fetch_weights(source.repo, spec.model.revision)
+        check_weights(source.folder or Path(), source.label)
+    except WeightsProblem as problem:
+        raise error_at_key(SOURCE, "FP168", str(problem), help=problem.advice) from None
+    except hub.HubProblem as problem:
+        message = f"the weights of `{source.label}` are not on this machine, and {problem}"
+        raise error_at_key(SOURCE, "FP156", message, help=hub.ADVICE) from None
+    return None
 
 
 def _refused(source: Source, error: Exception) -> DiagnosticError:
-    if source.kind == "hub" and isinstance(error, OSError) and "safetensors" in str(error):
-        message = f"`{source.label}` has no safetensors weights on the hub, and pickle files are not loaded"
-        advice = "convert it once with `save_pretrained`, or name a revision that has safetensors"
-        return error_at_key(SOURCE, "FP168", message, help=advice)
     if source.kind == "hub" and isinstance(error, OSError):
         message = f"the weights of `{source.label}` are not on this machine: {first_line(error)}"
         return error_at_key(SOURCE, "FP156", message, help=hub.ADVICE)
@@ -191,10 +192,11 @@ def _read(source: Source) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     path = source.file or (source.folder or Path()) / RUN_WEIGHTS
-    if not path.is_file():
+    if not os.path.lexists(path):
         message = f"`{source.label}` has no {path.name}"
         raise error_at_key(SOURCE, "FP168", message, help="name a finished run, or train this one again")
     try:
+        open_regular(path).close()
         return load_file(path)
     except Exception as error:
         message = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from freezeplan.inventory.header import checkpoint_names
 from freezeplan.inventory.structure import is_under
+from freezeplan.models.checkpoint import checkpoint_names
 from freezeplan.models.resolve import Source
 from freezeplan.spec.tables import Spec
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.diagnostics.wording import closest, first_line, some
+from freezeplan.diagnostics.wording import closest, some
+from freezeplan.models.checkpoint import INDEX, SINGLE
+from freezeplan.models.config_file import CONFIG_FILE, read_config
 from freezeplan.models.run_record import RunRecord, read_run
 from freezeplan.outside import hub
 from freezeplan.outside.packages import PREFIX, PackageProblem, package_folder
+from freezeplan.outside.regular import special_file
 from freezeplan.spec.keys import ARCHITECTURE, CONFIG, SOURCE
 from freezeplan.spec.locations import KeyPath, error_at_key
 from freezeplan.spec.tables import ModelTable, Spec
 
-CONFIG_FILE = "config.json"
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+WEIGHTS = (SINGLE, INDEX)
 DEFAULTS = "architecture defaults"
 
 
@@ -96,7 +97,7 @@ def _from_architecture(source: Source, text: str, start: Path | None) -> Source:
     if not (text.endswith(".json") or "/" in text or "\\" in text or os.path.isdir(path)):
         return replace(source, config={"model_type": text}, config_at=ARCHITECTURE, origin=DEFAULTS)
     path = path / CONFIG_FILE if os.path.isdir(path) else path
-    if not os.path.isfile(path):
+    if not os.path.lexists(path):
         raise error_at_key(ARCHITECTURE, "FP150", f"`{text}` does not exist", help=_nearby(path))
     config = read_config(path, text, ARCHITECTURE)
     return replace(source, config=config, config_at=ARCHITECTURE, origin=f"config `{text}`")
@@ -127,7 +128,7 @@ def _no_config(source: Source) -> DiagnosticError:
         path = source.folder or source.file or Path(source.label)
         message = f"model source `{source.label}` does not exist"
         return error_at_key(SOURCE, "FP150", message, help=_nearby(path))
-    weights = [name for name in WEIGHTS if source.folder and (source.folder / name).is_file()]
+    weights = [name for name in WEIGHTS if source.folder and os.path.isfile(source.folder / name)]
     advice = f"add the model's {CONFIG_FILE}, or say what it is with `architecture`"
     if weights:
         advice += f"; for names and shapes alone, name the file: `{source.label.rstrip('/')}/{weights[0]}`"
@@ -179,9 +180,16 @@ def _hub(text: str, table: ModelTable) -> Source:
 def _local(text: str, path: Path, table: ModelTable) -> Source:
     if path.suffix == ".safetensors":
         return Source("file", text, file=path, folder=path.parent, present=os.path.isfile(path))
+    if os.path.isdir(path) and not os.access(path, os.X_OK):
+        message = f"the folder `{text}` cannot be read: permission denied"
+        raise error_at_key(SOURCE, "FP152", message, help="check the permissions of the folder")
     if not os.path.isdir(path):
         note = f"`{text}` is not on this machine yet; `architecture` stands in for it"
         return Source("folder", text, folder=path, present=False, notes=(note,))
+    strange = special_file(path)
+    if strange:
+        message, advice = f"`{text}/{strange}` is a pipe or a device, not a file", "remove it from the folder"
+        raise error_at_key(SOURCE, "FP176", message, help=advice)
     try:
         run = read_run(path)
     except ValueError as problem:
@@ -190,7 +198,7 @@ def _local(text: str, path: Path, table: ModelTable) -> Source:
             SOURCE, "FP164", f"the run `{text}` cannot be used: {problem}", help=advice
         ) from None
     source = Source("run" if run else "folder", text, folder=path, run=run)
-    if not (path / CONFIG_FILE).is_file():
+    if not os.path.lexists(path / CONFIG_FILE):
         return source
     config = read_config(path / CONFIG_FILE, f"{text}/{CONFIG_FILE}", SOURCE)
     origin = "config of the run" if run else "config of the source"
@@ -201,20 +209,6 @@ def _unused_architecture(table: ModelTable) -> tuple[str, ...]:
     if table.architecture is None and table.config is None:
         return ()
     return ("`architecture` is not used: the source's own config is on this machine",)
-
-
-def read_config(path: Path, name: str, at: KeyPath) -> dict[str, Any]:
-    """Read a config.json; raises FP152 when it is not a JSON object in UTF-8."""
-    advice = "copy the file again from where the model came from"
-    try:
-        config = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        message = f"`{name}` is not readable JSON: {first_line(error)}"
-        raise error_at_key(at, "FP152", message, help=advice) from None
-    if not isinstance(config, dict):
-        message = f"`{name}` holds a {type(config).__name__}, not a table of settings"
-        raise error_at_key(at, "FP152", message, help=advice)
-    return config
 
 
 def _nearby(path: Path) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from freezeplan.outside.regular import read_regular
 
 RUN_MARKER = "run.json"
 RUN_FORMAT = 1
@@ -46,11 +49,13 @@ def read_run(folder: Path) -> RunRecord | None:
     Raises ``ValueError`` with a plain sentence when the marker cannot be used.
     """
     path = folder / RUN_MARKER
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        record = json.loads(read_regular(path).decode("utf-8"))
+    except OSError as error:
+        raise ValueError(f"`{RUN_MARKER}` cannot be read: {error}") from None
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"`{RUN_MARKER}` is not readable JSON ({error})") from None
     return _record(record)
 

@@ -41,7 +41,7 @@ def cached_config(repo: str, revision: str | None) -> Path | None:
     Reads the layout that ``huggingface_hub.try_to_load_from_cache`` reads, without importing that package:
     https://huggingface.co/docs/huggingface_hub/guides/manage-cache
     """
-    folder = _cache_folder() / ("models--" + repo.replace("/", "--"))
+    folder = _repo_folder(repo)
     commit = _commit(folder, revision or "main")
     try:
         known = commit in os.listdir(folder / "snapshots")
@@ -49,7 +49,11 @@ def cached_config(repo: str, revision: str | None) -> Path | None:
         return None
     path = folder / "snapshots" / commit / "config.json"
     absent = folder / ".no_exist" / commit / "config.json"
-    return path if known and path.is_file() and not absent.is_file() else None
+    return path if known and os.path.isfile(path) and not os.path.isfile(absent) else None
+
+
+def _repo_folder(repo: str) -> Path:
+    return _cache_folder() / ("models--" + repo.replace("/", "--"))
 
 
 def _commit(folder: Path, revision: str) -> str:
@@ -78,13 +82,33 @@ def fetched_config(repo: str, revision: str | None) -> Path:
 
     Raises :class:`HubProblem` when the hub cannot be reached or refuses.
     """
-    from huggingface_hub import constants, hf_hub_download
+    path = fetched_file(repo, "config.json", revision)
+    if path is None:
+        raise HubProblem("the model has no config.json")
+    return path
 
-    if not constants.HF_HUB_OFFLINE and not _reachable(constants.ENDPOINT):
-        raise HubProblem(UNREACHABLE)
+
+def fetched_file(repo: str, name: str, revision: str | None) -> Path | None:
+    """Return the path of one file of a hub model in the cache, downloaded where it is not there yet.
+
+    None when the model has no such file. What is in the cache is used when the hub cannot be reached. Raises
+    :class:`HubProblem` when the hub is needed, and cannot be reached or refuses.
+    """
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
+        cached = try_to_load_from_cache(repo, name, revision=revision)
+        if cached is None:
+            raise HubProblem(UNREACHABLE)
+        return Path(cached) if isinstance(cached, str) else None
     try:
         with quiet():
-            return Path(hf_hub_download(repo, "config.json", revision=revision))
+            return Path(hf_hub_download(repo, name, revision=revision))
+    except LocalEntryNotFoundError:
+        raise HubProblem(UNREACHABLE) from None
+    except EntryNotFoundError:
+        return None
     except Exception as error:
         raise HubProblem(_reason(error)) from None
 
@@ -117,8 +141,6 @@ def _reason(error: Exception) -> str:
         "RepositoryNotFoundError": "the hub knows no such model, or it is private",
         "GatedRepoError": "the model is gated: accept its terms on the hub and log in",
         "RevisionNotFoundError": "the model has no such revision",
-        "RemoteEntryNotFoundError": "the model has no config.json",
-        "EntryNotFoundError": "the model has no config.json",
     }
     return known.get(name, UNREACHABLE)
 

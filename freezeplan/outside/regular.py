@@ -49,6 +49,26 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     return data
 
 
+def special_file(folder: Path) -> str | None:
+    """Return the name of the first thing in a folder that a library would wait for: a pipe, socket or device.
+
+    None where there is none, or where the folder cannot be listed. Folders in it are not looked into.
+    """
+    try:
+        with os.scandir(folder) as items:
+            return min((item.name for item in items if _is_special(item)), default=None)
+    except OSError:
+        return None
+
+
+def _is_special(item: os.DirEntry[str]) -> bool:
+    try:
+        mode = item.stat().st_mode
+    except OSError:  # a link that leads nowhere
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def _check_kind(found: os.stat_result) -> None:
     mode = found.st_mode
     if stat.S_ISREG(mode):

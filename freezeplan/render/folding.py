@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
+from freezeplan.inventory.structure import as_index
 
 
 @dataclass(frozen=True)
@@ -88,5 +89,5 @@ def _fold(nodes: Iterable[Folded]) -> Iterator[Folded]:
 
 
 def _likeness(position: int, node: Folded) -> tuple[object, ...]:
-    number = int(node.name) - position if node.name.isdecimal() else node.name
-    return number, replace(node, name="")
+    index = as_index(node.name)
+    return node.name if index is None else index - position, replace(node, name="")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
@@ -74,3 +76,16 @@ def test_a_file_with_an_architecture_is_a_whole_model(tmp_path: Path) -> None:
     inventory = inventory_for(spec_of(model))
     assert not inventory.weak
     assert inventory.role_nodes["pooler"] == ("pooler",)
+
+
+@pytest.mark.parametrize("name", ["9" * 5000 + ".weight", "a." * 20_000 + "weight"], ids=["digits", "dots"])
+def test_a_name_that_no_module_has_is_refused(name: str, tmp_path: Path) -> None:
+    save_file({name: torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(DiagnosticError, match="FP160.*that is no module's name"):
+        header_inventory(tmp_path / "model.safetensors", "m")
+
+
+def test_a_number_of_many_digits_is_a_name_like_any_other() -> None:
+    digits = "9" * 5000
+    found = inventory_of(torch.nn.ModuleDict({digits: torch.nn.Linear(2, 2)}))
+    assert [info.name for info in found.params] == [f"{digits}.weight", f"{digits}.bias"]
