@@ -55,8 +55,6 @@ COST_FOR_RENDER = {"freezeplan.cost.records"}
 TORCH_AT_THE_TOP = {
     "freezeplan.apply.fingerprints",
     "freezeplan.apply.tensors",
-    "freezeplan.data.tabular",
-    "freezeplan.data.task_rows",
     "freezeplan.models.loading",
     "freezeplan.models.multitask",
 }

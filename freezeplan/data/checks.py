@@ -2,115 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Sequence
 
-from freezeplan.data.findings import Flaw, Spot
+import numpy
+
+from freezeplan.data.columns import Labels
+from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import Kind
+from freezeplan.data.places import Places
+from freezeplan.data.reader import Lack
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.diagnostics.wording import SHOWN_ROWS, closest_or_all, plural, quoted, rows_phrase
+from freezeplan.diagnostics.wording import SHOWN_ROWS, closest_or_all, counted, plural, quoted, some
+
+Report = Callable[..., Diagnostic]
+"""What points a diagnostic at a key: :meth:`Locations.report` of its path."""
+MOST_ALIKE = 20
+MEASURED = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?|[+-]?\d+")
+HEADER = "; is the first line a header?"
 
 
-def check_columns(spots: Mapping[str, Spot], present: Sequence[str], source: str) -> list[Diagnostic]:
-    """Report columns that the data lacks; ``spots`` maps each wanted column to where it was asked for."""
+def check_columns(lacks: Iterable[Lack], reports: dict[str, Report]) -> list[Diagnostic]:
+    """Report columns that a file lacks; ``reports`` point at the keys that ask for them."""
     return [
-        spot.report(
-            "FP456", f"`{source}` has no column `{name}`", help=closest_or_all(name, present, "columns")
+        reports[lack.name](
+            "FP456",
+            f"`{lack.file}` has no column `{lack.name}`",
+            help=closest_or_all(lack.name, lack.present, "columns") + _header_advice(lack),
         )
-        for name, spot in spots.items()
-        if name not in present
-    ]
+        for lack in lacks
+        if lack.name in reports
+    ][:MOST_ALIKE]
+
+
+def _header_advice(lack: Lack) -> str:
+    separated = lack.file.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+    return HEADER if separated and not set(reserved(lack.present)) else ""
+
+
+def reserved(names: Iterable[str]) -> list[str]:
+    """Return the names among some that a header is likely to hold."""
+    return [name for name in names if name.lower() in ("text", "label", "sentence", "image", "id")]
 
 
 def check_inputs(
-    flaws: Mapping[int, Flaw], kind: Kind, column: str, source: str, spot: Spot
+    flaws: Flaws, kind: Kind, column: str, source: str, places: Places, report: Report
 ) -> list[Diagnostic]:
-    """Report rows (counted from 1) whose text or image cannot be used, once per kind of flaw."""
-    rows: dict[str, list[int]] = {}
-    for row, flaw in flaws.items():
-        rows.setdefault(flaw.what, []).append(row)
+    """Report rows whose text or image cannot be used, once per kind of flaw."""
     return [
-        spot.report(
+        report(
             kind.code,
-            f"column `{column}` of `{source}` holds {what} in {rows_phrase(found)}",
-            help=f"{kind.advice}; rows count from 1",
-            notes=[f"row {row}: {flaws[row].detail}" for row in found[:SHOWN_ROWS] if flaws[row].detail],
+            f"column `{column}` of `{source}` holds {what} in {places.phrase(found.rows, found.count)}",
+            help=kind.advice,
+            notes=[
+                f"{places.place(row)}: {detail}"
+                for row, detail in zip(found.rows[:SHOWN_ROWS], found.details, strict=False)
+                if detail
+            ],
         )
-        for what, found in rows.items()
+        for what, found in flaws.items()
     ]
 
 
-def check_scale(values: Sequence[Any], column: str, source: str, spot: Spot) -> list[Diagnostic]:
-    """Warn of images whose numbers are all 0 or 1: they were scaled already, or are masks."""
-    numbers = [value for value in values if isinstance(value, list)]
-    if not numbers or any(_reaches(value, 2) for value in numbers):
-        return []
-    message = f"no number in the images of column `{column}` of `{source}` is above 1"
-    return [spot.report("FP473", message, help="write pixels as whole numbers from 0 (black) to 255")]
-
-
-def _reaches(value: Any, least: float) -> bool:
-    if isinstance(value, list):
-        return any(_reaches(item, least) for item in value)
-    return not isinstance(value, (int, float)) or value >= least
-
-
-def check_labels(values: Sequence[Any], column: str, source: str, spot: Spot) -> list[Diagnostic]:
+def check_labels(flaws: Flaws, column: str, source: str, places: Places, report: Report) -> list[Diagnostic]:
     """Report values that cannot be labels: only text and whole numbers can."""
     return [
-        spot.report(
+        report(
             "FP458",
-            f"column `{column}` of `{source}` holds {what} in {rows_phrase(rows)}",
-            help="a label is text or a whole number; rows count from 1",
+            f"column `{column}` of `{source}` holds {what} in {places.phrase(found.rows, found.count)}",
+            help="a label is text or a whole number",
         )
-        for what, rows in _by_problem(values, label_problem).items()
+        for what, found in flaws.items()
     ]
+
+
+def check_scale(bright: bool | None, column: str, source: str, report: Report) -> list[Diagnostic]:
+    """Warn of images whose numbers are all 0 or 1: they were scaled already, or are masks."""
+    if bright is not False:
+        return []
+    message = f"no number in the images of column `{column}` of `{source}` is above 1"
+    return [report("FP473", message, help="write pixels as whole numbers from 0 (black) to 255")]
+
+
+def check_measured(labels: Sequence[str], column: str, source: str, report: Report) -> list[Diagnostic]:
+    """Warn of labels that are all numbers, some with a decimal point: measurements, more likely than classes."""
+    if not all(MEASURED.fullmatch(label) for label in labels) or not any("." in label for label in labels):
+        return []
+    message = f"the labels in column `{column}` of `{source}` are numbers with decimal points: {some(labels)}"
+    return [report("FP479", message, help="a task of kind `classification` makes each of them a class")]
 
 
 def check_known(
-    values: Sequence[str], known: Sequence[str], source: str, declared: bool, spot: Spot
+    labels: Labels, known: Sequence[str], source: str, places: Places, declared: bool, report: Report
 ) -> list[Diagnostic]:
     """Report labels that are none of the task's; ``declared`` tells whether the spec lists them."""
     origin = "the task's `labels`" if declared else "the training data"
-    rows: dict[str, list[int]] = {}
-    for number, value in enumerate(values, 1):
-        if value not in known:
-            rows.setdefault(value, []).append(number)
-    return [
-        spot.report(
-            "FP459",
-            f"`{source}` has the label `{label}` ({rows_phrase(found)}), which is not in {origin}",
-            help=closest_or_all(label, known, "labels"),
-        )
-        for label, found in rows.items()
-    ]
+    unknown = sorted(set(labels.names) - set(known))
+    if not unknown:
+        return []
+    if len(unknown) == 1:
+        count, rows = labels.rows_of(unknown[0], SHOWN_ROWS)
+        where = places.phrase(rows, count)
+        message = f"`{source}` has the label `{unknown[0]}` ({where}), which is not in {origin}"
+        return [report("FP459", message, help=closest_or_all(unknown[0], known, "labels"))]
+    message = f"`{source}` has {counted(len(unknown), 'label')} that are not in {origin}: {some(unknown)}"
+    notes = [_unknown(labels, label, places) for label in unknown[:SHOWN_ROWS]]
+    return [report("FP459", message, help=closest_or_all(unknown[0], known, "labels"), notes=notes)]
 
 
-def check_alike(labels: Sequence[str], spot: Spot) -> list[Diagnostic]:
+def _unknown(labels: Labels, label: str, places: Places) -> str:
+    count, rows = labels.rows_of(label, SHOWN_ROWS)
+    return f"`{label}`: {places.phrase(rows, count)}"
+
+
+def check_alike(labels: Sequence[str], report: Report) -> list[Diagnostic]:
     """Warn of labels that only blanks around them tell apart: each is a class of its own."""
     alike: dict[str, list[str]] = {}
     for label in labels:
         alike.setdefault(label.strip(), []).append(label)
     return [
-        spot.report(
+        report(
             "FP475",
             f"the labels {quoted(sorted(found))} differ in blanks alone, and each is a class",
             help="write them alike in the data, unless they mean different things",
         )
         for found in alike.values()
         if len(found) > 1
-    ]
+    ][:MOST_ALIKE]
 
 
 def check_classes(
-    seen: Iterable[str], labels: Sequence[str], declared: bool, source: str, spot: Spot
+    seen: Iterable[str], labels: Sequence[str], declared: bool, source: str, report: Report
 ) -> list[Diagnostic]:
     """Report training data of one class (error), or declared labels that it never shows (warning)."""
     present = set(seen)
     if len(present) == 1:
         only = next(iter(present))
         return [
-            spot.report(
+            report(
                 "FP460",
                 f"every row of `{source}` has the label `{only}`: there is nothing to tell apart",
                 help="give at least two classes, or name another label column",
@@ -120,88 +149,29 @@ def check_classes(
     if not declared or not missing:
         return []
     return [
-        spot.report(
+        report(
             "FP461",
-            f"`{source}` has no row of the declared {plural(len(missing), 'label')} {quoted(missing)}",
+            f"`{source}` has no row of the declared {plural(len(missing), 'label')} {some(missing, MOST_ALIKE)}",
             help="the head has an output for it that never learns anything but not to fire",
         )
     ]
 
 
 def check_repeated(
-    train: Iterable[Any], other: Sequence[Any], plural: str, source: str, spot: Spot
+    train: numpy.ndarray, other: numpy.ndarray, inputs: str, source: str, places: Places, report: Report
 ) -> list[Diagnostic]:
     """Warn of inputs that evaluation shares with training: its score then says less than it seems.
 
-    ``train`` and ``other`` hold what equal inputs have in common; ``plural`` says what they are.
+    ``train`` and ``other`` hold a hash per row, equal for equal inputs; ``inputs`` says what they are.
     """
-    known = set(train)
-    rows = [number for number, key in enumerate(other, 1) if key in known]
+    rows = [int(row) + 1 for row in numpy.flatnonzero(numpy.isin(other, train))]
     if not rows:
         return []
     return [
-        spot.report(
+        report(
             "FP462",
-            f"{len(rows)} of {len(other)} {plural} of `{source}` {'is' if len(rows) == 1 else 'are'} "
-            f"in the training data too ({rows_phrase(rows)})",
-            help=f"take them out of one of the two; a score on {plural} seen in training flatters",
+            f"{len(rows)} of {len(other)} {inputs} of `{source}` {'is' if len(rows) == 1 else 'are'} "
+            f"in the training data too ({places.phrase(rows)})",
+            help=f"take them out of one of the two; a score on {inputs} seen in training flatters",
         )
     ]
-
-
-def text_problem(value: Any) -> str | None:
-    """Say what a value is when it is not a text to classify; None when it is one.
-
-    >>> text_problem("hello"), text_problem(" "), text_problem(3), text_problem(None)
-    (None, 'blank text', 'a number', 'null (no text)')
-    """
-    if isinstance(value, str):
-        return _unusable(value) if value.strip() else "blank text"
-    return "null (no text)" if value is None else _kind(value)
-
-
-def text_flaw(value: Any) -> Flaw | None:
-    """Return what :func:`text_problem` says as a flaw."""
-    what = text_problem(value)
-    return None if what is None else Flaw(what)
-
-
-def label_problem(value: Any) -> str | None:
-    """Say what a value is when it cannot be a label; None when it can.
-
-    >>> label_problem("spam"), label_problem(1), label_problem(True), label_problem(1.5)
-    (None, None, 'true or false', 'a number with a decimal point')
-    """
-    if isinstance(value, str):
-        return _unusable(value) if value.strip() else "no label (blank)"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        return "a number with a decimal point"
-    return "null (no label)" if value is None else _kind(value)
-
-
-def _unusable(text: str) -> str | None:
-    # JSON can spell half of a surrogate pair; no tokenizer and no file can hold it.
-    return (
-        "half of a surrogate pair (broken Unicode)" if any("\ud800" <= c <= "\udfff" for c in text) else None
-    )
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    return "an object" if isinstance(value, dict) else f"a value of type {type(value).__name__}"
-
-
-def _by_problem(values: Sequence[Any], problem: Callable[[Any], str | None]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for number, value in enumerate(values, 1):
-        what = problem(value)
-        if what is not None:
-            found.setdefault(what, []).append(number)
-    return found

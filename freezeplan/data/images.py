@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,12 @@ from typing import Any
 import numpy
 
 from freezeplan.data.findings import Flaw
+from freezeplan.diagnostics.wording import first_line
 
+# What PNG, JPEG, GIF and WebP begin with, as base64; shorter texts are names.
+BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
+LEAST_BASE64 = 64
+LONGEST_SHOWN = 120
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 DEEP_MODES = ("I", "F")
 
@@ -28,7 +35,7 @@ def located(value: Any, folder: Path | None) -> Any:
 
     Both a string and what ``datasets`` makes of an image that is only a path count as paths.
     """
-    if isinstance(value, dict) and {"bytes", "path"} <= value.keys():
+    if _is_struct(value):
         if value["bytes"] is not None:
             return value["bytes"]
         value = value["path"]
@@ -37,26 +44,60 @@ def located(value: Any, folder: Path | None) -> Any:
     return value
 
 
-def image_flaw(value: Any) -> Flaw | None:
+def image_flaw(value: Any, folder: Path | None = None) -> Flaw | None:
     """Say what is wrong with a value, as far as that can be told without reading pixels."""
+    value = value if isinstance(value, str) and encoded_text(value) else located(value, folder)
     if isinstance(value, Path):
-        return None if value.is_file() else Flaw("the path of a file that does not exist", f"`{value}`")
-    if value is None or isinstance(value, str):
-        return Flaw("null (no image)" if value is None else "blank text")
+        return _path_flaw(value)
+    if value is None:
+        return Flaw("null (no image)")
+    if isinstance(value, str):
+        return Flaw(encoded_text(value) or "blank text")
     if isinstance(value, (bytes, list, tuple, numpy.ndarray)) or hasattr(value, "convert"):
         return None
     return Flaw(f"a value of type {type(value).__name__}")
 
 
-def image_key(value: Any) -> Any:
-    """Return something hashable that is equal for equal images of the same form.
+def encoded_text(value: str) -> str | None:
+    """Say in which way a text holds an image itself, None where it does not look like that.
 
-    >>> image_key([[0, 1], [2, 3]]) == image_key([[0, 1], [2, 3]]), image_key(Path("a.png"))
-    (True, 'a.png')
+    >>> encoded_text("data:image/png;base64,iVBORw0KGgo="), encoded_text("img/1.png")
+    ('a data URI, which is not read', None)
     """
-    if isinstance(value, (bytes, str)):
-        return value
-    return value.tobytes() if hasattr(value, "tobytes") else str(value)
+    if value.startswith("data:"):
+        return "a data URI, which is not read"
+    if len(value) >= LEAST_BASE64 and value.startswith(BASE64_STARTS) and "." not in value:
+        return "an image as base64 text, which is not read"
+    return None
+
+
+def _path_flaw(path: Path) -> Flaw | None:
+    name = shown_path(path)
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return Flaw("the path of a file that does not exist", f"`{name}`")
+    except (OSError, ValueError) as error:
+        return Flaw("a path that cannot be used", f"`{name}`: {first_line(error)}")
+    if not stat.S_ISREG(found.st_mode):
+        return Flaw("the path of what is no file", f"`{name}`")
+    if not os.access(path, os.R_OK):
+        return Flaw("the path of a file that may not be read", f"`{name}`: permission denied")
+    return None
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as a message can hold it.
+
+    >>> shown_path(Path("a.png"))
+    'a.png'
+    """
+    text = str(path)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def _is_struct(value: Any) -> bool:
+    return isinstance(value, dict) and {"bytes", "path"} <= value.keys()
 
 
 def read_image(value: Any, channels: int) -> Any:
@@ -84,7 +125,7 @@ def _decoded(value: Path | bytes) -> Any:
             image.load()
             return image
 
-    return _guarded(load, f"`{value}`" if isinstance(value, Path) else "")
+    return _guarded(load, f"`{shown_path(value)}`" if isinstance(value, Path) else "")
 
 
 def _guarded(work: Callable[[], Any], detail: str) -> Any:
@@ -94,12 +135,15 @@ def _guarded(work: Callable[[], Any], detail: str) -> Any:
     except Exception as error:
         if isinstance(error, FileNotFoundError):
             raise BadImage("the path of a file that does not exist", detail) from None
+        if isinstance(error, MemoryError):
+            raise
         raise BadImage("a file that cannot be read as an image", detail) from None
 
 
-def _from_numbers(value: Any) -> Any:
-    from PIL import Image
-
+def pixels_of(value: Any) -> numpy.ndarray:
+    """Return an image as 8-bit numbers, (height, width) or (height, width, 3 or 4); raises :class:`BadImage`."""
+    if hasattr(value, "convert"):
+        value = numpy.asarray(value)
     try:
         array = numpy.asarray(value)
     except ValueError:
@@ -113,4 +157,10 @@ def _from_numbers(value: Any) -> Any:
         raise BadImage("numbers that are not height x width, or height x width x 1, 3 or 4 channels", shape)
     if not ((array >= 0) & (array <= 255) & (array == numpy.floor(array))).all():
         raise BadImage("numbers that are not whole, or not from 0 to 255")
-    return Image.fromarray(array.astype(numpy.uint8))
+    return array.astype(numpy.uint8)
+
+
+def _from_numbers(value: Any) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(pixels_of(value))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from freezeplan.data.findings import spot
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.spec.tables import Spec
 
@@ -48,8 +47,9 @@ def check_kinds(spec: Spec, backbone: Any) -> tuple[Diagnostic, ...]:
     for index, task in enumerate(spec.task):
         if task.data is None or (reads is not None and task.data.kind == reads.name):
             continue
-        place = spot(spec, ("task", index, "data", task.data.kind))
-        found.append(place.report("FP472", _message(task.data.kind, backbone, reads), help=_advice(reads)))
+        at = ("task", index, "data", task.data.kind)
+        message = _message(task.data.kind, backbone, reads)
+        found.append(spec.locations.report(at, "FP472", message, help=_advice(reads)))
     return tuple(found)
 
 

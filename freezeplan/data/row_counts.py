@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from freezeplan.data.labels import UnreadableLabels, read_labels, training_file
+from freezeplan.data.formats.row_source import Unreadable
+from freezeplan.data.reader import RowTable, Wanted, parts_of, read_split, wanted_of
 from freezeplan.spec.tables import Spec
 
 STAND_IN = 1_000
@@ -14,13 +14,13 @@ STAND_IN = 1_000
 
 @dataclass(frozen=True)
 class Rows:
-    """Count training rows per task; ``files`` maps tasks to the file and column that they are read from.
+    """Count training rows per task; ``files`` maps tasks to the files and the column that they are read from.
 
     A task whose rows cannot be counted here is not in ``counts``.
     """
 
     counts: Mapping[str, int]
-    files: Mapping[str, tuple[Path, str]]
+    files: Mapping[str, Hashable]
 
     def known(self, names: Iterable[str]) -> bool:
         """Whether the rows of all these tasks were counted."""
@@ -40,18 +40,21 @@ class Rows:
 
 
 def rows_of(spec: Spec) -> Rows:
-    """Count the training rows of every task whose file is on this machine."""
-    counts, files = {}, {}
+    """Count the training rows of every task whose data can be read here and holds a label in each row."""
+    counts: dict[str, int] = {}
+    files: dict[str, Hashable] = {}
     for index, task in enumerate(spec.task):
-        path = training_file(task.data, spec, index)
-        count = _count(path, task.data.label) if path is not None and task.data is not None else None
-        if count is not None and path is not None and task.data is not None:
-            counts[task.name], files[task.name] = count, (path.resolve(), task.data.column)
+        try:
+            table = read_split(spec, index, "train", labels_only=True)
+            parts = parts_of(spec, index, "train")
+        except Unreadable:
+            continue
+        if task.data is None or table is None or not _has_labels(table, wanted_of(task.data)[1]):
+            continue
+        counts[task.name] = table.count
+        files[task.name] = (tuple(part.signature for part in parts), task.data.column)
     return Rows(counts, files)
 
 
-def _count(path: Path, label: str) -> int | None:
-    try:
-        return sum(1 for _ in read_labels(path, label))
-    except UnreadableLabels:
-        return None
+def _has_labels(table: RowTable, label: Wanted) -> bool:
+    return not table.columns[label].flaws and label.name not in {lack.name for lack in table.lacks}

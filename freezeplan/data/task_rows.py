@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
-import datasets
+import numpy
 
 from freezeplan.data.checks import (
+    Report,
     check_alike,
     check_classes,
     check_columns,
     check_inputs,
     check_known,
     check_labels,
+    check_measured,
     check_repeated,
     check_scale,
-    text_flaw,
 )
-from freezeplan.data.findings import Spot, spot
-from freezeplan.data.images import image_flaw, image_key, located
-from freezeplan.data.labels import sorted_labels
-from freezeplan.data.modality import IMAGE, KINDS, TEXT, Kind
-from freezeplan.data.tabular import Unreadable, columns, read_file, read_hub
-from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.spec.tables import Spec, Task
+from freezeplan.data.columns import Images, Labels, Texts
+from freezeplan.data.formats.row_source import Unreadable
+from freezeplan.data.modality import KINDS, TEXT, Kind
+from freezeplan.data.places import Places
+from freezeplan.data.reader import RowTable, read_split, wanted_of
+from freezeplan.data.spool import NoRoom
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.spec.tables import DataTable, Spec, Task
 
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Hold the rows of one split: texts or images, their labels as text, and the name people know it by."""
+    """Hold the rows of one split: texts or images, their labels as text, and where each of them stands.
+
+    ``source`` is the name people know it by; ``report`` points a diagnostic at the key that names it.
+    """
 
     kind: Kind
     column: str
-    inputs: list[Any]
-    labels: list[str]
+    inputs: Texts | Images
+    labels: Labels
     source: str
-    spot: Spot
+    places: Places
+    report: Report
 
-    @property
-    def keys(self) -> list[Any]:
-        """What equal inputs have in common, row by row."""
-        return [image_key(value) for value in self.inputs] if self.kind is IMAGE else self.inputs
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,9 @@ class TaskData:
     labels: tuple[str, ...]
     splits: Mapping[str, Split]
 
-    def classes(self, split: str) -> list[int]:
-        """Return the class number of each row of a split."""
-        number = {label: index for index, label in enumerate(self.labels)}
-        return [number[label] for label in self.splits[split].labels]
-
-
-@dataclass
-class _Findings:
-    """Collect diagnostics over all tasks, and files that are read once though several tasks share them."""
-
-    items: list[Diagnostic] = field(default_factory=list)
-    files: dict[Path, datasets.Dataset] = field(default_factory=dict)
-
-    def read(self, path: Path) -> datasets.Dataset:
-        if path not in self.files:
-            self.files[path] = read_file(path)
-        return self.files[path]
+    def classes(self, split: str) -> numpy.ndarray:
+        """Return the class number of each row of a split, as 64-bit numbers."""
+        return self.splits[split].labels.numbered(self.labels)
 
 
 def load_task_data(
@@ -83,33 +71,33 @@ def load_task_data(
 
     A task's labels are those of the spec, else the sorted labels of its training data as text, else those
     that ``known`` holds for it (a run's folder fixed them). A task named in ``learning`` needs training data.
-     Returns the tasks in the order of the spec, and warnings. Raises ``DiagnosticError`` with every
-    problem of every task at once (FP450 to FP463).
+    Returns the tasks in the order of the spec, and warnings. Raises ``DiagnosticError`` with every
+    problem of every task at once (FP450 to FP463, FP471), or FP490 where the temporary folder is full.
     """
-    findings = _Findings()
     if not spec.task:
-        where = spot(spec, ("task",))
-        raise DiagnosticError(
-            [
-                where.report(
-                    "FP450", "the spec has no `[[task]]`: there is nothing to train", help="add a task"
-                )
-            ]
-        )
-    findings.items += check_training_data(spec, learning)
-    tasks = [
-        _load_task(spec, index, (known or {}).get(task.name, ()), findings)
-        for index, task in enumerate(spec.task)
-    ]
-    if any(item.is_error for item in findings.items):
-        raise DiagnosticError(findings.items)
-    return tuple(tasks), tuple(findings.items)
+        message = "the spec has no `[[task]]`: there is nothing to train"
+        raise spec.locations.error(("task",), "FP450", message, help="add a task")
+    found = list(check_training_data(spec, learning))
+    try:
+        tasks = [_load_task(spec, index, known or {}, found) for index in range(len(spec.task))]
+    except NoRoom as error:
+        raise no_room(error) from None
+    if any(item.is_error for item in found):
+        raise DiagnosticError(found)
+    return tuple(tasks), tuple(found)
+
+
+def no_room(error: NoRoom) -> DiagnosticError:
+    """Return the error for a temporary folder that is full."""
+    advice = "free some space, or set TMPDIR to a folder on another disk"
+    return DiagnosticError([diagnostic("FP490", f"the data do not fit: {error}", help=advice)])
 
 
 def check_training_data(spec: Spec, learning: Collection[str]) -> tuple[Diagnostic, ...]:
     """Report each task in ``learning`` that has no ``data.train``."""
     return tuple(
-        spot(spec, ("task", index, "data")).report(
+        spec.locations.report(
+            ("task", index, "data"),
             "FP451",
             f"task `{task.name}` has no training data",
             help='write data = { train = "train.jsonl", … } in the task, or freeze everything to evaluate',
@@ -119,81 +107,75 @@ def check_training_data(spec: Spec, learning: Collection[str]) -> tuple[Diagnost
     )
 
 
-def _load_task(spec: Spec, index: int, known: tuple[str, ...], findings: _Findings) -> TaskData:
+def _load_task(
+    spec: Spec, index: int, known: Mapping[str, tuple[str, ...]], found: list[Diagnostic]
+) -> TaskData:
     task = spec.task[index]
-    if task.name == _kind(task).name:
-        findings.items.append(
-            spot(spec, ("task", index, "name")).report(
-                "FP464",
-                f"a task cannot be named `{task.name}`: predictions hold the {task.name} under that name",
-                help="rename it",
-            )
-        )
+    found += _check_name(spec, index)
     splits = {}
     for name in SPLITS:
-        if task.data is not None and getattr(task.data, name) is not None:
-            split = _load_split(spec, index, name, findings)
-            if split is not None:
-                splits[name] = split
-    seen = sorted_labels(splits["train"].labels) if "train" in splits else ()
-    labels = tuple(task.labels or seen or known)
-    findings.items += _check_task(task, labels, splits, bool(task.labels))
+        split = _load_split(spec, index, name, found)
+        if split is not None:
+            splits[name] = split
+    seen = splits["train"].labels.sorted_names if "train" in splits else ()
+    labels = tuple(task.labels or seen or known.get(task.name, ()))
+    found += _check_task(task, labels, splits, bool(task.labels))
     return TaskData(task.name, labels, splits)
 
 
-def _load_split(spec: Spec, index: int, name: str, findings: _Findings) -> Split | None:
-    data, place = spec.task[index].data, spot(spec, ("task", index, "data", name))
-    try:
-        rows, path = _read(spec, index, name, findings)
-        source = path.name if path else f"{data.hub}, split {name}"
-        wanted = {
-            data.column: ("task", index, "data", data.kind),
-            data.label: ("task", index, "data", "label"),
-        }
-        spots = {column: spot(spec, where) for column, where in wanted.items()}
-        problems = check_columns(spots, rows.column_names, source)
-        values = {} if problems else columns(rows, [data.column, data.label], path)
-    except Unreadable as problem:
-        findings.items.append(place.report(problem.code, problem.message, help=problem.help))
-        return None
-    if problems:
-        findings.items += problems
-        return None
-    labels = [str(label) for label in values[data.label]]
-    split = _split(_kind(spec.task[index]), data.column, values[data.column], labels, source, place, path)
-    problems = [*_check_inputs(split), *check_labels(values[data.label], data.label, source, place)]
-    findings.items += problems
-    return None if any(item.is_error for item in problems) else split
+def _check_name(spec: Spec, index: int) -> list[Diagnostic]:
+    name = kind_of_task(spec.task[index]).name
+    if spec.task[index].name != name:
+        return []
+    message = f"a task cannot be named `{name}`: predictions hold the {name} under that name"
+    return [spec.locations.report(("task", index, "name"), "FP464", message, help="rename it")]
 
 
-def _split(
-    kind: Kind, column: str, values: list[Any], labels: list[str], source: str, place: Spot, path: Path | None
-) -> Split:
-    if kind is IMAGE:
-        values = [located(value, path.parent if path else None) for value in values]
-    return Split(kind, column, values, labels, source, place)
-
-
-def _check_inputs(split: Split) -> list[Diagnostic]:
-    flaw = image_flaw if split.kind is IMAGE else text_flaw
-    flaws = {row: found for row, value in enumerate(split.inputs, 1) if (found := flaw(value)) is not None}
-    found = check_inputs(flaws, split.kind, split.column, split.source, split.spot)
-    if split.kind is IMAGE and not found:
-        found += check_scale(split.inputs, split.column, split.source, split.spot)
-    return found
-
-
-def _kind(task: Task) -> Kind:
-    return KINDS[task.data.kind] if task.data is not None else TEXT
-
-
-def _read(spec: Spec, index: int, name: str, findings: _Findings) -> tuple[datasets.Dataset, Path | None]:
+def _load_split(spec: Spec, index: int, name: str, found: list[Diagnostic]) -> Split | None:
     data = spec.task[index].data
-    if data.hub is not None:
-        return read_hub(data.hub, data.subset, getattr(data, name)), None
-    directory = spec.locations.directory_of(("task", index, "data", name)) or Path.cwd()
-    path = directory / os.path.expanduser(getattr(data, name))
-    return findings.read(path), path
+    report = partial(spec.locations.report, ("task", index, "data", name))
+    try:
+        table = read_split(spec, index, name)
+    except Unreadable as problem:
+        found.append(report(problem.code, problem.message, help=problem.help))
+        return None
+    if table is None or data is None:
+        return None
+    problems = check_columns(table.lacks, _column_reports(spec, index, data))
+    if problems:
+        found += problems
+        return None
+    problems = _check_rows(table, data, report)
+    found += problems
+    return None if any(item.is_error for item in problems) else _split(table, data, report)
+
+
+def _column_reports(spec: Spec, index: int, data: DataTable) -> dict[str, Report]:
+    keys = {data.column: data.kind, data.label: "label"}
+    return {
+        column: partial(spec.locations.report, ("task", index, "data", key)) for column, key in keys.items()
+    }
+
+
+def _check_rows(table: RowTable, data: DataTable, report: Report) -> list[Diagnostic]:
+    inputs, labels = (table.columns[wanted] for wanted in wanted_of(data))
+    kind, column, source, places = KINDS[data.kind], data.column, table.source, table.places
+    return [
+        *check_inputs(inputs.flaws, kind, column, source, places, report),
+        *([] if inputs.flaws else check_scale(inputs.bright, column, source, report)),
+        *check_labels(labels.flaws, data.label, source, places, report),
+    ]
+
+
+def _split(table: RowTable, data: DataTable, report: Report) -> Split:
+    inputs, labels = (table.columns[wanted].values for wanted in wanted_of(data))
+    assert isinstance(labels, Labels) and not isinstance(inputs, Labels)
+    return Split(KINDS[data.kind], data.column, inputs, labels, table.source, table.places, report)
+
+
+def kind_of_task(task: Task) -> Kind:
+    """Return what a task's rows hold for the model to read."""
+    return KINDS[task.data.kind] if task.data is not None else TEXT
 
 
 def _check_task(
@@ -202,12 +184,26 @@ def _check_task(
     found: list[Diagnostic] = []
     train = splits.get("train")
     if train is not None:
-        found += check_classes(train.labels, labels, declared, train.source, train.spot)
+        found += check_classes(train.labels.names, labels, declared, train.source, train.report)
+        if not declared and task.data is not None:
+            found += check_measured(labels, task.data.label, train.source, train.report)
     if splits:
-        found += check_alike(labels, next(iter(splits.values())).spot)
-    for name, split in splits.items():
+        found += check_alike(labels, next(iter(splits.values())).report)
+    for split in splits.values():
         if labels:
-            found += check_known(split.labels, labels, split.source, declared, split.spot)
-        if train is not None and name != "train":
-            found += check_repeated(train.keys, split.keys, split.kind.plural, split.source, split.spot)
-    return found
+            found += check_known(split.labels, labels, split.source, split.places, declared, split.report)
+    return found + _check_shared(splits)
+
+
+def _check_shared(splits: Mapping[str, Split]) -> list[Diagnostic]:
+    others = [split for name, split in splits.items() if name != "train"]
+    if "train" not in splits or not others:
+        return []
+    known = splits["train"].inputs.keys()
+    return [
+        item
+        for split in others
+        for item in check_repeated(
+            known, split.inputs.keys(), split.kind.plural, split.source, split.places, split.report
+        )
+    ]

@@ -23,6 +23,7 @@ from freezeplan.spec.validators import (
     check_no_decay,
     check_phase_name,
     check_warmup,
+    one_or_list,
 )
 
 Strings = Annotated[
@@ -38,6 +39,8 @@ Strings = Annotated[
         }
     ),
 ]
+# Files of a split, written back the way most specs write them: one as a string.
+Files = Annotated[Strings, PlainSerializer(one_or_list)]
 # The name of a rule passes as it is; anything else is checked, entry by entry, as a list of patterns.
 NoDecay = Annotated[
     list[str],

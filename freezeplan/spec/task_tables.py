@@ -6,18 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from freezeplan.spec.table import Positive, Share, Table
+from freezeplan.spec.table import Files, Positive, Share, Table
 from freezeplan.spec.validators import check_task_name
 
 
 class DataTable(Table):
     """Say where a task's rows are and what their columns are called."""
 
-    train: str | None = None
-    """File (JSONL, CSV, Parquet) relative to the spec, or a split's name when `hub` is set."""
-    validation: str | None = None
+    train: Files | None = None
+    """Files (JSONL, CSV, TSV, Parquet, each also as `.gz`; patterns; folders) relative to the spec, or the names \
+of splits when `hub` is set."""
+    validation: Files | None = None
     """The same for validation, evaluated after each epoch."""
-    test: str | None = None
+    test: Files | None = None
     """The same for the final test."""
     text: str = "text"
     """Column that holds the text."""

@@ -92,6 +92,11 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def one_or_list(values: list[str]) -> str | list[str]:
+    """Write a list of one as a string."""
+    return values[0] if len(values) == 1 else values
+
+
 def check_version(value: Any) -> Any:
     """Accept version 1 of the language, written as an integer."""
     if type(value) is not int:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
-from freezeplan.data.checks import text_flaw
-from freezeplan.data.findings import Flaw, spot
+from freezeplan.data.findings import Flaw, Flaws
 from freezeplan.data.modality import TEXT, Kind
+from freezeplan.data.values import text_flaw
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import counted
 from freezeplan.models.positions import LONGEST, most_positions
@@ -28,10 +28,10 @@ class EncodedTexts:
     inputs: dict[str, list[list[int]]]
 
     @property
-    def flaws(self) -> Mapping[int, Flaw]:
+    def flaws(self) -> Flaws:
         """The rows, counted from 1, that came out without any token."""
         bare = Flaw("text without any token")
-        return {row: bare for row, ids in enumerate(self.inputs["input_ids"], 1) if not ids}
+        return Flaws({row: bare for row, ids in enumerate(self.inputs["input_ids"], 1) if not ids})
 
     def __len__(self) -> int:
         return len(self.inputs["input_ids"])
@@ -122,7 +122,7 @@ def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
 
 
 def _unfit_length(spec: Spec, message: str, advice: str) -> DiagnosticError:
-    return DiagnosticError([spot(spec, ("train", "max_length")).report("FP465", message, help=advice)])
+    return spec.locations.error(("train", "max_length"), "FP465", message, help=advice)
 
 
 def _pad(numbers: list[int], width: int, filler: int) -> list[int]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from freezeplan.apply.tensors import parameters_by_name
-from freezeplan.data.findings import spot
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import format_bytes
 from freezeplan.prefix import Cut, PrefixStore, Prepared, Reason, Refused, StoreSettings, find_cut
@@ -227,8 +226,6 @@ class Execution:
     def _required(self, phase: int, refusal: Refused) -> Diagnostic:
         several = len(self.setup.phases) > 1
         where = f" in phase `{self.setup.phases[phase].phase.name}`" if several else ""
-        place = spot(self.setup.spec, ("train", "store"))
         advice = 'store = "auto" trains without one where there can be none'
-        return place.report(
-            "FP485", f'store = "require", and there is no store{where}: {refusal}', help=advice
-        )
+        message = f'store = "require", and there is no store{where}: {refusal}'
+        return self.setup.spec.locations.report(("train", "store"), "FP485", message, help=advice)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from freezeplan.data.findings import Flaw, spot
+from freezeplan.data.findings import Flaw, Flaws
 from freezeplan.data.images import MODES, BadImage, image_flaw, located, read_image
 from freezeplan.data.modality import IMAGE, Kind
-from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.resolve import resolve_source
 from freezeplan.outside.quiet import quiet
@@ -21,6 +20,7 @@ from freezeplan.spec.tables import Spec
 
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 MIDDLE = 0.5
+SOURCE = ("model", "source")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class EncodedImages:
     """
 
     pixels: torch.Tensor
-    flaws: Mapping[int, Flaw]
+    flaws: Flaws
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -57,7 +57,7 @@ class ImageEncoder:
     def encode(self, values: Sequence[Any]) -> EncodedImages:
         """Read and process located images (see ``images.located``); all must come out in one size."""
         pixels: torch.Tensor | None = None
-        flaws: dict[int, Flaw] = {}
+        flaws = Flaws()
         for row, value in enumerate(values):
             try:
                 image = self._processed(value)
@@ -65,7 +65,7 @@ class ImageEncoder:
                     pixels = torch.zeros((len(values), *image.shape))
                 pixels[row] = _fitting(image, pixels)
             except BadImage as problem:
-                flaws[row + 1] = problem.flaw
+                flaws.add(row + 1, problem.flaw)
         return EncodedImages(torch.zeros(len(values)) if pixels is None else pixels, flaws)
 
     def _processed(self, value: Any) -> torch.Tensor:
@@ -110,15 +110,14 @@ def make_image_encoder(spec: Spec, backbone: torch.nn.Module) -> ImageEncoder:
     Raises ``DiagnosticError``: FP470 without Pillow, FP474 for a model of other channels than 1, 3 or 4, or
     a processor that does not load.
     """
-    place = spot(spec, ("model", "source"))
     if find_spec("PIL") is None:
         advice = 'pip install "freezeplan[vision]"'
-        raise DiagnosticError([place.report("FP470", "reading images needs Pillow", help=advice)])
+        raise spec.locations.error(SOURCE, "FP470", "reading images needs Pillow", help=advice)
     channels = getattr(backbone.config, "num_channels", 3)
     if channels not in MODES:
         message = f"the model takes images of {channels} channels"
         advice = "images here have 1 channel (grey), 3 (RGB) or 4 (RGBA)"
-        raise DiagnosticError([place.report("FP474", message, help=advice)])
+        raise spec.locations.error(SOURCE, "FP474", message, help=advice)
     processor = _own_processor(spec) or _default_processor(backbone.config, channels)
     return ImageEncoder(processor, channels)
 
@@ -140,9 +139,7 @@ def _own_processor(spec: Spec) -> Any | None:
     except Exception as error:
         message = f"the image processor of `{source.label}` does not load: {first_line(error)}"
         advice = f"the source needs a `{PROCESSOR_FILES[0]}` that transformers reads"
-        raise DiagnosticError(
-            [spot(spec, ("model", "source")).report("FP474", message, help=advice)]
-        ) from None
+        raise spec.locations.error(SOURCE, "FP474", message, help=advice) from None
 
 
 def _default_processor(config: Any, channels: int) -> Any:
@@ -167,7 +164,6 @@ def check_forward(spec: Spec, model: Any, encoder: ImageEncoder, images: Encoded
         size = _size(images.pixels[0])
         message = f"the model refuses images of {size}: {first_line(error)}"
         advice = "give the source an image processor, or the config an `image_size`, of the model's own size"
-        place = spot(spec, ("model", "source"))
-        raise DiagnosticError([place.report("FP474", message, help=advice)]) from None
+        raise spec.locations.error(SOURCE, "FP474", message, help=advice) from None
     finally:
         model.train(training)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from freezeplan.data.findings import Flaw
+from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import Kind
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.train.saved_run import SavedRun, load_run
@@ -36,9 +36,9 @@ def _answers(run: SavedRun, inputs: Iterable[Any], device: torch.device) -> Iter
     rest, done, encoder = iter(inputs), 0, run.encoder
     while batch := list(islice(rest, run.batch_size)):
         values = [encoder.located(value) for value in batch]
-        flaws = {
-            row: flaw for row, value in enumerate(values, 1) if (flaw := encoder.flaw(value)) is not None
-        }
+        flaws = Flaws(
+            {row: flaw for row, value in enumerate(values, 1) if (flaw := encoder.flaw(value)) is not None}
+        )
         _check(flaws, encoder.kind, done)
         encoded = encoder.encode(values)
         _check(encoded.flaws, encoder.kind, done)
@@ -46,13 +46,13 @@ def _answers(run: SavedRun, inputs: Iterable[Any], device: torch.device) -> Iter
         done += len(batch)
 
 
-def _check(flaws: Mapping[int, Flaw], kind: Kind, done: int) -> None:
+def _check(flaws: Flaws, kind: Kind, done: int) -> None:
     advice = kind.advice.replace("every row", "every input")
     found = [
         diagnostic(
             "FP530", f"input {done + row} is {' '.join([flaw.what, flaw.detail]).strip()}", help=advice
         )
-        for row, flaw in flaws.items()
+        for row, flaw in flaws.rows().items()
     ]
     if found:
         raise DiagnosticError(found)

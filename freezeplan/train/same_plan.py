@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from freezeplan.data.findings import spot
-from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.records import Assignment, Plan, PlannedParam
 from freezeplan.spec.tables import Spec
@@ -21,16 +19,13 @@ def check_same_plan(shown: Plan, real: Plan, spec: Spec) -> None:
     differences = _differences(shown, real)
     if not differences:
         return
-    raise DiagnosticError(
-        [
-            spot(spec, ("model",)).report(
-                "FP500",
-                f"the model that was loaded differs from the one the plan was shown for ({shown.origin}): "
-                f"{counted(len(differences), 'difference')}",
-                help="look at the plan again with the source's own config on this machine, then train",
-                notes=first_few(differences, SHOWN),
-            )
-        ]
+    raise spec.locations.error(
+        ("model",),
+        "FP500",
+        f"the model that was loaded differs from the one the plan was shown for ({shown.origin}): "
+        f"{counted(len(differences), 'difference')}",
+        help="look at the plan again with the source's own config on this machine, then train",
+        notes=first_few(differences, SHOWN),
     )
 
 

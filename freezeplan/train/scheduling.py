@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from freezeplan.apply.schedules import Factor, schedule_factor, stretch_steps, warmup_steps
-from freezeplan.data.findings import spot
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.plan.records import Length, Phase, Plan
 from freezeplan.spec.locations import KeyPath
@@ -129,8 +128,10 @@ def _too_long(spec: Spec, plan: Plan, item: ScheduledPhase, warmup: int, length:
         else f"phase `{item.phase.name}` and those that share its schedule:"
     )
     message = f"the warm-up of {warmup} steps fills {what} {length}: no group reaches its rate"
-    place = spot(spec, (*_schedule_table(spec, item.index), "warmup"))
-    return place.report("FP467", message, help="a fraction such as warmup = 0.06 fits any length")
+    at = (*_schedule_table(spec, item.index), "warmup")
+    return spec.locations.report(
+        at, "FP467", message, help="a fraction such as warmup = 0.06 fits any length"
+    )
 
 
 def _schedule_table(spec: Spec, phase: int) -> KeyPath:

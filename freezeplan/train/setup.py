@@ -12,7 +12,6 @@ from accelerate.utils import set_seed
 from freezeplan.apply import apply_freeze
 from freezeplan.data.checks import check_inputs
 from freezeplan.data.encoder import Encoder
-from freezeplan.data.findings import spot
 from freezeplan.data.modality import IMAGE, check_kinds, kind_of
 from freezeplan.data.task_rows import SPLITS, TaskData, check_training_data, load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
@@ -161,15 +160,15 @@ def _check_optimizer(spec: Spec, plan: Plan) -> None:
     facts = optimizer_table()[plan.optimizer.lower()]
     if plan.groups and facts.demand == "a closure":
         message = f"{facts.name} asks for {facts.demand} at each step; this trainer has none"
-        place = spot(spec, ("optimizer", "name"))
-        raise DiagnosticError([place.report("FP402", message, help="use another optimizer, such as `adamw`")])
+        advice = "use another optimizer, such as `adamw`"
+        raise spec.locations.error(("optimizer", "name"), "FP402", message, help=advice)
 
 
 def _check_purpose(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> None:
     if not plan.groups and not any(task.splits.keys() & {"validation", "test"} for task in tasks):
         message = "everything is frozen and no task has validation or test data: there is nothing to do"
         advice = "make something trainable, or give the tasks data to be evaluated on"
-        raise DiagnosticError([spot(spec, ("task",)).report("FP469", message, help=advice)])
+        raise spec.locations.error(("task",), "FP469", message, help=advice)
 
 
 def _encoded(tasks: tuple[TaskData, ...], split: str, encoder: Encoder) -> dict[str, EncodedSplit]:
@@ -178,7 +177,9 @@ def _encoded(tasks: tuple[TaskData, ...], split: str, encoder: Encoder) -> dict[
         rows = task.splits.get(split)
         if rows is not None:
             inputs = encoder.encode(rows.inputs)
-            _raise_errors(check_inputs(inputs.flaws, rows.kind, rows.column, rows.source, rows.spot))
+            _raise_errors(
+                check_inputs(inputs.flaws, rows.kind, rows.column, rows.source, rows.places, rows.report)
+            )
             found[task.name] = EncodedSplit(inputs, task.classes(split), f"{split}/{task.name}")
     return found
 

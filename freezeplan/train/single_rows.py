@@ -8,7 +8,6 @@ import torch
 
 from freezeplan.apply import set_modes
 from freezeplan.data.encoder import Encoder
-from freezeplan.data.findings import spot
 from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.spec.tables import Spec
 from freezeplan.train.forward import EncodedSplit
@@ -96,7 +95,8 @@ def _report(spec: Spec, task: str, size: int, processes: int) -> Diagnostic:
     other = next((n for n in range(batch + 1, size + 1) if not _has_single(size, n, processes)), None)
     shared = f", shared by {processes} processes," if processes > 1 else ""
     advice = "freeze the BatchNorm modules" + (f", or write batch_size = {other}" if other else "")
-    return spot(spec, ("train", "batch_size")).report(
+    return spec.locations.report(
+        ("train", "batch_size"),
         "FP476",
         f"task `{task}` has {size} training rows: in batches of {batch}{shared} one of them is left alone, "
         "and BatchNorm cannot train on one row",

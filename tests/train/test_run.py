@@ -501,4 +501,4 @@ def test_texts_without_a_token_are_named(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError) as caught:
         train(toy_spec(toy, model={"source": str(source)}, task=tasks), tmp_path / "run", ignore_events)
     (found,) = caught.value.diagnostics
-    assert (found.code, "row 2" in found.message) == ("FP457", True)
+    assert (found.code, "line 2" in found.message) == ("FP457", True)

@@ -1,0 +1,183 @@
+"""The one reader of data: from a task's split to compact columns, each file read once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from freezeplan.data.columns import BUILDERS, Column
+from freezeplan.data.files import DataFile, Format, data_files
+from freezeplan.data.formats.hub_set import hub_rows
+from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
+from freezeplan.data.places import FilePlaces, Places
+from freezeplan.spec.tables import DataTable, Spec
+
+KEPT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, order=True)
+class Wanted:
+    """Name a column that a task reads, and what it reads there: ``text``, ``image`` or ``label``."""
+
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Say that a file has no column of a name, and which it has."""
+
+    name: str
+    file: str
+    present: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """Hold the rows of one split: the wanted columns, where each row stands, and which columns some file lacks."""
+
+    source: str
+    count: int
+    columns: Mapping[Wanted, Column]
+    places: Places
+    lacks: tuple[Lack, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the rows take."""
+        return sum(column.values.nbytes for column in self.columns.values())
+
+
+@dataclass(frozen=True)
+class HubSplit:
+    """Name a split of a hub dataset, as :class:`DataFile` names a file."""
+
+    hub: str
+    subset: str | None
+    split: str
+    format: Format = Format(lambda source: iter(()), "row", by_column=True)
+    folder: None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return f"{self.hub}, split {self.split}"
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """What names it."""
+        return (self.hub, self.subset, self.split)
+
+    def rows(self, names: Sequence[str], present: dict[str, None]) -> Iterator[Row]:
+        """Yield its rows; see :class:`RowSource`."""
+        source = RowSource(partial(open, self.name, "rb"), self.name, names, present)
+        return hub_rows(source, self.hub, self.subset, self.split)
+
+
+Part = DataFile | HubSplit
+
+
+class Reader:
+    """Read splits, and remember the last tables as long as they are small: commands ask for the same rows twice."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], RowTable] = {}
+
+    def read(self, parts: Sequence[Part], wanted: Collection[Wanted]) -> RowTable:
+        """Return the wanted columns of all rows of some files, one after the other.
+
+        Raises ``Unreadable`` where a file cannot be read, or has no rows (FP454).
+        """
+        key = tuple(part.signature for part in parts)
+        kept = self._kept.pop(key, None)
+        if kept is not None and set(wanted) <= kept.columns.keys():
+            self._kept[key] = kept
+            return kept
+        table = _read(parts, sorted(wanted))
+        self._keep(key, table)
+        return table
+
+    def _keep(self, key: tuple[object, ...], table: RowTable) -> None:
+        self._kept[key] = table
+        while sum(kept.nbytes for kept in self._kept.values()) > KEPT_BYTES:
+            del self._kept[next(iter(self._kept))]
+
+
+READER = Reader()
+
+
+def parts_of(spec: Spec, index: int, split: str) -> tuple[Part, ...]:
+    """Return what a task's split is read from, none where the task has no such split; raises ``Unreadable``."""
+    data = spec.task[index].data
+    entries = getattr(data, split) if data is not None else None
+    if data is None or entries is None:
+        return ()
+    if data.hub is not None:
+        return (HubSplit(data.hub, data.subset, "+".join(entries)),)
+    start = spec.locations.directory_of(("task", index, "data", split)) or Path()
+    return data_files(entries, start)
+
+
+def wanted_of(data: DataTable) -> tuple[Wanted, Wanted]:
+    """Return the columns that a task reads: its input, its label."""
+    return Wanted(data.column, data.kind), Wanted(data.label, "label")
+
+
+def read_split(spec: Spec, index: int, split: str, *, labels_only: bool = False) -> RowTable | None:
+    """Read a task's split, with the columns that other tasks read from the same files; None where it has none.
+
+    With ``labels_only``, a file that holds its columns one by one is read for its labels alone. Raises
+    ``Unreadable``.
+    """
+    parts, data = parts_of(spec, index, split), spec.task[index].data
+    if not parts or data is None:
+        return None
+    if labels_only and all(part.format.by_column for part in parts):
+        return READER.read(parts, wanted_of(data)[1:])
+    return READER.read(parts, _wanted_by_all(spec, parts) | set(wanted_of(data)))
+
+
+def _wanted_by_all(spec: Spec, parts: Sequence[Part]) -> set[Wanted]:
+    found: set[Wanted] = set()
+    these = [part.signature for part in parts]
+    for index, task in enumerate(spec.task):
+        for split in ("train", "validation", "test"):
+            try:
+                others = parts_of(spec, index, split)
+            except Unreadable:
+                continue
+            if task.data is not None and [part.signature for part in others] == these:
+                found.update(wanted_of(task.data))
+    return found
+
+
+def _read(parts: Sequence[Part], wanted: Sequence[Wanted]) -> RowTable:
+    builders = [BUILDERS[item.role]() for item in wanted]
+    files, lacks, count = [], [], 0
+    names = list(dict.fromkeys(item.name for item in wanted))
+    order = [names.index(item.name) for item in wanted]
+    for part in parts:
+        places, present = FilePlaces(part.name, part.format.unit, count), dict[str, None]()
+        for line, values in part.rows(names, present):
+            places.add(line)
+            for place, builder in zip(order, builders, strict=True):
+                builder.add(values[place], part.folder)
+        if not places.count:
+            raise _empty(part)
+        files.append(places)
+        count += places.count
+        lacks += [Lack(name, part.name, tuple(present)) for name in names if name not in present]
+    columns = {item: builder.done() for item, builder in zip(wanted, builders, strict=True)}
+    return RowTable(_source(parts), count, columns, Places(files), tuple(lacks))
+
+
+def _empty(part: Part) -> Unreadable:
+    where = part.path if isinstance(part, DataFile) else part.name
+    return Unreadable("FP454", f"data file `{where}` has no rows", "check that it was written completely")
+
+
+def _source(parts: Sequence[Part]) -> str:
+    more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+    return f"{parts[0].name}{more}"
