@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezeplan.cli.compiling import compiled_spec
-from freezeplan.cli.options import common_options, format_option, model_option
+from freezeplan.cli.options import common_options, format_option, model_option, remote_code_option
 from freezeplan.cli.status import CLEAN, FOUND, status_of
 from freezeplan.cli.streams import Settings, print_err, print_json, print_out, report
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
@@ -42,6 +42,7 @@ class Verdict:
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @model_option(multiple=True)
 @format_option("full", "json")
+@remote_code_option
 @common_options
 @click.pass_obj
 def check(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from freezeplan.cli.options import DEFAULT_SPEC, class_option, common_options
+from freezeplan.cli.options import DEFAULT_SPEC, class_option, common_options, remote_code_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_out, report
 from freezeplan.render.scenarios import SCENARIOS
@@ -31,6 +31,7 @@ LABELS = ("negative", "positive")
     metavar="FILE",
     help=f"Where to write it (default: {DEFAULT_SPEC}); an existing file is never replaced.",
 )
+@remote_code_option
 @common_options
 @click.pass_obj
 def init(settings: Settings, model: str, scenario: str, class_name: str | None, out: Path) -> int:

@@ -41,6 +41,12 @@ def model_option(*, multiple: bool = False) -> Callable[[Command], Command]:
     return click.option("--model", metavar="MODEL", help=text)
 
 
+def remote_code_option(command: Command) -> Command:
+    """Add ``--no-remote-code``: no code that a model ships runs, whatever the spec says."""
+    text = "Run no code that a model ships, even where the spec trusts it."
+    return _shared("--no-remote-code", is_flag=True, callback=_forbid_remote_code, help=text)(command)
+
+
 def class_option(command: Command) -> Command:
     """Add ``--class``: the class of transformers to build."""
     text = "Class of transformers, such as AutoModelForCausalLM (default: the base model)."
@@ -55,6 +61,13 @@ def _set_no_color(context: click.Context, _: click.Parameter, value: bool) -> No
 def _set_diagnostics(context: click.Context, _: click.Parameter, value: str | None) -> None:
     settings = context.ensure_object(Settings)
     settings.diagnostics = value or settings.diagnostics
+
+
+def _forbid_remote_code(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        from freezeplan.models.remote_code import no_remote_code
+
+        context.with_resource(no_remote_code())
 
 
 def _shared(*names: str, callback: Callable[..., None], **rest: Any) -> Callable[[Command], Command]:

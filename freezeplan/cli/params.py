@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from freezeplan.cli.options import class_option, common_options, format_option
+from freezeplan.cli.options import class_option, common_options, format_option, remote_code_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @class_option
 @format_option("table", "json")
 @click.option("--tree", is_flag=True, help="The tree of modules, alike layers folded into one.")
+@remote_code_option
 @common_options
 @click.pass_obj
 def params(settings: Settings, model: str, class_name: str | None, form: str, tree: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import click
 
-from freezeplan.cli.options import common_options, format_option
+from freezeplan.cli.options import common_options, format_option, remote_code_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out
 from freezeplan.diagnostics import DiagnosticError, diagnostic
@@ -26,6 +26,7 @@ from freezeplan.diagnostics import DiagnosticError, diagnostic
     help="Read texts from FILE, one per line; `-` is standard input.",
 )
 @format_option("text", "json")
+@remote_code_option
 @common_options
 @click.pass_obj
 def predict(

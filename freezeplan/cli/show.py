@@ -12,7 +12,13 @@ import click
 
 from freezeplan.cli.compiling import Compiled, compiled
 from freezeplan.cli.costing import check_cost_asked, cost_asked_for, cost_options
-from freezeplan.cli.options import common_options, format_option, model_option, spec_argument
+from freezeplan.cli.options import (
+    common_options,
+    format_option,
+    model_option,
+    remote_code_option,
+    spec_argument,
+)
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out, report_below
 
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Also draw it in FILE as SVG."
 )
+@remote_code_option
 @common_options
 @click.pass_obj
 def show(

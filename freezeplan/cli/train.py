@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from freezeplan.cli.compiling import Compiled, compiled, compiled_spec
-from freezeplan.cli.options import common_options, spec_argument
+from freezeplan.cli.options import common_options, remote_code_option, spec_argument
 from freezeplan.cli.ranks import is_first, one_voice
 from freezeplan.cli.show import plan_view
 from freezeplan.cli.status import CLEAN, INTERRUPTED
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     default="",
     help="With --resume: what may differ: lr, epochs, or both (lr,epochs).",
 )
+@remote_code_option
 @common_options
 @click.pass_context
 def train(

@@ -8,7 +8,13 @@ from pathlib import Path
 import click
 
 from freezeplan.cli.compiling import for_model
-from freezeplan.cli.options import common_options, format_option, model_option, spec_argument
+from freezeplan.cli.options import (
+    common_options,
+    format_option,
+    model_option,
+    remote_code_option,
+    spec_argument,
+)
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out
 
@@ -19,6 +25,7 @@ from freezeplan.cli.streams import Settings, print_json, print_out
 @click.option("--phase", metavar="NAME", help="The phase to explain, by name or number. Default: the last.")
 @format_option("table", "json")
 @model_option()
+@remote_code_option
 @common_options
 @click.pass_obj
 def why(

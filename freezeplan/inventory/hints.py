@@ -51,7 +51,7 @@ def _base_children(root: Any) -> tuple[str, ...] | None:
 
     try:
         with quiet(), torch.random.fork_rng(devices=[]), torch.device("meta"):
-            base = transformers.AutoModel.from_config(copy.deepcopy(root.config))
+            base = transformers.AutoModel.from_config(copy.deepcopy(root.config), trust_remote_code=False)
     except Exception:  # noqa: BLE001 - many configs have no base model
         return None
     names = tuple(name for name, _ in base.named_children())

@@ -27,15 +27,15 @@ def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
     import torch
 
     with spec.locations.attached(), torch.device("meta"):
-        config = config_object(source, spec.model.trust_remote_code)
-        chosen = chosen_class(config, spec)
+        config = config_object(source, spec)
+        chosen = chosen_class(config, source, spec)
         model = from_config(chosen, config, source, spec)
         return with_heads(model, source, spec, labels) if spec.task else model
 
 
-def chosen_class(config: Any, spec: Spec) -> Any:
+def chosen_class(config: Any, source: Source, spec: Spec) -> Any:
     """Return the class to build: the base model for a spec with tasks, else the one that it names."""
-    return model_class(None if spec.task else spec.model.class_, config)
+    return model_class(None if spec.task else spec.model.class_, config, source, spec)
 
 
 def from_config(chosen: Any, config: Any, source: Source, spec: Spec) -> Any:
@@ -44,7 +44,7 @@ def from_config(chosen: Any, config: Any, source: Source, spec: Spec) -> Any:
     try:
         with quiet(), counting_modules(source):
             if hasattr(chosen, "_model_mapping"):
-                options["trust_remote_code"] = spec.model.trust_remote_code
+                options["trust_remote_code"] = False  # what the model ships was found by name
                 return chosen.from_config(config, **options)
             return chosen._from_config(config, **options)
     except DiagnosticError:

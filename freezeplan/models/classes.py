@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import closest, quoted
+from freezeplan.models.configs import refused
+from freezeplan.models.remote_code import reference_of, shipped_by, shipped_class, trusts
+from freezeplan.models.resolve import Source
 from freezeplan.spec.keys import CLASS
 from freezeplan.spec.locations import error_at_key
+from freezeplan.spec.tables import Spec
 
 AUTO = "AutoModel"
 
 
-def model_class(name: str | None, config: Any) -> Any:
+def model_class(name: str | None, config: Any, source: Source, spec: Spec) -> Any:
     """Return the class called ``name`` (default AutoModel), checked against the model's config.
 
-    Raises FP155 when transformers has no such class or it is not one for this config.
+    Where the spec trusts the code that the source ships, that code's classes come first, by their own names and
+    by those of the automatic classes that they stand for. Raises FP155 when neither that code nor transformers
+    has such a class, or it is not one for this config, FP154 when that code does not run.
     """
     import transformers
 
-    if name is None:
-        return transformers.AutoModel
-    found = getattr(transformers, name, None) if name.isidentifier() else None
+    shipped = shipped_by(source.config) if trusts(spec) else {}
+    reference = reference_of(name or AUTO, shipped)
+    if reference is not None:
+        return _shipped(reference, source, spec)
+    found = getattr(transformers, name or AUTO, None) if (name or AUTO).isidentifier() else None
     if not isinstance(found, type) or not _is_model(found):
-        fitting = classes_for(config.model_type)
-        advice = closest(name, [*fitting, *_autos(transformers)]) or _listed(fitting)
+        fitting = [*shipped, *classes_for(config.model_type)]
+        advice = closest(name or AUTO, [*fitting, *_autos(transformers)]) or _listed(fitting)
         raise error_at_key(CLASS, "FP155", f"transformers has no model class `{name}`", help=advice)
     if not _fits(found, config):
-        message = f"`{name}` is not a class for a `{config.model_type}` model"
-        raise error_at_key(CLASS, "FP155", message, help=_listed(classes_for(config.model_type)))
+        raise _unfit(name, config, source, shipped)
     return found
+
+
+def _shipped(reference: str, source: Source, spec: Spec) -> Any:
+    try:
+        return shipped_class(reference, source, spec)
+    except Exception as error:
+        raise refused(source, error) from None
+
+
+def _unfit(name: str | None, config: Any, source: Source, shipped: Mapping[str, str]) -> DiagnosticError:
+    known = [name for name in shipped if name.startswith(AUTO)] + classes_for(config.model_type)
+    message = f"`{name or AUTO}` is not a class for a `{config.model_type}` model"
+    if shipped and name is None:
+        message = f"the code that `{source.label}` ships has no base model (`{AUTO}`)"
+    return error_at_key(CLASS, "FP155", message, help=_listed(known))
 
 
 def _is_model(found: type) -> bool:

@@ -7,9 +7,11 @@ from typing import Any
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import closest, first_line
 from freezeplan.models.limits import check_size
+from freezeplan.models.remote_code import place_of, revision_of, trusts
 from freezeplan.models.resolve import Source
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.locations import error_at_key
+from freezeplan.spec.tables import Spec
 
 # In the order they are asked: what a last projection or neck puts out comes before what the layers use.
 HIDDEN_SIZES = (
@@ -26,12 +28,12 @@ HIDDEN_SIZES = (
 )
 
 
-def config_object(source: Source, trust_remote_code: bool = False) -> Any:
+def config_object(source: Source, spec: Spec) -> Any:
     """Return the config object of a source; raises FP152, FP153, FP154, FP158 or FP175."""
     check_size(source)
     config = dict(source.config or {})
-    if trust_remote_code and "auto_map" in config:
-        return _remote(source)
+    if trusts(spec) and "auto_map" in config:
+        return _remote(source, spec)
     model_type = config.pop("model_type", None)
     if not isinstance(model_type, str) or not model_type:
         advice = 'add `model_type`, for example "bert"'
@@ -65,12 +67,13 @@ def _made(source: Source, model_type: str, config: dict[str, Any]) -> Any:
         raise refused(source, error) from None
 
 
-def _remote(source: Source) -> Any:
+def _remote(source: Source, spec: Spec) -> Any:
     from transformers import AutoConfig
 
+    options = {"revision": revision_of(source, spec)} if source.kind == "hub" else {"local_files_only": True}
     try:
         with quiet():
-            return AutoConfig.from_pretrained(source.repo or source.folder, trust_remote_code=True)
+            return AutoConfig.from_pretrained(place_of(source), trust_remote_code=True, **options)
     except Exception as error:
         raise refused(source, error) from None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.inventory.document import SCHEMA
+from freezeplan.models.remote_code import trusts
 from freezeplan.models.resolve import WEIGHTS, Source
 from freezeplan.outside.regular import open_regular, read_regular
 from freezeplan.spec.tables import Spec
@@ -92,7 +93,7 @@ def code_of(source: Source, spec: Spec) -> str | None:
     None when that code is somewhere else: in another repository, or not yet on this machine.
     """
     mapped = (source.config or {}).get("auto_map")
-    if not spec.model.trust_remote_code or not mapped:
+    if not trusts(spec) or not mapped:
         return ""
     if source.folder is None or "--" in json.dumps(mapped, default=str):
         return None

@@ -18,6 +18,7 @@ from freezeplan.models.build import chosen_class, dtype_of, from_config, with_he
 from freezeplan.models.checkpoint import WeightsProblem, check_weights, fetch_weights
 from freezeplan.models.configs import config_object
 from freezeplan.models.provided import BACKBONE, base_prefix
+from freezeplan.models.remote_code import check_remote_code, place_of, revision_of, trusts
 from freezeplan.models.resolve import Source, resolve_source, with_real_config
 from freezeplan.models.run_record import RUN_WEIGHTS
 from freezeplan.outside import hub
@@ -59,6 +60,7 @@ def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadReco
         message = f"`{source.label}` is a file of tensors: without a config there is no model to train"
         raise error_at_key(SOURCE, "FP173", message, help="add `architecture`, or name the model's folder")
     source = with_real_config(source, spec)
+    check_remote_code(source, spec)
     labels = labels_of(spec, source.trained_labels)
     model, missing, unused = _loaded_backbone(source, spec)
     if spec.task:
@@ -73,8 +75,8 @@ def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadReco
 
 
 def _loaded_backbone(source: Source, spec: Spec) -> tuple[Any, set[str], set[str]]:
-    config = config_object(source, spec.model.trust_remote_code)
-    chosen = chosen_class(config, spec)
+    config = config_object(source, spec)
+    chosen = chosen_class(config, source, spec)
     if source.kind == "none":
         model = _random(chosen, config, source, spec)
         return model, {name for name, _ in model.named_parameters()}, set()
@@ -117,8 +119,8 @@ def _options(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[str 
     if revision:
         options["revision"] = revision
     if hasattr(chosen, "_model_mapping"):
-        options["trust_remote_code"] = spec.model.trust_remote_code
-    return source.repo or str(source.folder), options
+        options["trust_remote_code"] = False  # what the model ships was found by name
+    return place_of(source), options
 
 
 def _checked_weights(source: Source, spec: Spec) -> str | None:
@@ -244,19 +246,14 @@ def load_tokenizer(spec: Spec, directory: Path | None = None) -> Any:
     from transformers import AutoTokenizer
 
     source = resolve_source(spec, directory)
-    place = source.repo or (str(source.folder) if source.folder else None)
+    place = place_of(source)
     if place is None:
         message = "an architecture alone has no tokenizer"
         raise error_at_key(source.config_at, "FP171", message, help="name a `source` that ships one")
-    options: dict[str, Any] = (
-        {"revision": spec.model.revision} if source.kind == "hub" and spec.model.revision else {}
-    )
-    options |= {} if source.kind == "hub" else {"local_files_only": True}
+    options = {"revision": revision_of(source, spec)} if source.kind == "hub" else {"local_files_only": True}
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(
-                place, trust_remote_code=spec.model.trust_remote_code, **options
-            )
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trusts(spec), **options)
     except Exception as error:
         raise _no_tokenizer(f"the tokenizer of `{source.label}` does not load: {first_line(error)}") from None
     if source.kind != "hub" and _without_files(tokenizer, Path(place)):

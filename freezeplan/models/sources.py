@@ -10,6 +10,7 @@ from freezeplan.diagnostics.wording import counted
 from freezeplan.inventory.records import Inventory
 from freezeplan.models.cache import cached
 from freezeplan.models.fingerprint import inventory_key
+from freezeplan.models.remote_code import check_remote_code
 from freezeplan.models.resolve import Source, resolve_source
 from freezeplan.spec.keys import SOURCE
 from freezeplan.spec.locations import attaching, error_at_key
@@ -53,6 +54,7 @@ def _source_and_labels(spec: Spec, directory: Path | None) -> tuple[Source, Labe
     source, labels = None, {}
     try:
         source = resolve_source(spec, directory)
+        check_remote_code(source, spec)
     except DiagnosticError as error:
         problems += error.diagnostics
     try:

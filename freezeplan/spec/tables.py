@@ -66,7 +66,7 @@ only one that has seen the whole text in a decoder)."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Number format the weights are loaded in. Default: float32."""
     trust_remote_code: bool = False
-    """Run code that the source ships."""
+    """Run code that the source ships, whenever the model is built: in `check` and `show` too."""
 
 
 class OptimizerOptions(Table):
