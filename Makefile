@@ -48,6 +48,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.compile_scaling
+	$(BIN)/python -m benchmarks.floods
 	$(BIN)/python -m benchmarks.shared_sets
 	$(BIN)/python -m benchmarks.presets
 

@@ -1,5 +1,6 @@
 """Findings with a code, a place and a suggestion."""
 
+from freezeplan.diagnostics.capping import capped
 from freezeplan.diagnostics.diagnostic import (
     Diagnostic,
     DiagnosticError,
@@ -22,6 +23,7 @@ __all__ = [
     "Pointer",
     "Severity",
     "Span",
+    "capped",
     "diagnostic",
     "entries",
     "entry",

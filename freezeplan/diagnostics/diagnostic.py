@@ -19,6 +19,7 @@ class Severity(StrEnum):
 
 
 KeyPath = tuple[str | int, ...]
+MOST_LINES = 100
 
 
 class KeyPart(StrEnum):
@@ -64,7 +65,8 @@ class Diagnostic:
     """Hold one finding; create it with :func:`diagnostic`, which knows the code's severity.
 
     ``where`` is a key path such as ``rule[1].match`` for specs that have no file. ``pointer`` is that path for
-    code that has no file at hand; ``Locations.attach`` turns it into a span.
+    code that has no file at hand; ``Locations.attach`` turns it into a span. ``more`` counts the alike findings
+    that were left out behind this one (``capped``).
     """
 
     code: str
@@ -74,6 +76,7 @@ class Diagnostic:
     where: str | None = None
     help: str | None = None
     notes: tuple[str, ...] = ()
+    more: int = 0
     pointer: Pointer | None = field(default=None, repr=False)
 
     @property
@@ -106,7 +109,7 @@ def diagnostic(
     'error'
     """
     severity = Severity(entry(code).severity)
-    return Diagnostic(code, severity, message, span, where, help, tuple(notes), pointer)
+    return Diagnostic(code, severity, message, span, where, help, tuple(notes), pointer=pointer)
 
 
 class DiagnosticError(Exception):
@@ -114,13 +117,16 @@ class DiagnosticError(Exception):
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
-        super().__init__("\n".join(_one_line(item) for item in self.diagnostics))
+        lines = [_one_line(item) for item in self.diagnostics[:MOST_LINES]]
+        left = len(self.diagnostics) - len(lines)
+        super().__init__("\n".join([*lines, *([f"and {left:,} more"] if left else [])]))
 
 
 def _one_line(item: Diagnostic) -> str:
     place = f"{item.span}: " if item.span else f"{item.where}: " if item.where else ""
     advice = f" (help: {item.help})" if item.help else ""
-    return f"{place}{item.severity}[{item.code}]: {item.message}{advice}"
+    more = f" (and {item.more:,} more like it)" if item.more else ""
+    return f"{place}{item.severity}[{item.code}]: {item.message}{advice}{more}"
 
 
 def in_file_order(items: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:

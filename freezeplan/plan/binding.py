@@ -66,11 +66,13 @@ def rule_names(rules: Sequence[Rule]) -> list[str]:
     """
     names: list[str] = []
     taken = {rule.name for rule in rules if rule.name}
+    last: dict[str, int] = {}
     for rule in rules:
-        wanted = rule.name or ", ".join(rule.match)
-        name, number = wanted, 2
+        name = wanted = rule.name or ", ".join(rule.match)
         while not rule.name and name in taken:
-            name, number = f"{wanted} #{number}", number + 1
+            # From where the last one of these patterns stopped, or many alike rules would take quadratic time.
+            last[wanted] = last.get(wanted, 1) + 1
+            name = f"{wanted} #{last[wanted]}"
         taken.add(name)
         names.append(name)
     return names

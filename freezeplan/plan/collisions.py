@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.capping import Flood
 from freezeplan.diagnostics.wording import some
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule, tensors_in
+from freezeplan.plan.cascade import NOBODY
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Table
@@ -20,33 +23,85 @@ class Collision:
 
     earlier: BoundRule
     later: BoundRule
-    shared: int
     superset: bool
-    keys: list[str] = field(default_factory=list)
+    keys: list[str]
 
 
 def collisions(tree: NameTree, rules: Sequence[BoundRule]) -> list[Diagnostic]:
-    """Report every pair of rules of one layer that collides, once for all properties it collides in."""
-    found: dict[tuple[int, int], Collision] = {}
+    """Report every pair of rules of one layer that collides, once for all properties it collides in.
+
+    Of a flood the first are made, and the others counted.
+    """
+    flood = Flood()
     used: set[tuple[int, str]] = set()
-    for key in dict.fromkeys(key for rule in rules for key in rule.settings):
-        for pair in _contradictions([rule for rule in rules if key in rule.settings], key):
-            if pair.later.overrides(pair.earlier.label):
-                used.add((pair.later.index, pair.earlier.label))
+    laid = {
+        key: Laid(key, tree.size) for key in dict.fromkeys(key for rule in rules for key in rule.settings)
+    }
+    for later in rules:
+        for earlier, keys in _against(later, laid):
+            if later.rule.override and later.overrides(earlier.label):
+                used.add((later.index, earlier.label))
                 continue
-            found.setdefault((pair.earlier.index, pair.later.index), pair).keys.append(key)
-    idle = _idle_overrides(rules, used)
-    return [_describe(tree, pair) for pair in found.values()] + idle
+            superset = masks.inside(earlier.mask, later.mask)
+            if flood.has_room(superset):
+                flood.add(superset, _describe(tree, Collision(earlier, later, superset, keys)))
+            else:
+                flood.count(superset, 1)
+    return flood.findings() + _idle_overrides(rules, used)
 
 
-def _contradictions(rules: Sequence[BoundRule], key: str) -> Iterator[Collision]:
-    for position, later in enumerate(rules):
-        for earlier in rules[:position]:
-            if earlier.settings[key].value == later.settings[key].value:
-                continue
-            shared = earlier.mask & later.mask
-            if shared and shared != later.mask:
-                yield Collision(earlier, later, shared, superset=shared == earlier.mask)
+def _against(later: BoundRule, laid: Mapping[str, Laid]) -> list[tuple[BoundRule, list[str]]]:
+    """Lay down a rule; return the earlier ones that it collides with, each with the properties it does so in."""
+    pairs: dict[int, tuple[BoundRule, list[str]]] = {}
+    for key in later.settings:
+        for earlier in laid[key].lay(later):
+            pairs.setdefault(earlier.index, (earlier, []))[1].append(key)
+    return [pairs[index] for index in sorted(pairs)]
+
+
+class Laid:
+    """The rules laid down so far that set one property, alike ones (one set, one value) together.
+
+    As long as each rule lies inside the one below it, or apart from all, no two can collide; then the rule on
+    top of each name tells, and the others need not be looked at.
+    """
+
+    def __init__(self, key: str, size: int) -> None:
+        self.key = key
+        self.size = size
+        self.nested = True
+        self.top: list[int] = [NOBODY] * size
+        self.kinds: dict[tuple[int, Any], list[BoundRule]] = {}
+        self.masks: list[int] = []
+
+    def lay(self, later: BoundRule) -> list[BoundRule]:
+        """Lay a rule on top; return the earlier ones that it contradicts without refining them."""
+        value = later.settings[self.key].value
+        nested = self.nested and self._is_inside(later)
+        found = [] if nested else self._contradicted(later.mask, value)
+        self.masks.append(later.mask)
+        self.kinds.setdefault((later.mask, value), []).append(later)
+        self.nested = nested
+        return found
+
+    def _is_inside(self, later: BoundRule) -> bool:
+        """Put the rule on top; tell whether one rule, or none, was on top of all of its names."""
+        below = set()
+        for position in masks.positions_of(later.mask, self.size):
+            below.add(self.top[position])
+            self.top[position] = len(self.masks)
+        if len(below) > 1:
+            return False
+        under = next(iter(below), NOBODY)
+        return under == NOBODY or masks.inside(later.mask, self.masks[under])
+
+    def _contradicted(self, mask: int, value: Any) -> list[BoundRule]:
+        return [
+            rule
+            for (other, its), rules in self.kinds.items()
+            if (shared := other & mask) and shared != mask and its != value
+            for rule in rules
+        ]
 
 
 def _describe(tree: NameTree, pair: Collision) -> Diagnostic:
@@ -54,7 +109,7 @@ def _describe(tree: NameTree, pair: Collision) -> Diagnostic:
     values = "; ".join(
         f"`{earlier.settings[key].key}`: {_value(earlier, key)} and {_value(later, key)}" for key in pair.keys
     )
-    names = [info.name for info in tensors_in(tree, pair.shared)]
+    names = [info.name for info in tensors_in(tree, earlier.mask & later.mask)]
     notes = [f"`{earlier.name}` is {_place(earlier)}", f"both select {some(names)}"]
     if pair.superset:
         message = (

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from freezeplan.diagnostics.wording import closest, listed, nearest
 from freezeplan.plan.tree import NameTree, Node
 from freezeplan.plan.walk import Walk
-from freezeplan.spec.braces import Choice
 from freezeplan.spec.selector import Segment, Selector
 
 # Problems of a role that stay, whatever else a pattern hits.
@@ -20,7 +19,7 @@ class Miss:
     """One place in a pattern that hit nothing.
 
     ``start`` to ``end`` are characters of the pattern. ``always`` marks problems that stay an error
-    whatever other branches hit. ``choices`` are the brace alternatives of the branch it comes from.
+    whatever other branches hit.
     """
 
     code: str
@@ -30,7 +29,6 @@ class Miss:
     advice: str | None = None
     notes: tuple[str, ...] = ()
     always: bool = False
-    choices: tuple[Choice, ...] = ()
 
     @property
     def excusable(self) -> bool:
@@ -38,9 +36,28 @@ class Miss:
         return self.code in ("FP201", "FP202", "FP203") and not self.always
 
 
-def describe_walk(tree: NameTree, branch: tuple[Segment, ...], best: Walk, other: Walk | None) -> Miss:
+@dataclass(frozen=True)
+class Stray:
+    """A branch that found no name: how far it got, from the base model and from the root."""
+
+    branch: tuple[Segment, ...]
+    best: Walk
+    other: Walk | None = None
+
+    @property
+    def failed(self) -> Segment:
+        """The segment that found nothing."""
+        return self.best.failed or self.branch[-1]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where in the pattern that segment stands."""
+        return self.failed.start, self.failed.end
+
+
+def describe_walk(tree: NameTree, stray: Stray) -> Miss:
     """Say where a branch failed, what exists there, and what is close to it."""
-    failed = best.failed or branch[-1]
+    best, other, failed = stray.best, stray.other, stray.failed
     if best.problem:
         code, message, advice = best.problem
         return Miss(code, message, failed.start, failed.end, advice, always=code in SETTLED)

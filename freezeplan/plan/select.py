@@ -9,13 +9,17 @@ import regex
 
 from freezeplan.diagnostics.wording import quoted, some
 from freezeplan.plan import masks
-from freezeplan.plan.near_misses import Miss, describe_walk, unknown_class
+from freezeplan.plan.near_misses import Miss, Stray, describe_walk, unknown_class
 from freezeplan.plan.tree import NameTree, Node, Scope
 from freezeplan.plan.walk import Walk, walk
 from freezeplan.spec.braces import Choice
 from freezeplan.spec.selector import Segment, Selector
 
 REGEX_SECONDS = 1.0
+# What a branch selects, and why it selects nothing (or not all that it could mean).
+Found = tuple[list[Node], Miss | Stray | None]
+# A miss, and the brace alternatives of the branch it comes from.
+Missed = tuple[Miss, tuple[Choice, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,25 +45,39 @@ def select(tree: NameTree, selector: Selector) -> Match:
 
 def _by_path(tree: NameTree, selector: Selector) -> Match:
     nodes: list[Node] = []
-    misses: list[Miss] = []
+    misses: list[Missed] = []
     live: set[Choice] = set()
+    described: dict[tuple[int, int], Miss] = {}
     for branch in selector.branches:
         found, miss = _anchored(tree, branch)
         nodes += found
+        choices = tuple(choice for part in branch for choice in part.choices)
         if miss is None or found:
-            live.update(choice for part in branch for choice in part.choices)
+            live.update(choices)
+        if isinstance(miss, Stray):
+            miss = _described(tree, miss, described)
         if miss is not None:
-            misses.append(replace(miss, choices=tuple(c for part in branch for c in part.choices)))
-    dead = _dead_alternatives(misses, live) if nodes else misses
+            misses.append((miss, choices))
+    dead = _dead_alternatives(misses, live) if nodes else [miss for miss, _ in misses]
     return Match(masks.mask_of(nodes, tree.size), _one_for_each_place(dead))
 
 
-def _dead_alternatives(misses: list[Miss], live: set[Choice]) -> list[Miss]:
+def _described(tree: NameTree, stray: Stray, known: dict[tuple[int, int], Miss]) -> Miss:
+    """Describe a branch that found no name; of those that stopped at one place in the pattern, the first."""
+    if stray.best.problem:
+        return describe_walk(tree, stray)
+    place = stray.place
+    if place not in known:
+        known[place] = describe_walk(tree, stray)
+    return known[place]
+
+
+def _dead_alternatives(misses: list[Missed], live: set[Choice]) -> list[Miss]:
     """Keep what is wrong in itself, and the alternatives that no branch got a hit with, by place."""
-    found = [miss for miss in misses if miss.always]
+    found = [miss for miss, _ in misses if miss.always]
     dead: dict[tuple[int, int], tuple[Miss, list[str]]] = {}
-    for miss in misses:
-        for choice in miss.choices:
+    for miss, choices in misses:
+        for choice in choices:
             if choice not in live and not miss.always:
                 place = _inner_place(miss, choice)
                 dead.setdefault(place, (miss, []))[1].append(choice.text)
@@ -86,7 +104,7 @@ def _one_for_each_place(misses: list[Miss]) -> tuple[Miss, ...]:
     return tuple(kept.values())
 
 
-def _anchored(tree: NameTree, branch: tuple[Segment, ...]) -> tuple[list[Node], Miss | None]:
+def _anchored(tree: NameTree, branch: tuple[Segment, ...]) -> Found:
     at_root = walk(tree, tree.root, branch)
     base = tree.by_path.get(tree.inventory.base) if tree.inventory.base else None
     if branch[0].role or base is None or (branch[0].text == "**" and at_root.nodes):
@@ -121,16 +139,14 @@ def _passed_over(nodes: list[Node], at_base: Walk, branch: tuple[Segment, ...]) 
     return Miss("FP218", message, branch[0].start, branch[-1].end, advice, always=True)
 
 
-def _settle(
-    tree: NameTree, branch: tuple[Segment, ...], first: Walk, second: Walk | None
-) -> tuple[list[Node], Miss | None]:
+def _settle(tree: NameTree, branch: tuple[Segment, ...], first: Walk, second: Walk | None) -> Found:
     if first.nodes:
         return _with_parameters(first, branch)
     if (tower := _tower(tree, branch)) is not None:
         return tower
     best = max((done for done in (first, second) if done is not None), key=_telling)
     other = first if best is second else second
-    return [], describe_walk(tree, branch, best, other)
+    return [], Stray(branch, best, other)
 
 
 def _with_parameters(found: Walk, branch: tuple[Segment, ...]) -> tuple[list[Node], Miss | None]:
@@ -152,7 +168,7 @@ def _telling(failed: Walk) -> tuple[bool, int]:
     return failed.problem is not None and failed.problem[0] != "FP203", failed.depth
 
 
-def _tower(tree: NameTree, branch: tuple[Segment, ...]) -> tuple[list[Node], Miss | None] | None:
+def _tower(tree: NameTree, branch: tuple[Segment, ...]) -> Found | None:
     """Try ``decoder.@layers``: what stands before a role may be the end of a tower's path."""
     split = next((place for place, part in enumerate(branch) if part.role), 0)
     if split == 0:
@@ -170,7 +186,7 @@ def _tower(tree: NameTree, branch: tuple[Segment, ...]) -> tuple[list[Node], Mis
     if hits:
         return hits[0][1].nodes, None
     failed = [done for _, done in walks if done.problem]
-    return ([], describe_walk(tree, branch, max(failed, key=_telling), None)) if failed else None
+    return ([], Stray(branch, max(failed, key=_telling))) if failed else None
 
 
 def _outermost(nodes: list[Node]) -> list[Node]:

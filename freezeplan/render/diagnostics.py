@@ -12,8 +12,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from freezeplan.diagnostics import Diagnostic, Severity, Span, in_file_order
-from freezeplan.diagnostics.wording import counted
+from freezeplan.diagnostics import Diagnostic, Severity, Span, capped, in_file_order
+from freezeplan.diagnostics.wording import counted, format_count
 from freezeplan.render.visible import visible
 
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
@@ -30,7 +30,7 @@ class DiagnosticsView:
     """
 
     def __init__(self, items: Iterable[Diagnostic], *, summary: bool = True) -> None:
-        self.items = in_file_order(items)
+        self.items = capped(in_file_order(items))
         self.summary = summary
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -53,25 +53,37 @@ def render_diagnostic(item: Diagnostic, width: int = 10_000) -> Group:
         parts.append(_arrow(margin, item.where))
     advice = [("help", item.help)] if item.help else []
     remarks = advice + [("note", note) for note in item.notes]
+    remarks += [("note", f"and {format_count(item.more)} more like it")] if item.more else []
     return Group(*parts, *(_remark(margin, label, text) for label, text in remarks))
 
 
 def summary_line(items: Iterable[Diagnostic]) -> str:
     """Count diagnostics by severity: ``1 error, 2 warnings``; severities without any are left out."""
-    count = Counter(item.severity for item in items)
+    count = _counts(items)
     return ", ".join(counted(count[severity], str(severity)) for severity in Severity if count[severity])
 
 
 def diagnostics_record(items: Iterable[Diagnostic]) -> dict[str, Any]:
-    """Return diagnostics in file order as one JSON-ready record, with the number of each severity."""
-    items = in_file_order(items)
-    count = Counter(item.severity for item in items)
+    """Return diagnostics in file order as one JSON-ready record, with the number of each severity.
+
+    Of alike ones the first twenty are in it (the last says in ``more`` how many follow); the numbers count all.
+    """
+    items = capped(in_file_order(items))
+    count = _counts(items)
     return {
         "diagnostics": [item.as_record() for item in items],
         "errors": count[Severity.ERROR],
         "warnings": count[Severity.WARNING],
         "notes": count[Severity.NOTE],
+        "left_out": sum(item.more for item in items),
     }
+
+
+def _counts(items: Iterable[Diagnostic]) -> Counter[Severity]:
+    count: Counter[Severity] = Counter()
+    for item in items:
+        count[item.severity] += 1 + item.more
+    return count
 
 
 def diagnostics_json(items: Iterable[Diagnostic]) -> str:

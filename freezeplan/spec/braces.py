@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 from freezeplan.spec.selector_error import SelectorError
@@ -40,13 +39,14 @@ class Piece:
         return Piece(self.text[start:end], self.start + start, self.start + end, self.choice)
 
 
-def expand(text: str) -> list[tuple[Piece, ...]]:
-    """Return the brace-free forms of a pattern, in the order in which they are written.
+def alternatives(text: str) -> list[list[Piece]]:
+    """Return what may stand at each place of a pattern, in order: its text outside braces, and each brace's pieces.
 
-    Raises :class:`SelectorError` for unbalanced, nested or empty braces and for more than 4,096 forms.
+    A form of the pattern takes one of each. Raises :class:`SelectorError` for unbalanced, nested or empty braces
+    and for more than 4,096 forms.
 
-    >>> ["".join(p.text for p in form) for form in expand("{a,b}.{0..1}")]
-    ['a.0', 'a.1', 'b.0', 'b.1']
+    >>> [[piece.text for piece in place] for place in alternatives("{a,b}.{0..1}")]
+    [[''], ['a', 'b'], ['.'], ['0', '1'], ['']]
     """
     slots: list[list[Piece]] = []
     end = 0
@@ -59,7 +59,7 @@ def expand(text: str) -> list[tuple[Piece, ...]]:
     if count > MOST_BRANCHES:
         message = f"the pattern stands for {count:,} patterns; the limit is {MOST_BRANCHES:,}"
         raise SelectorError("FP142", message, 0, len(text), "use `*`, or several rules")
-    return list(product(*slots))
+    return slots
 
 
 def _plain(text: str, start: int, end: int) -> Piece:

@@ -17,6 +17,7 @@ from freezeplan.diagnostics import (
     KeyPath,
     Pointer,
     Span,
+    capped,
     diagnostic,
     in_file_order,
 )
@@ -68,8 +69,8 @@ class Locations:
         return Span(span.file, span.line, span.column + 1 + start, max(length, 1), span.text)
 
     def attach(self, items: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-        """Return diagnostics with the places of what they point at, in file order; those that have one keep it."""
-        return in_file_order(self._placed(item) for item in items)
+        """Return diagnostics with the places of what they point at, in file order and without floods."""
+        return capped(in_file_order(self._placed(item) for item in items))
 
     @contextmanager
     def attached(self) -> Iterator[None]:

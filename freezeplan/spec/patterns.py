@@ -10,17 +10,26 @@ from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.selector import parse_selector
 from freezeplan.spec.selector_error import SelectorError
 
+MOST_BRANCHES_IN_ALL = 1 << 18
+
 
 def pattern_problems(data: Mapping[str, Any]) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each pattern of a spec's data that the selector grammar refuses.
 
     ``data`` is the merged spec as it was written; what is not a string is left to the type checks.
     """
+    count = 0
     for path, text in _patterns(data):
         try:
-            parse_selector(text)
+            count += len(parse_selector(text).branches)
         except SelectorError as error:
             yield syntax_problem(error, path)
+        if count > MOST_BRANCHES_IN_ALL:
+            message = (
+                f"the patterns up to here stand for {count:,} patterns; the limit is {MOST_BRANCHES_IN_ALL:,}"
+            )
+            yield at_key(path, "FP142", message, help="use `*` in place of braces, or fewer rules")
+            return
 
 
 def syntax_problem(error: SelectorError, path: KeyPath) -> Diagnostic:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from freezeplan.diagnostics.wording import closest, quoted
-from freezeplan.spec.braces import Choice, Piece, expand
+from freezeplan.spec.braces import Choice, Piece, alternatives
 from freezeplan.spec.selector_error import SelectorError
 
 ROLES = (
@@ -83,6 +85,7 @@ class Selector:
     value: str = ""
 
 
+@lru_cache(maxsize=64)
 def parse_selector(text: str) -> Selector:
     """Parse one pattern.
 
@@ -95,7 +98,7 @@ def parse_selector(text: str) -> Selector:
         if text.startswith(kind + ":"):
             return _prefixed(text, kind)
     _refuse_odd_text(text)
-    return Selector(text, "path", tuple(_segments(text, pieces) for pieces in expand(text)))
+    return Selector(text, "path", _branches(text))
 
 
 def _prefixed(text: str, kind: str) -> Selector:
@@ -118,17 +121,34 @@ def _refuse_odd_text(text: str) -> None:
         )
 
 
-def _segments(text: str, pieces: tuple[Piece, ...]) -> tuple[Segment, ...]:
-    segments: list[Segment] = []
-    parts: list[Piece] = []
-    for piece in pieces:
-        head, *rest = _split_dots(piece)
-        parts.append(head)
+# The segments of the beginning of a form, and the parts of the segment that has not ended yet.
+_Start = tuple[tuple[Segment, ...], tuple[Piece, ...]]
+
+
+def _branches(text: str) -> tuple[tuple[Segment, ...], ...]:
+    """Return the segments of each form of a pattern; forms that begin alike share that work."""
+    made: dict[tuple[int, ...], Segment] = {}
+
+    def segment(parts: tuple[Piece, ...]) -> Segment:
+        key = tuple(map(id, parts))
+        if key not in made:
+            made[key] = _segment(text, parts)
+        return made[key]
+
+    def grown(start: _Start, head: Piece, rest: list[Piece]) -> _Start:
+        done, parts = start[0], (*start[1], head)
         for part in rest:
-            segments.append(_segment(text, parts))
-            parts = [part]
-    segments.append(_segment(text, parts))
-    return tuple(segments)
+            done, parts = (*done, segment(parts)), (part,)
+        return done, parts
+
+    starts: list[_Start] = [((), ())]
+    kept = []
+    for pieces in alternatives(text):
+        split = [_split_dots(piece) for piece in pieces]
+        # The keys above are identities: what they belong to must live as long.
+        kept.append(split)
+        starts = [grown(start, head, rest) for start in starts for head, *rest in split]
+    return tuple((*done, segment(parts)) for done, parts in starts)
 
 
 def _split_dots(piece: Piece) -> list[Piece]:
@@ -140,7 +160,7 @@ def _split_dots(piece: Piece) -> list[Piece]:
     return [*found, piece.part(start, len(piece.text))]
 
 
-def _segment(text: str, parts: list[Piece]) -> Segment:
+def _segment(text: str, parts: Sequence[Piece]) -> Segment:
     whole = "".join(part.text for part in parts)
     chosen = [part for part in parts if part.choice]
     start = chosen[-1].start if chosen else parts[0].start

@@ -148,6 +148,7 @@ def test_json_holds_the_records_in_file_order():
         "where": None,
         "help": "h",
         "notes": ["n"],
+        "more": 0,
     }
     assert (read["errors"], read["warnings"], read["notes"]) == (2, 0, 0)
 
