@@ -13,13 +13,14 @@ import click
 from freezeplan.cli.check import check
 from freezeplan.cli.explain import explain
 from freezeplan.cli.init import init
-from freezeplan.cli.interrupts import noting_interrupts
+from freezeplan.cli.interrupts import noting_interrupts, signal_name, stopped_status
 from freezeplan.cli.options import common_options
 from freezeplan.cli.params import params
 from freezeplan.cli.predict import predict
+from freezeplan.cli.ranks import is_first
 from freezeplan.cli.schema import schema
 from freezeplan.cli.show import show
-from freezeplan.cli.status import CLEAN, INTERRUPTED, UNUSABLE, status_of
+from freezeplan.cli.status import CLEAN, UNUSABLE, status_of
 from freezeplan.cli.streams import Settings, print_err, report, set_streams_to_never_fail
 from freezeplan.cli.train import train
 from freezeplan.cli.verify import verify
@@ -29,7 +30,7 @@ from freezeplan.diagnostics import DiagnosticError
 
 DEBUG = "FREEZEPLAN_DEBUG"
 EPILOG = """Exit status: 0 clean; 1 the spec has errors, or a check found something; 2 wrong usage, unreadable
-input or an internal error; 130 interrupted."""
+input or an internal error; 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP."""
 
 
 class InOrder(click.Group):
@@ -73,10 +74,16 @@ def _run(arguments: Sequence[str] | None, settings: Settings) -> int:
         status = program.main(arguments, "freezeplan", standalone_mode=False, obj=settings)
         return status if isinstance(status, int) else CLEAN
     except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
+        return _stopped(settings)
     except Exception as error:
         # Importing transformers turns a Ctrl-C into an import error of its own.
-        return INTERRUPTED if settings.interrupted else _failed(error, settings)
+        return _stopped(settings) if settings.stopped_by else _failed(error, settings)
+
+
+def _stopped(settings: Settings) -> int:
+    if is_first() and settings.diagnostics == "full":
+        print_err(f"stopped by {signal_name(settings)}", settings)
+    return stopped_status(settings)
 
 
 def _failed(error: Exception, settings: Settings) -> int:

@@ -9,7 +9,8 @@ from freezeplan.diagnostics import Diagnostic
 CLEAN = 0
 FOUND = 1
 UNUSABLE = 2
-INTERRUPTED = 130
+STOPPED = 128
+"""To which the number of the signal is added, as a shell does: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
 
 # What was named on the command line cannot be used, so that nothing was found out about a spec.
 UNREADABLE = frozenset(

@@ -24,15 +24,15 @@ UNBOUNDED = 100_000
 
 @dataclass
 class Settings:
-    """What the options that every command shares decided, and whether a Ctrl-C came."""
+    """What the options that every command shares decided, and the signal that asked to stop (0: none did)."""
 
     no_color: bool = False
     diagnostics: str = "full"
-    interrupted: bool = False
+    stopped_by: int = 0
 
     def raise_if_interrupted(self) -> None:
         """Raise the ``KeyboardInterrupt`` that a library kept for itself."""
-        if self.interrupted:
+        if self.stopped_by:
             raise KeyboardInterrupt
 
 

@@ -11,10 +11,11 @@ import click
 from click.core import ParameterSource
 
 from freezeplan.cli.compiling import Compiled, compiled, compiled_spec
+from freezeplan.cli.interrupts import stopped_status
 from freezeplan.cli.options import common_options, remote_code_option, spec_argument
 from freezeplan.cli.ranks import is_first, one_voice
 from freezeplan.cli.show import plan_view
-from freezeplan.cli.status import CLEAN, INTERRUPTED
+from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, console_for, print_out, report, report_below
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def train(
     """Show the plan of SPEC (default: freezeplan.toml), then train exactly that into DIR.
 
     The run ends with the evidence: frozen tensors are bit-identical, trainable ones moved. Ctrl-C
-    leaves the last complete epoch in DIR, and checkpoints that --resume goes on from, with the same
-    result as without the stop.
+    (or SIGTERM, or SIGHUP) ends it after the current step, with a checkpoint that --resume goes on
+    from, with the same result as without the stop; a second one ends it at once.
     """
     settings = context.obj
     _check_usage(out, overwrite, resume, allow)
@@ -97,7 +98,7 @@ def _resumed(spec: Path | None, folder: Path, allow: str, settings: Settings) ->
 
 def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:
     if not is_first():
-        return _status(_run_silently(run, settings))
+        return _status(_run_silently(run, settings), settings)
     print_out(plan_view(work), settings)
     report_below(work.plan.diagnostics, settings)
     print_out("", settings)
@@ -107,7 +108,7 @@ def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:
     with ProgressView(console_for(sys.stdout, settings)) as view:
         result = run(view)
     report(result.diagnostics, settings)
-    return _status(result)
+    return _status(result, settings)
 
 
 def _run_silently(run: Run, settings: Settings) -> RunResult:
@@ -117,5 +118,5 @@ def _run_silently(run: Run, settings: Settings) -> RunResult:
     return run(ignore_events)
 
 
-def _status(result: RunResult) -> int:
-    return INTERRUPTED if result.status == "interrupted" else CLEAN
+def _status(result: RunResult, settings: Settings) -> int:
+    return stopped_status(settings) if result.status == "interrupted" else CLEAN

@@ -108,6 +108,11 @@ class RunFolder:
         name = f".{self._real.name}.partial-{os.getpid()}"
         return self._real / name if self._stays() else self._real.parent / name
 
+    @property
+    def replaces(self) -> bool:
+        """Whether the first thing to be put here takes the place of another, unfinished run."""
+        return self.writes and self.path.is_dir() and not self._stays()
+
     def _stays(self) -> bool:
         """Whether the folder is there and is to be filled: it is this run's, or holds nothing of use."""
         if self.started:

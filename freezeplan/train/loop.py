@@ -16,6 +16,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, StepDone
 from freezeplan.runs.gradients import GradientWatch
+from freezeplan.runs.interrupts import StopRequest
 from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.runs.position import Position
 from freezeplan.train.batches import Course, Part
@@ -35,7 +36,8 @@ class Loop:
     ``weights`` are the factors of the tasks' losses. ``course`` is the phase's, with the batches before it.
     The loop decides no learning rate: before each step it sets the groups' rates to what ``scheduled`` says.
     ``position`` is moved on with each step; ``after_step`` is called when a step is counted and
-    ``checkpoint_steps`` divides its number, losses reported. ``steps`` counts those of the whole run.
+    ``checkpoint_steps`` divides its number, losses reported; or before an epoch is ``stopped`` since ``stop``
+    asks for it, on any rank. ``steps`` counts those of the whole run.
     """
 
     plan: Plan
@@ -54,6 +56,9 @@ class Loop:
     position: Position = field(default_factory=Position)
     checkpoint_steps: int | None = None
     after_step: Callable[[], None] = lambda: None
+    stop: StopRequest = field(default_factory=StopRequest)
+    stopped: bool = False
+    _asked: bool = False
 
     @property
     def model(self) -> torch.nn.Module:
@@ -75,7 +80,8 @@ class Loop:
         """Train to the end of the current epoch, or of the phase; returns each task's mean loss over its steps.
 
         Reports losses and every group's rate at each step on a CPU, every 20 steps elsewhere (reading a loss
-        off an accelerator makes it wait). Raises ``DiagnosticError`` (FP503) at a loss that is not finite.
+        off an accelerator makes it wait). Where ``stop`` asks for it, the epoch ends at the next report. Raises
+        ``DiagnosticError`` (FP503) at a loss that is not finite.
         """
         self.model.train()
         pending: Pending = []
@@ -87,12 +93,16 @@ class Loop:
             position.step += 1
             pending.append((position.step, losses))
             self.watch.see_rates(rates)
-            due = position.phase_step < end and self._is_checkpoint(position.step)
-            if due or len(pending) >= self._report_every or position.phase_step == end:
+            inside = position.phase_step < end
+            due = inside and self._is_checkpoint(position.step)
+            if due or len(pending) >= self._report_every or not inside:
                 self._report(pending, rates)
                 pending = []
-            if due:
+            self.stopped = inside and self._asked
+            if due or self.stopped:
                 self.after_step()
+            if self.stopped:
+                break
         return {task: total / count for task, (total, count) in position.sums.items() if count}
 
     def set_rates(self, step: int) -> dict[str, float]:
@@ -145,7 +155,10 @@ class Loop:
     def _report(self, pending: Pending, rates: dict[str, float]) -> None:
         """Read the pending losses off the device in one transfer, check them, and tell the observer."""
         entries = [(step, task, loss) for step, losses in pending for task, loss in losses.items()]
-        values = self.ranks.summed(torch.stack([loss for _, _, loss in entries])).tolist()
+        losses = torch.stack([loss for _, _, loss in entries])
+        asked = losses.new_full((1,), float(self.stop.asked))
+        *values, stopping = self.ranks.summed(torch.cat([losses, asked])).tolist()
+        self._asked = stopping > 0.0
         shown: dict[str, list[float]] = {}
         for (step, task, _), value in zip(entries, values, strict=True):
             if value - value != 0.0:

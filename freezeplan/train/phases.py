@@ -15,6 +15,7 @@ from freezeplan.runs.events import (
     PhaseStarted,
     StoppedEarly,
 )
+from freezeplan.runs.interrupts import stop_after
 from freezeplan.runs.phase_evidence import PhaseEvidence
 from freezeplan.train.loop import Loop
 from freezeplan.train.running import Running
@@ -47,8 +48,13 @@ def run_phase(run: Running) -> None:
         return
     loop = _loop(run)
     while not run.position.over:
-        losses = loop.run_epoch()
-        _complete_epoch(run, losses)
+        with stop_after() as loop.stop:
+            losses = loop.run_epoch()
+            if not loop.stopped:
+                _complete_epoch(run, losses)
+            stopping = loop.stopped or any(run.ranks.gather(loop.stop.asked))
+        if stopping:
+            raise KeyboardInterrupt
 
 
 def _begin(run: Running) -> None:

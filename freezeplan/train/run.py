@@ -102,10 +102,11 @@ def _kept(session: Session | None, place: Path | None) -> str:
         return "no epoch was complete: nothing was written"
     if session is None or session.running.evidence is None:
         return f"nothing was done yet: `{place}` is as it was"
-    published = session.running.published
+    published, saved = session.running.published, session.running.saved_step
+    further = f", its newest checkpoint step {saved}" if saved is not None and saved > published.step else ""
     if published.epoch:
-        return f"epoch {published.epoch} is complete and usable in `{place}`"
-    return f"no epoch was complete; `{place}` holds step {published.step}"
+        return f"epoch {published.epoch} is complete and usable in `{place}`{further}"
+    return f"no epoch was complete; `{place}` holds step {published.step}{further}"
 
 
 def result_of(status: str, session: Session | None, folder: RunFolder, *more: Diagnostic) -> RunResult:

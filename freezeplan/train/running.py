@@ -24,7 +24,7 @@ from freezeplan.runs.checkpoints.contents import (
     save_contents,
 )
 from freezeplan.runs.checkpoints.randomness import randomness, set_randomness
-from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of
+from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of, step_of
 from freezeplan.runs.events import Observer
 from freezeplan.runs.evidence import SHOWN, Evidence
 from freezeplan.runs.interrupts import interrupt_after
@@ -48,7 +48,8 @@ class Running:
 
     ``validation`` holds the scores of the current weights when they were last evaluated. ``published`` is where
     the run stood when the weights in the folder were put there, ``saved_validation`` their scores, ``evidence``
-    what their hashes prove. A run that only evaluates has no optimizer.
+    what their hashes prove; ``saved_step`` is the step of the newest checkpoint. A run that only evaluates has
+    no optimizer.
     """
 
     setup: Setup
@@ -60,6 +61,7 @@ class Running:
     evidence: Evidence | None = None
     published: Position = field(default_factory=Position)
     saved_validation: Scores = field(default_factory=dict)
+    saved_step: int | None = None
 
     def __post_init__(self) -> None:
         setup = self.setup
@@ -175,15 +177,18 @@ class Running:
     def write_checkpoint(self) -> None:
         """Write a checkpoint of the current step and remove those that are no longer kept.
 
-        The run's folder is begun by it when no epoch is there yet. The first rank writes, with the random
-        numbers of all; the others wait until the checkpoint is whole.
+        The run's folder is begun by it when no epoch is there yet; for a stop alone it replaces no other run.
+        The first rank writes, with the random numbers of all; the others wait until the checkpoint is whole.
         """
+        if not self._is_planned(self.position.step) and any(self.ranks.gather(self.folder.replaces)):
+            return
         if not self.folder.started:
             self.publish(self.take_evidence()[0])
         states = self.ranks.gather(randomness())
         if self.ranks.first:
             self._write(states)
         self.ranks.wait()
+        self.saved_step = self.position.step
 
     def _write(self, states: Sequence[Mapping[str, Any]]) -> None:
         train, step = self.setup.spec.train, self.position.step
@@ -191,7 +196,19 @@ class Running:
             self.store.write(step, lambda place: self._fill(place, states))
             best = [name_of(self.position.best[0])] if self.position.best else []
             with interrupt_after():
-                self.store.prune(step, train.keep_last, [*best, *self._needed()])
+                # What a stop made necessary is not one of those that are kept: the folder is as without it.
+                self.store.remove(name for name in self.store.names() if not self._is_kept(step_of(name)))
+                extra = 0 if self._is_planned(step) else 1
+                self.store.prune(step, train.keep_last + extra, [*best, *self._needed()])
+
+    def _is_kept(self, step: int) -> bool:
+        return step == self.position.step or self._is_planned(step)
+
+    def _is_planned(self, step: int) -> bool:
+        """Whether there is a checkpoint of a step in a run that nobody stops: the others are for a stop."""
+        every = self.setup.spec.train.checkpoint_steps
+        measured = any(item.step == step for item in self.position.history)
+        return measured or step == 0 or (every is not None and step % every == 0)
 
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint of the current step, as the first rank sees it."""
@@ -264,6 +281,7 @@ class Running:
     def restore(self, found: Checkpoint) -> None:
         """Go on from a checkpoint: everything as it was when it was written, the folder too."""
         self.position = position_of(found.state["position"])
+        self.saved_step = self.position.step
         self.validation = found.state["validation"]
         self.log.records[:] = log_of((found.path / "metrics.jsonl").read_text("utf-8")).records
         self.enter_phase()

@@ -43,13 +43,14 @@ def long_run(tmp_path: Path) -> Room:
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_the_last_complete_epoch_usable_and_says_where(long_run):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_leaves_the_last_complete_epoch_usable_and_says_where(long_run, number, status):
     process = _started(long_run, "train", "--out", "run")
     _read_until(process, "epoch 2/")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=120)
     record = json.loads((long_run.path / "run" / "run.json").read_text())
-    assert process.returncode == 130
+    assert process.returncode == status
     assert "Traceback" not in out + err
     assert record["status"] == "interrupted" and record["epoch"] >= 2
     assert f"epoch {record['epoch']} is complete and usable in `run`" in err

@@ -86,8 +86,19 @@ def test_a_ctrl_c_that_a_library_keeps_for_itself_is_still_one(monkeypatch, caps
     monkeypatch.setattr(program, "program", Swallowing())
     before = signal.getsignal(signal.SIGINT)
     assert program.run([]) == 130
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "stopped by Ctrl-C\n"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_polite_end_is_one_line_and_the_shells_status(monkeypatch, capsys, name, status):
+    class Working:
+        def main(self, *arguments, **options):
+            signal.raise_signal(getattr(signal, name))
+
+    monkeypatch.setattr(program, "program", Working())
+    assert program.run([]) == status
+    assert capsys.readouterr().err == f"stopped by {name}\n"
 
 
 def test_a_ctrl_c_that_nothing_raised_stops_the_command_at_its_next_step():

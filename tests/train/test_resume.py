@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,10 +142,47 @@ def test_a_stop_before_the_first_epoch_goes_on_from_a_checkpoint_in_steps(toy: P
     train(spec, tmp_path / "whole")
     result = stopped(spec, tmp_path / "run", 5)
     assert result.diagnostics[-1].message.endswith(
-        f"no epoch was complete; `{tmp_path / 'run'}` holds step 2"
+        f"no epoch was complete; `{tmp_path / 'run'}` holds step 2, its newest checkpoint step 4"
     )
     resume(tmp_path / "run")
     assert_same_tree(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"), [("alternate", 2), ("alternate", 9), ("stop_when", 7), ("joint", 6), ("whole run", 11)]
+)
+def test_a_signal_loses_no_step_and_leaves_no_trace(
+    straight: Straight, tmp_path: Path, kind: str, step: int
+) -> None:
+    expected, out = straight.run(kind), tmp_path / "run"
+    assert train(SPECS[kind](straight.toy), out, signal_at(step)).status == "interrupted"
+    # The signal comes while a step is reported: the next is the last, if the epoch has one.
+    assert CheckpointStore(out).newest()[0].state["step"] in (step, step + 1)
+    while resume(out, signal_at(2)).status == "interrupted":
+        pass
+    assert_same_tree(out, expected)
+
+
+def signal_at(number: int) -> Callable[[Event], None]:
+    """Return an observer that sends this process a signal, as Ctrl-C does, at a step of those it sees."""
+    seen: list[Event] = []
+
+    def observer(event: Event) -> None:
+        seen.extend([event] if isinstance(event, StepDone) else [])
+        if isinstance(event, StepDone) and len(seen) == number:
+            signal.raise_signal(signal.SIGINT)
+
+    return observer
+
+
+def test_a_stop_before_the_first_epoch_replaces_no_other_run(toy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    stopped(toy_spec(toy), out, 14)
+    before = tree(out)
+    assert (
+        train(toy_spec(toy, train={"epochs": 5}), out, signal_at(2), overwrite=True).status == "interrupted"
+    )
+    assert tree(out) == before
 
 
 def code_of(call: Callable[[], Any]) -> tuple[str, tuple[str, ...]]:

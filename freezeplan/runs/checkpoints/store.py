@@ -115,6 +115,11 @@ class CheckpointStore:
             if name not in kept:
                 self._remove(name)
 
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove some checkpoints."""
+        for name in list(names):
+            self._remove(name)
+
     def remove_leftovers(self) -> None:
         """Remove what a killed process left half written."""
         if self.folder.is_dir():
