@@ -7,8 +7,9 @@ from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.classes import model_class
-from freezeplan.models.configs import config_object, hidden_size, refused
+from freezeplan.models.configs import config_object, hidden_size
 from freezeplan.models.limits import counting_modules
+from freezeplan.models.refusals import refused
 from freezeplan.models.resolve import Source
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.locations import error_at_key

@@ -7,7 +7,7 @@ from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import closest, quoted
-from freezeplan.models.configs import refused
+from freezeplan.models.refusals import refused
 from freezeplan.models.remote_code import reference_of, shipped_by, shipped_class, trusts
 from freezeplan.models.resolve import Source
 from freezeplan.spec.keys import CLASS

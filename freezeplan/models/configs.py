@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from freezeplan.diagnostics import DiagnosticError
-from freezeplan.diagnostics.wording import closest, first_line
+from freezeplan.diagnostics.wording import closest
 from freezeplan.models.limits import check_size
+from freezeplan.models.refusals import refused
 from freezeplan.models.remote_code import place_of, revision_of, trusts
 from freezeplan.models.resolve import Source
 from freezeplan.outside.quiet import quiet
@@ -76,12 +76,6 @@ def _remote(source: Source, spec: Spec) -> Any:
             return AutoConfig.from_pretrained(place_of(source), trust_remote_code=True, **options)
     except Exception as error:
         raise refused(source, error) from None
-
-
-def refused(source: Source, error: Exception) -> DiagnosticError:
-    """Return FP154: transformers raised while it made the config or built the model."""
-    message = f"transformers cannot build `{source.label}`: {first_line(error)}"
-    return error_at_key(source.config_at, "FP154", message, help="correct the value in the model's config")
 
 
 def hidden_size(config: Any) -> int | None:

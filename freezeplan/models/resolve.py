@@ -86,7 +86,7 @@ def _with_architecture(source: Source, spec: Spec) -> Source:
     if table.architecture is not None:
         return _from_architecture(source, table.architecture, spec.locations.directory_of(ARCHITECTURE))
     if source.kind == "hub":
-        return _from_hub(source, table)
+        return _from_hub(source, spec)
     if source.kind == "file" and source.present:
         return replace(source, origin="file header")
     raise _no_config(source)
@@ -109,18 +109,30 @@ def with_real_config(source: Source, spec: Spec) -> Source:
     Asks the hub when the config is not in the local cache; raises FP156 when the hub gives none.
     """
     with spec.locations.attached():
-        return source if source.kind != "hub" or source.present else _from_hub(source, spec.model)
+        return source if source.kind != "hub" or source.present else _from_hub(source, spec)
 
 
-def _from_hub(source: Source, table: ModelTable) -> Source:
+def _from_hub(source: Source, spec: Spec) -> Source:
     assert source.repo is not None
     try:
-        path = hub.fetched_config(source.repo, table.revision)
+        path = hub.fetched_config(source.repo, spec.model.revision)
     except hub.HubProblem as problem:
-        message = f"`{source.repo}` is not on this machine, and {problem}"
-        raise error_at_key(SOURCE, "FP156", message, help=hub.ADVICE) from None
+        raise _nowhere(source.repo, problem, spec.locations.directory_of(SOURCE) or Path()) from None
     config = read_config(path, source.repo, SOURCE)
     return replace(source, config=config, config_at=SOURCE, origin="config of the hub model", present=True)
+
+
+def _nowhere(name: str, problem: hub.HubProblem, start: Path) -> DiagnosticError:
+    """Return the error for what is no folder and no hub model: a mistyped folder, where one is close to it."""
+    path = _path(start, name)
+    folders = [item for item in _names_in(path.parent) or () if os.path.isdir(path.parent / item)]
+    close = closest(path.name, folders)
+    if close or ("/" in name and os.path.isdir(path.parent)):
+        message = f"there is no folder `{name}`, and as a name on the hub it gives nothing: {problem}"
+        return error_at_key(SOURCE, "FP150", message, help=close or _nearby(path))
+    message = f"`{name}` is not on this machine, and {problem}"
+    notes = ["there is no folder of that name either; relative paths start at the spec's folder"]
+    return error_at_key(SOURCE, "FP156", message, help=hub.ADVICE, notes=notes)
 
 
 def _no_config(source: Source) -> DiagnosticError:
@@ -213,8 +225,15 @@ def _unused_architecture(table: ModelTable) -> tuple[str, ...]:
 
 def _nearby(path: Path) -> str:
     """Say what exists beside a path that does not."""
-    try:
-        names = sorted(item.name for item in path.parent.iterdir() if not item.name.startswith("."))
-    except (OSError, ValueError):
+    names = _names_in(path.parent)
+    if names is None:
         return "relative paths start at the spec's folder"
     return closest(path.name, names) or (f"there are {some(names, 8)}" if names else "its folder is empty")
+
+
+def _names_in(folder: Path) -> list[str] | None:
+    """Return the names in a folder, sorted and without hidden ones; None where it cannot be listed."""
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except (OSError, ValueError):
+        return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -218,3 +220,78 @@ def test_finding_a_source_loads_neither_torch_nor_transformers(tmp_path: Path) -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("models/berrt", "did you mean `bert`?"), ("modles", "did you mean `models`?")]
+)
+def test_a_mistyped_folder_is_not_blamed_on_the_hub(
+    name: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (tmp_path / "models" / "bert").mkdir(parents=True)
+    (tmp_path / "modles.txt").touch()
+    path = tmp_path / "spec.toml"
+    path.write_text(f'[model]\nsource = "{name}"\n[[rule]]\nmatch = "**"\nstate = "frozen"\n', "utf-8")
+    with pytest.raises(DiagnosticError) as caught:
+        inventory_for(load_spec(path))
+    (problem,) = caught.value.diagnostics
+    assert (problem.code, problem.help) == ("FP150", advice)
+    assert problem.message.startswith(f"there is no folder `{name}`")
+
+
+def test_what_is_like_no_folder_is_said_to_be_no_folder_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DiagnosticError) as caught:
+        inventory_for(spec_of({"source": "nobody/nothing"}))
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "FP156" and "there is no folder of that name either" in problem.notes[0]
+
+
+def raising(*chain: Exception) -> Callable[..., None]:
+    """Return a function that raises the last of some exceptions, each from the one before it."""
+
+    def fail(*args: object, **options: object) -> None:
+        for before, after in itertools.pairwise(chain):
+            after.__cause__ = before
+        raise chain[-1]
+
+    return fail
+
+
+LAZY = ModuleNotFoundError(
+    "Could not import module 'BertModel'. Are this object's requirements defined correctly?"
+)
+CAUSES = {
+    "torchvision": (RuntimeError("operator torchvision::nms does not exist"), "release of torchvision"),
+    "a missing library": (
+        ModuleNotFoundError("No module named 'numba'", name="numba"),
+        "install what is missing: `numba`",
+    ),
+    "libraries that do not fit": (ImportError("cannot import name 'x' from 'y'"), "do not fit each other"),
+}
+
+
+@pytest.mark.parametrize("kind", CAUSES)
+def test_a_library_that_does_not_fit_is_named_and_the_config_is_not_blamed(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cause, advice = CAUSES[kind]
+    monkeypatch.setattr("transformers.AutoModel.from_config", raising(cause, LAZY))
+    with pytest.raises(DiagnosticError) as caught:
+        inventory_for(spec_of({"architecture": "bert"}))
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "FP154" and advice in (problem.help or "")
+    assert str(cause) in problem.notes[0]
+
+
+def test_a_backbone_that_transformers_asks_the_hub_about_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"model_type": "detr", "backbone": "resnet50", "use_timm_backbone": True, "backbone_kwargs": {}}
+    monkeypatch.setattr(
+        "transformers.DetrConfig.from_dict", raising(OSError("x"), ConnectionError("no route"))
+    )
+    with pytest.raises(DiagnosticError) as caught:
+        inventory_for(spec_of({"config": config}))
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "FP156" and "asks the hub about the backbone `resnet50`" in problem.message
+    assert "`backbone_config`" in (problem.help or "")
