@@ -16,6 +16,7 @@ from freezeplan.plan.optimizers import OptimizerFacts, optimizer_table
 from freezeplan.render.filling import fill_template
 from tools.schema_tables import key_tables
 
+TEMPLATES = Path(__file__).parent / "templates"
 FAMILIES = {
     "FP0": "Files and TOML",
     "FP1": "Specs and models",
@@ -100,9 +101,8 @@ def fence(text: str) -> str:
 
 def _render(template: str, **values: Any) -> str:
     filters = {"cell": cell, "fence": fence, "page_name": page_name}
-    return fill_template(
-        template, {**filters, "option_names": option_names, "state_words": state_words}, **values
-    )
+    filters |= {"option_names": option_names, "state_words": state_words}
+    return fill_template(template, filters, TEMPLATES, **values)
 
 
 def main(arguments: Sequence[str]) -> int:

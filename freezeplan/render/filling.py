@@ -1,18 +1,25 @@
-"""Fills the package's templates: plain text out, a value that is missing is an error."""
+"""Fills templates: plain text out, a value that is missing is an error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 
-def fill_template(name: str, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
-    """Return a template of this package filled with values; raises ``UndefinedError`` for one it lacks."""
+def fill_template(
+    name: str, filters: Mapping[str, Callable[..., Any]], folder: Traversable | None = None, **values: Any
+) -> str:
+    """Return a template filled with values; raises ``UndefinedError`` for one it lacks.
+
+    ``folder`` holds the template; without it, it is one of this package.
+    """
     environment = Environment(
-        loader=FunctionLoader(_template),
+        loader=FunctionLoader(partial(_template, folder or files("freezeplan.render") / "templates")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -23,5 +30,5 @@ def fill_template(name: str, filters: Mapping[str, Callable[..., Any]], **values
     return environment.get_template(name).render(**values)
 
 
-def _template(name: str) -> str:
-    return (files("freezeplan.render") / "templates" / name).read_text("utf-8")
+def _template(folder: Traversable, name: str) -> str:
+    return (folder / name).read_text("utf-8")

@@ -9,8 +9,8 @@ The first word after the fence is the language, the others say how the block is 
   supplied, and with ``over`` its rules stand below one that freezes everything (and the heads train).
 - ``toml append file=NAME`` and ``toml replace file=NAME``: add to a file, or put a rule in the place of the
   one of the same name; not compiled.
-- ``console [approx]``: commands after ``$``, and what they print; a line ``...`` stands for any lines, and
-  ``approx`` lets decimal numbers differ a little.
+- ``console [within=SHARE]``: commands after ``$``, and what they print; a line ``...`` stands for any lines.
+  ``within=0.02`` lets accuracies and losses differ by 0.02, and other numbers with a decimal point by 2 %.
 - ``norun REASON``, after any language: not tried.
 """
 
@@ -46,6 +46,11 @@ class Block:
     def codes(self, key: str) -> set[str]:
         """Return the codes listed after ``key=``."""
         return set(filter(None, (self.value(key) or "").split(",")))
+
+    @property
+    def tolerance(self) -> float:
+        """How far the numbers may be from those shown: what stands after ``within=``, 0 without it."""
+        return float(self.value("within") or 0)
 
     @property
     def is_skipped(self) -> bool:

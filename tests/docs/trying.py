@@ -38,11 +38,15 @@ SHELL_WORDS = ("ls", "cat", "head", "tail", "wc")
 
 @dataclass
 class Reader:
-    """Somebody who does what a page says: a namespace for its Python, an exit status for its commands."""
+    """Somebody who does what a page says: a namespace for its Python, an exit status for its commands.
+
+    ``history`` holds what each command of freezeplan printed, by the command.
+    """
 
     namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "page"})
     status: int = 0
     printed: str = ""
+    history: dict[str, str] = field(default_factory=dict)
 
     def try_block(self, block: Block) -> None:
         """Do what one block says; raises ``AssertionError`` when the page is wrong."""
@@ -65,7 +69,7 @@ class Reader:
 
     def _output(self, block: Block) -> None:
         assert block.words[:1] == ("output",), f"{block.place}: a text block is `output`, or says `norun`"
-        assert_same_text(block.text, self.printed, block.place, approximately="approx" in block.words)
+        assert_same_text(block.text, self.printed, block.place, tolerance=block.tolerance)
 
     def _toml(self, block: Block) -> None:
         kind = block.words[0] if block.words else ""
@@ -94,17 +98,15 @@ class Reader:
         for text in commands[1:]:
             command, _, shown = text.partition("\n")
             printed = self._command(command, block.place)
-            assert_same_text(
-                shown, printed, f"{block.place}: {command}", approximately="approx" in block.words
-            )
+            assert_same_text(shown, printed, f"{block.place}: {command}", tolerance=block.tolerance)
 
     def _command(self, command: str, place: str) -> str:
         if command == "echo $?":
             return f"{self.status}\n"
         words = shlex.split(command, comments=True)
         if words[0] == "freezeplan":
-            self.status, printed = called(words[1:])
-            return printed
+            self.status, self.history[command] = called(words[1:])
+            return self.history[command]
         assert words[0] in SHELL_WORDS, f"{place}: `{words[0]}` is not run here"
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         self.status = done.returncode
