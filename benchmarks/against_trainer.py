@@ -176,7 +176,7 @@ def record(case: Case) -> dict[str, Any]:
 
 def introduction(setup: Setup, clock: Clock, asked: argparse.Namespace) -> str:
     """Say what is compared."""
-    counts = [len(ids) for ids in setup.data["train"][TASK].inputs.inputs["input_ids"]]
+    counts = setup.data["train"][TASK].inputs.widths.tolist()
     return (
         f"MiniLM, {lengths_line(counts)}, batches of {BATCH_SIZE}, repeats: {asked.repeats}; {clock.unit}\n"
         "times longer that transformers' Trainer takes than a whole run of ours, store, hashes and checkpoints "

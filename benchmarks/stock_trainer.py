@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +55,9 @@ class EpochTimes(TrainerCallback):
 def rows_of(setup: Setup, order: Iterable[int]) -> list[dict[str, Any]]:
     """Return the tokenised training sentences in some order, as a Trainer takes them."""
     split = setup.data["train"][TASK]
-    inputs: Mapping[str, list[list[int]]] = split.inputs.inputs
+    inputs = split.inputs
     return [
-        {name: values[row] for name, values in inputs.items()} | {"labels": split.classes[row]}
+        {name: inputs.row(name, row).tolist() for name in inputs.inputs} | {"labels": int(split.classes[row])}
         for row in order
     ]
 

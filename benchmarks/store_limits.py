@@ -70,7 +70,7 @@ class Case:
     def __init__(self, setup: Setup, clock: Clock) -> None:
         self.setup, self.clock, self.model = setup, clock, setup.model.train()
         self.inputs = setup.data["train"][TASK].inputs
-        self.lengths = [len(ids) for ids in self.inputs.inputs["input_ids"]]
+        self.lengths = self.inputs.widths.tolist()
         by_length = sorted(range(len(self.inputs)), key=lambda row: -self.lengths[row])
         self.rows = [by_length[start : start + BATCH_SIZE] for start in range(0, len(by_length), BATCH_SIZE)]
         self.stacks = inventory_of(self.model).stacks
@@ -189,7 +189,7 @@ def main() -> None:
         for name, frozen in CASES.items():
             setup = prepare(spec_of(files, rules_of(FROZEN[frozen])))
             if not found:
-                counts = [len(ids) for ids in setup.data["train"][TASK].inputs.inputs["input_ids"]]
+                counts = setup.data["train"][TASK].inputs.widths.tolist()
                 print(f"MiniLM, {lengths_line(counts)}, batches of {BATCH_SIZE}, {asked.repeats} repeats")
             found.append(measure(name, setup, clock, asked.repeats))
             print(*lines(found[-1], clock), sep="\n", flush=True)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from freezeplan.data.findings import Flaw
+from freezeplan.data.findings import Flaw, Flaws
 from freezeplan.data.modality import Kind
 
 if TYPE_CHECKING:
+    import numpy
     import torch
 
 
 class Encoded(Protocol):
-    """Inputs of one kind, encoded; ``flaws`` maps rows, counted from 1, to what makes them unusable."""
+    """Inputs of one kind, encoded."""
 
     @property
-    def flaws(self) -> Mapping[int, Flaw]:
-        """What is wrong with which row."""
+    def flaws(self) -> Flaws:
+        """What is wrong with which row, counted from 1; with any, the inputs are not to be used."""
+
+    @property
+    def lengths(self) -> numpy.ndarray | None:
+        """Real tokens of each text, None for images."""
+
+    def digests(self) -> Iterator[bytes]:
+        """Yield a hash of 32 bytes of what the model sees of each row."""
+
+    def digest(self) -> bytes:
+        """Return a hash of what the model sees of all rows, in their order."""
 
     def __len__(self) -> int: ...
 

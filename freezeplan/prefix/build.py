@@ -140,10 +140,10 @@ def _check_sample(
     make_batch: Callable[[str, Sequence[int]], Mapping[str, torch.Tensor]],
 ) -> None:
     """Replay some rows of the shorter half together; they were recorded among rows of their own length."""
-    source, rows = next((source, rows) for source, rows in examples.spans if rows)
+    source, rows = next((source, rows) for source, rows in examples.spans if len(rows))
     step = max(1, len(rows) // 2 // CHECKED_ROWS)
-    chosen = list(rows[::-step])[:CHECKED_ROWS]
-    places = [examples.entries[source][row] for row in chosen]
+    chosen = rows[::-step][:CHECKED_ROWS].tolist()
+    places = examples.entries[source][chosen].tolist()
     device = next(model.parameters()).device
 
     def stored(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

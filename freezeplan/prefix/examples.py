@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy
+
 Rows = Sequence[int]
+DIGEST = 32
 
 
 class Examples:
@@ -20,19 +22,23 @@ class Examples:
     """
 
     def __init__(self, sources: Mapping[str, Any]) -> None:
-        self.entries: dict[str, list[int]] = {}
-        self.spans: list[tuple[str, Rows]] = []
-        lengths: list[int] = []
-        known: dict[bytes, int] = {}
-        for name, encoded in sources.items():
-            digests, counts = row_digests(encoded), token_counts(encoded)
-            fresh = _first_rows(digests, known, counts)
-            known |= {digests[row]: place for place, row in enumerate(fresh, len(known))}
+        digests = [_digests(encoded) for encoded in sources.values()]
+        firsts, numbers = _distinct(numpy.concatenate(digests)) if digests else (numpy.empty(0), ())
+        places = numpy.full(len(firsts), -1, dtype=numpy.int64)
+        self.entries: dict[str, numpy.ndarray] = {}
+        self.spans: list[tuple[str, numpy.ndarray]] = []
+        lengths, whole, start, count = [], hashlib.sha256(), 0, 0
+        for (name, encoded), own in zip(sources.items(), digests, strict=True):
+            mine = numbers[start : start + len(own)]
+            fresh = _fresh_rows(mine, firsts, start, encoded.lengths)
+            places[mine[fresh]] = numpy.arange(count, count + len(fresh))
+            whole.update(own[fresh].tobytes())
             self.spans.append((name, fresh))
-            self.entries[name] = [known[digest] for digest in digests]
-            lengths += [counts[row] for row in fresh] if counts else []
-        self.lengths = tuple(lengths) or None
-        self.digest = hashlib.sha256(b"".join(known)).hexdigest()
+            self.entries[name] = places[mine]
+            lengths += [encoded.lengths[fresh]] if encoded.lengths is not None else []
+            start, count = start + len(own), count + len(fresh)
+        self.lengths = tuple(numpy.concatenate(lengths).tolist()) if lengths else None
+        self.digest = whole.hexdigest()
 
     def __len__(self) -> int:
         return sum(len(rows) for _, rows in self.spans)
@@ -41,44 +47,29 @@ class Examples:
         """Yield the rows to compute, at most ``size`` of one set at a time, in the order of their entries."""
         for name, rows in self.spans:
             for chunk in in_chunks(len(rows), size):
-                yield name, rows[chunk.start : chunk.stop]
+                yield name, rows[chunk.start : chunk.stop].tolist()
 
 
-def _first_rows(
-    digests: Sequence[bytes], known: Mapping[bytes, int], counts: Sequence[int] | None
-) -> list[int]:
-    first: dict[bytes, int] = {}
-    for row, digest in enumerate(digests):
-        if digest not in known:
-            first.setdefault(digest, row)
-    return sorted(first.values(), key=lambda row: -counts[row]) if counts else list(first.values())
+def _digests(encoded: Any) -> numpy.ndarray:
+    """Return a row of 32 bytes per input, a hash of what the model sees of it."""
+    return numpy.frombuffer(b"".join(encoded.digests()), dtype=numpy.uint8).reshape(-1, DIGEST)
 
 
-def row_digests(encoded: Any) -> list[bytes]:
-    """Return a hash of each row's numbers: of all inputs of a text, of the pixels of an image."""
-    if hasattr(encoded, "pixels"):
-        return [hashlib.sha256(row.contiguous().numpy().tobytes()).digest() for row in encoded.pixels]
-    names = sorted(encoded.inputs)
-    columns = [encoded.inputs[name] for name in names]
-    return [_digest(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+def _distinct(digests: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return where each distinct digest is first, and, of each digest, which of these it equals."""
+    # Compared as strings of bytes, which differ in nothing but zeros at the end, and all have one length.
+    _, firsts, numbers = numpy.unique(
+        numpy.ascontiguousarray(digests).view(f"S{DIGEST}").ravel(), return_index=True, return_inverse=True
+    )
+    return firsts, numbers
 
 
-def _digest(inputs: Iterator[tuple[str, Sequence[int]]]) -> bytes:
-    whole = hashlib.sha256()
-    for name, numbers in inputs:
-        whole.update(f"{name}:{len(numbers)}:".encode())
-        whole.update(array("q", numbers).tobytes())
-    return whole.digest()
-
-
-def token_counts(encoded: Any) -> list[int] | None:
-    """Return how many real tokens each text has, None for images."""
-    if hasattr(encoded, "pixels"):
-        return None
-    mask = encoded.inputs.get("attention_mask")
-    if mask is None:
-        return [len(numbers) for numbers in encoded.inputs["input_ids"]]
-    return [sum(numbers) for numbers in mask]
+def _fresh_rows(
+    numbers: numpy.ndarray, firsts: numpy.ndarray, start: int, lengths: numpy.ndarray | None
+) -> numpy.ndarray:
+    """Return the rows of a set that no earlier row equals, long ones first."""
+    rows = numpy.flatnonzero(firsts[numbers] == numpy.arange(start, start + len(numbers)))
+    return rows if lengths is None else rows[numpy.argsort(-lengths[rows], kind="stable")]
 
 
 def in_chunks(count: int, size: int) -> Iterator[range]:

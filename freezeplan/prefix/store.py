@@ -127,7 +127,7 @@ class PrefixStore:
         """Run forwards of some rows within the block from their entries."""
         places, device = self.examples.entries[source], next(self.model.parameters()).device
         entries = self.held[cut.boundary].entries
-        fetch = partial(_fetched, entries, [places[row] for row in rows], device, cut.dtype)
+        fetch = partial(_fetched, entries, places[list(rows)].tolist(), device, cut.dtype)
         return replaying(self.model, cut, fetch)
 
     def drop(self, boundary: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import ceil
+
+import numpy
 
 from freezeplan.spec.tables import TrainTable
 
@@ -30,7 +32,7 @@ class Part:
 class Lengths:
     """Hold the length of each of a task's rows, in tokens; two are the same only if they are one object."""
 
-    rows: tuple[int, ...]
+    rows: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Course:
     train: TrainTable
     offsets: Mapping[str, int] = field(default_factory=dict)
     lengths: Mapping[str, Lengths] = field(default_factory=dict)
+    _passes: dict[str, tuple[int, numpy.ndarray]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def batches_per_epoch(self) -> int:
@@ -111,40 +116,61 @@ class Course:
         """Return the rows of a task's batch, counted over the whole run; its passes follow one another."""
         size, batch = self.sizes[name], self.train.batch_size
         passes, within = divmod(number, ceil(size / batch))
+        rows = self._pass(name, passes)
+        return tuple(rows[within * batch : (within + 1) * batch].tolist())
+
+    def _pass(self, name: str, number: int) -> numpy.ndarray:
+        """Return all rows of a task's pass, as its batches take them one after the other.
+
+        Only the pass that was asked for last is kept: a run goes through them in their order.
+        """
+        kept = self._passes.get(name)
+        if kept is None or kept[0] != number:
+            kept = (number, self._rows_of_pass(name, number))
+            self._passes[name] = kept
+        return kept[1]
+
+    def _rows_of_pass(self, name: str, number: int) -> numpy.ndarray:
+        seed, size = self.train.seed, self.sizes[name]
         if name in self.lengths:
-            return bucketed(self.train.seed, name, passes, batch, self.lengths[name])[within]
-        return order(self.train.seed, name, passes, size)[within * batch : (within + 1) * batch]
+            return bucketed(seed, name, number, self.train.batch_size, self.lengths[name].rows)
+        return order(seed, name, number, size)
 
 
-@lru_cache(maxsize=64)
-def order(seed: int, task: str, number: int, size: int) -> tuple[int, ...]:
+def order(seed: int, task: str, number: int, size: int) -> numpy.ndarray:
     """Return the order of a task's rows in its pass ``number``: a permutation of ``range(size)``.
 
     It depends on nothing but the arguments, so a run can start again at any step.
 
-    >>> order(13, "topic", 0, 5) == order(13, "topic", 0, 5), sorted(order(13, "topic", 1, 5))
-    (True, [0, 1, 2, 3, 4])
+    >>> order(13, "topic", 0, 5).tolist() == order(13, "topic", 0, 5).tolist()
+    True
+    >>> sorted(order(13, "topic", 1, 5).tolist())
+    [0, 1, 2, 3, 4]
     """
-    rows = list(range(size))
-    random.Random(f"{seed}/{task}/{number}").shuffle(rows)
-    return tuple(rows)
+    return _shuffled(f"{seed}/{task}/{number}", size)
 
 
-@lru_cache(maxsize=64)
-def bucketed(seed: int, task: str, number: int, batch: int, lengths: Lengths) -> tuple[tuple[int, ...], ...]:
-    """Return the batches of a task's pass ``number``: of rows of similar length, every row once.
+def bucketed(seed: int, task: str, number: int, batch: int, lengths: Sequence[int]) -> numpy.ndarray:
+    """Return the rows of a task's pass ``number`` in batches of rows of similar length, every row once.
 
     The order of the pass is cut into windows of 50 batches, each window is sorted by length and cut into
     batches, and all of these are shuffled. Rows that do not fill a batch come last, as they do without lengths.
 
-    >>> bucketed(13, "topic", 0, 2, Lengths((9, 1, 8, 2, 3)))
-    ((1, 3), (4, 0), (2,))
+    >>> bucketed(13, "topic", 0, 2, (9, 1, 8, 2, 3)).tolist()
+    [1, 3, 4, 0, 2]
     """
-    rows = order(seed, task, number, len(lengths.rows))
+    rows, counts = order(seed, task, number, len(lengths)), numpy.asarray(lengths)
     full = len(rows) - len(rows) % batch
-    found: list[tuple[int, ...]] = []
-    for start in range(0, full, WINDOW * batch):
-        window = sorted(rows[start : min(start + WINDOW * batch, full)], key=lengths.rows.__getitem__)
-        found += [tuple(window[first : first + batch]) for first in range(0, len(window), batch)]
-    random.Random(f"{seed}/{task}/{number}/batches").shuffle(found)
-    return (*found, rows[full:]) if full < len(rows) else tuple(found)
+    windows = [rows[start : min(start + WINDOW * batch, full)] for start in range(0, full, WINDOW * batch)]
+    if windows:
+        found = numpy.concatenate([part[numpy.argsort(counts[part], kind="stable")] for part in windows])
+        found = found.reshape(-1, batch)[_shuffled(f"{seed}/{task}/{number}/batches", full // batch)]
+        return numpy.concatenate([found.ravel(), rows[full:]])
+    return rows
+
+
+def _shuffled(seed: str, size: int) -> numpy.ndarray:
+    """Return ``range(size)`` as Python shuffles it, four bytes a number."""
+    rows = array("I", range(size))
+    random.Random(seed).shuffle(rows)
+    return numpy.frombuffer(rows, dtype=numpy.uint32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,27 +14,16 @@ from freezeplan.data.findings import Flaw, Flaws
 from freezeplan.data.modality import TEXT, Kind
 from freezeplan.data.values import text_flaw
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.diagnostics.wording import counted
-from freezeplan.models.positions import LONGEST, most_positions
+from freezeplan.diagnostics.wording import counted, first_line
+from freezeplan.models.positions import LONGEST, UNLIMITED, most_positions
 from freezeplan.spec.tables import Spec
+from freezeplan.train.tokens import IDS, MASK, EncodedTexts, TokenWriter
 
 CHUNK = 1000
-
-
-@dataclass(frozen=True)
-class EncodedTexts:
-    """Hold tokenised texts: for each of the tokenizer's inputs, one list of numbers per text."""
-
-    inputs: dict[str, list[list[int]]]
-
-    @property
-    def flaws(self) -> Flaws:
-        """The rows, counted from 1, that came out without any token."""
-        bare = Flaw("text without any token")
-        return Flaws({row: bare for row, ids in enumerate(self.inputs["input_ids"], 1) if not ids})
-
-    def __len__(self) -> int:
-        return len(self.inputs["input_ids"])
+# Of a longer text, only the beginning is tokenised: no tokenizer makes fewer tokens of it than are kept.
+CHARACTERS_PER_TOKEN = 64
+SHORT = 1 << 16
+Lists = dict[str, list[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -42,12 +31,13 @@ class TextEncoder:
     """Tokenise texts for one model, and pad batches of them.
 
     ``names`` are the inputs that both the tokenizer gives and the backbone takes; ``max_length`` is in
-    tokens.
+    tokens; ``vocabulary`` counts the rows of the model's embedding, None where it has none of its own.
     """
 
     tokenizer: Any
     names: tuple[str, ...]
     max_length: int
+    vocabulary: int | None = None
     kind: ClassVar[Kind] = TEXT
 
     def located(self, value: Any) -> Any:
@@ -59,33 +49,105 @@ class TextEncoder:
         return text_flaw(value)
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """Tokenise texts, cutting each at ``max_length`` tokens; a text may come out without any token."""
-        inputs: dict[str, list[list[int]]] = {name: [] for name in self.names}
+        """Tokenise texts, cutting each at ``max_length`` tokens.
+
+        Texts that come out without any token, that the tokenizer refuses, or with a token that the model's
+        embedding has no row for, are flaws.
+        """
+        writer, flaws, cut = TokenWriter(self.names, self.vocabulary), Flaws(), 0
         for start in range(0, len(texts), CHUNK):
-            chunk = self.tokenizer(
-                list(texts[start : start + CHUNK]), truncation=True, max_length=self.max_length, padding=False
-            )
+            found, refused, over = self._tokenised(texts[start : start + CHUNK])
+            cut += over
+            for row, ids in enumerate(found[IDS]):
+                flaw = refused.get(row) or self._flaw_in(ids)
+                if flaw is not None:
+                    flaws.add(start + row + 1, flaw)
+                    found[IDS][row] = [0] * len(ids)
+            writer.add(found)
+        return writer.done(flaws, cut)
+
+    def _tokenised(self, texts: Sequence[str]) -> tuple[Lists, dict[int, Flaw], int]:
+        """Return the numbers of some texts, which of them the tokenizer refuses, and how many are cut."""
+        try:
+            found, over = self._call(texts)
+            return found, {}, over
+        except Exception:  # tokenizers raise errors of many unrelated types, and do not say for which text
+            return self._one_by_one(texts)
+
+    def _one_by_one(self, texts: Sequence[str]) -> tuple[Lists, dict[int, Flaw], int]:
+        rows: Lists = {name: [] for name in self.names}
+        refused, cut = {}, 0
+        for row, text in enumerate(texts):
+            try:
+                found, over = self._call([text])
+            except Exception as error:
+                refused[row] = Flaw("text that the tokenizer refuses", first_line(error))
+                found, over = {name: [[0]] for name in self.names}, 0
+            cut += over
             for name in self.names:
-                inputs[name] += chunk[name]
-        return EncodedTexts(inputs)
+                rows[name] += found.get(name, [[1] * len(found[IDS][0])])
+        return rows, refused, cut
+
+    def _call(self, texts: Sequence[str]) -> tuple[Lists, int]:
+        short = [self._beginning(text) for text in texts]
+        lists, cut = self._numbers(short)
+        for row, (text, whole) in enumerate(zip(short, texts, strict=True)):
+            # Too little came of the beginning: of a text that is blank for long, say.
+            if text is not whole and len(lists[IDS][row]) < self.max_length:
+                again, is_cut = self._numbers([whole])
+                cut[row] = is_cut[0]
+                for name, rows in lists.items():
+                    rows[row] = again[name][0]
+        return lists, sum(cut)
+
+    def _numbers(self, texts: Sequence[str]) -> tuple[Lists, list[bool]]:
+        """Return the numbers of texts, and of each whether it has more tokens than are kept."""
+        found = self.tokenizer(list(texts), truncation=True, max_length=self.max_length, padding=False)
+        lists: Lists = {name: list(found[name]) for name in self.names if name in found}
+        full = [len(ids) == self.max_length for ids in lists[IDS]]
+        return lists, [at_end and self._is_cut(found, texts, row) for row, at_end in enumerate(full)]
+
+    def _beginning(self, text: str) -> str:
+        """Return as much of a text as ``max_length`` tokens can come from, up to a blank."""
+        most = max(self.max_length * CHARACTERS_PER_TOKEN, SHORT)
+        if len(text) <= most or getattr(self.tokenizer, "truncation_side", "right") != "right":
+            return text
+        end = max(text.rfind(" ", 0, most), text.rfind("\n", 0, most))
+        return text[: end if end > most // 2 else most]
+
+    def _is_cut(self, found: Any, texts: Sequence[str], row: int) -> bool:
+        if getattr(found, "encodings", None):
+            return bool(found.encodings[row].overflowing)
+        whole = self.tokenizer([texts[row]], truncation=False, padding=False, verbose=False)[IDS][0]
+        return len(whole) > self.max_length
+
+    def _flaw_in(self, ids: Sequence[int]) -> Flaw | None:
+        if not ids:
+            return Flaw("text without any token")
+        if None in ids:
+            return Flaw("text with a word that the tokenizer has no token for")
+        if self.vocabulary is None or 0 <= min(ids) <= max(ids) < self.vocabulary:
+            return None
+        number = next(number for number in ids if not 0 <= number < self.vocabulary)
+        name = self.tokenizer.convert_ids_to_tokens(number)
+        what = f"text with a token beyond the {self.vocabulary} rows of the model's embedding"
+        return Flaw(what, f"`{name}` has the number {number}")
 
     def batch(
         self, texts: EncodedTexts, rows: Sequence[int], device: torch.device
     ) -> dict[str, torch.Tensor]:
         """Return the chosen rows as tensors ``(rows, longest of them)`` on a device, padded on the right."""
-        width = max(len(texts.inputs["input_ids"][row]) for row in rows)
-        padded = {
-            name: [_pad(texts.inputs[name][row], width, self._filler(name)) for row in rows]
-            for name in self.names
+        padded = {name: texts.padded(name, rows, self._filler(name)) for name in self.names}
+        return {
+            name: torch.from_numpy(values).to(device, non_blocking=True) for name, values in padded.items()
         }
-        return {name: torch.tensor(values).to(device, non_blocking=True) for name, values in padded.items()}
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer into a folder."""
         self.tokenizer.save_pretrained(folder)
 
     def _filler(self, name: str) -> int:
-        if name == "input_ids":
+        if name == IDS:
             return self.tokenizer.pad_token_id or 0
         return self.tokenizer.pad_token_type_id if name == "token_type_ids" else 0
 
@@ -95,35 +157,83 @@ def make_text_encoder(tokenizer: Any, backbone: torch.nn.Module, max_length: int
 
     A mask of real tokens is always among them: without it padding would count.
     """
-    taken = inspect.signature(backbone.forward).parameters
-    names = [name for name in (*tokenizer.model_input_names, "attention_mask") if name in taken]
-    return TextEncoder(tokenizer, tuple(dict.fromkeys(["input_ids", *names])), max_length)
+    taken: Mapping[str, Any] = inspect.signature(backbone.forward).parameters
+    given = tokenizer.model_input_names
+    given = [given] if isinstance(given, str) else list(given or ())
+    names = [name for name in (*given, MASK) if name in taken]
+    return TextEncoder(tokenizer, tuple(dict.fromkeys([IDS, *names])), max_length, vocabulary_of(backbone))
+
+
+def vocabulary_of(backbone: torch.nn.Module) -> int | None:
+    """Return how many tokens a backbone's embedding has rows for, None where it has no such table."""
+    try:
+        embedding = backbone.get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        return None
+    return embedding.num_embeddings if isinstance(embedding, torch.nn.Embedding) else None
+
+
+def check_tokenizer(spec: Spec, encoder: TextEncoder) -> None:
+    """Refuse a tokenizer that does not fit the model (FP478).
+
+    Its padding token may have no row in the model's embedding; one of its inputs may not be a number per token.
+    """
+    number, rows = encoder.tokenizer.pad_token_id, encoder.vocabulary
+    if number is not None and rows is not None and not 0 <= number < rows:
+        token = f"the padding token `{encoder.tokenizer.pad_token}`"
+        message = f"{token} has the number {number}, and the model's embedding has {rows} rows"
+        advice = (
+            "enlarge the embedding with `resize_token_embeddings`, or set `pad_token` to a token it knows"
+        )
+        raise spec.locations.error(("model", "source"), "FP478", message, help=advice)
+    odd = _odd_input(encoder)
+    if odd is not None:
+        message = f"the tokenizer's input `{odd}` is not one number per token, and the model takes it"
+        advice = "name a source whose tokenizer reads plain text"
+        raise spec.locations.error(("model", "source"), "FP478", message, help=advice)
+
+
+def _odd_input(encoder: TextEncoder) -> str | None:
+    try:
+        found = encoder.tokenizer(["text"], truncation=True, max_length=encoder.max_length, padding=False)
+    except Exception:  # whatever it is, the rows of the data will show it by their lines
+        return None
+    lists = {name: found[name][0] for name in encoder.names if name in found}
+    width = len(lists[IDS])
+    return next((name for name, row in lists.items() if len(row) != width or not _flat(row)), None)
+
+
+def _flat(row: Sequence[Any]) -> bool:
+    return all(number is None or isinstance(number, int) for number in row)
 
 
 def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
     """Return the most tokens of a text: the spec's ``max_length``, else what the model takes, at most 512.
 
     Raises ``DiagnosticError`` (FP465) when the spec asks for more than the model has positions for, or for no
-    more than the tokenizer adds to every text.
+    more than the tokenizer adds to every text; or when the model takes no more than that.
     """
-    limit = min(int(tokenizer.model_max_length), most_positions(backbone))
+    limit = min(_tokenizer_limit(tokenizer), most_positions(backbone))
     asked = spec.train.max_length
-    if asked is None:
-        return min(LONGEST, limit)
-    if asked > limit:
+    if asked is not None and asked > limit:
         message = f"max_length = {asked} is more than the model takes"
         raise _unfit_length(spec, message, f"the model takes {limit} tokens at most")
+    chosen = min(LONGEST, limit) if asked is None else asked
     added = tokenizer.num_special_tokens_to_add()
-    if asked <= added:
-        message = f"max_length = {asked} leaves no room for a text"
+    if chosen <= added:
+        what = "the model takes" if asked is None else "max_length ="
+        message = f"{what} {chosen}{' tokens, which' if asked is None else ''} leaves no room for a text"
         advice = f"the tokenizer adds {counted(added, 'token')} of its own to each"
         raise _unfit_length(spec, message, advice)
-    return asked
+    return chosen
+
+
+def _tokenizer_limit(tokenizer: Any) -> int:
+    """Return the most tokens that a tokenizer says it makes; what is no number above 0 says nothing."""
+    limit = tokenizer.model_max_length
+    usable = isinstance(limit, (int, float)) and not isinstance(limit, bool) and limit > 0
+    return int(min(limit, UNLIMITED)) if usable else UNLIMITED
 
 
 def _unfit_length(spec: Spec, message: str, advice: str) -> DiagnosticError:
     return spec.locations.error(("train", "max_length"), "FP465", message, help=advice)
-
-
-def _pad(numbers: list[int], width: int, filler: int) -> list[int]:
-    return numbers + [filler] * (width - len(numbers))

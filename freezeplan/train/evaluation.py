@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -39,8 +40,8 @@ def _scores(
     chunks = [order[rows.start : rows.stop] for rows in in_chunks(len(split), batch_size)]
     found = torch.cat(_logits(forward, task, split, chunks, ranks))
     logits = torch.empty_like(found)
-    logits[list(order)] = found
-    truth = torch.tensor(split.classes)
+    logits[torch.from_numpy(numpy.array(order, dtype=numpy.int64))] = found
+    truth = torch.from_numpy(split.classes)
     classes, predicted = truth.numpy(), logits.argmax(dim=1).numpy()
     return {
         "accuracy": accuracy(classes, predicted),

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy
 import torch
 
 from freezeplan.data.encoder import Encoded, Encoder
 from freezeplan.prefix import Cut, PrefixStore, prefix_in_eval_mode
-from freezeplan.prefix.examples import token_counts
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class EncodedSplit:
     """
 
     inputs: Encoded
-    classes: Sequence[int]
+    classes: numpy.ndarray
     name: str = ""
 
     def __len__(self) -> int:
@@ -30,19 +30,20 @@ class EncodedSplit:
 
     def truth(self, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """Return the class numbers of some rows on a device."""
-        return torch.tensor([self.classes[row] for row in rows], device=device)
+        return torch.from_numpy(self.classes[list(rows)]).to(device)
 
-    @cached_property
-    def lengths(self) -> tuple[int, ...] | None:
+    @property
+    def lengths(self) -> numpy.ndarray | None:
         """Tokens of each row, None for images."""
-        counts = token_counts(self.inputs)
-        return tuple(counts) if counts is not None else None
+        return self.inputs.lengths
 
     @cached_property
-    def longest_first(self) -> tuple[int, ...]:
+    def longest_first(self) -> Sequence[int]:
         """All rows, long texts first, so that a batch of neighbours holds little padding."""
-        lengths, rows = self.lengths, range(len(self))
-        return tuple(sorted(rows, key=lambda row: -lengths[row]) if lengths else rows)
+        lengths = self.lengths
+        if lengths is None:
+            return range(len(self))
+        return numpy.argsort(-lengths, kind="stable").astype(numpy.int32)
 
 
 @dataclass

@@ -16,8 +16,6 @@ from freezeplan.data.task_rows import SPLITS, TaskData
 from freezeplan.runs.run_files import libraries
 from freezeplan.spec.locations import KeyPath, Locations, Place
 from freezeplan.spec.tables import Spec
-from freezeplan.train.encoding import EncodedTexts
-from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.setup import Setup
 
 SETTINGS = (
@@ -59,19 +57,12 @@ def _data(task: TaskData, setup: Setup) -> dict[str, Any]:
 
 
 def _rows_hash(task: TaskData, setup: Setup, split: str) -> str:
-    """Hash a split's inputs and labels, texts with the tokens that the model sees of them."""
+    """Hash a split's labels and all that the model sees of its rows: the tokens of texts, the pixels of images."""
     digest = hashlib.sha256(json.dumps(list(task.labels)).encode())
-    rows, encoded = task.splits[split], setup.data[split][task.name]
-    for key in (rows.inputs.keys(), task.classes(split)):
-        digest.update(key)
-    digest.update(_tokens(encoded))
+    encoded = setup.data[split][task.name]
+    digest.update(task.classes(split))
+    digest.update(encoded.inputs.digest())
     return digest.hexdigest()
-
-
-def _tokens(split: EncodedSplit) -> bytes:
-    if not isinstance(split.inputs, EncodedTexts):
-        return b""
-    return hashlib.sha256(json.dumps(split.inputs.inputs, sort_keys=True).encode()).digest()
 
 
 def _settings(setup: Setup) -> dict[str, Any]:

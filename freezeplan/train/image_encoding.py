@@ -1,18 +1,23 @@
-"""Turns images into the tensors that a backbone takes: processed once, stacked per batch."""
+"""Turns images into the tensors that a backbone takes: processed once, or, if they are many, per batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy
 import torch
 
 from freezeplan.data.findings import Flaw, Flaws
 from freezeplan.data.images import MODES, BadImage, image_flaw, located, read_image
 from freezeplan.data.modality import IMAGE, Kind
+from freezeplan.data.spool import BUDGET, Spool
+from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.resolve import resolve_source
 from freezeplan.outside.quiet import quiet
@@ -20,21 +25,86 @@ from freezeplan.spec.tables import Spec
 
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 MIDDLE = 0.5
+Process = Callable[[Any], torch.Tensor]
 SOURCE = ("model", "source")
 
 
-@dataclass(frozen=True)
 class EncodedImages:
-    """Hold processed images, ``pixels`` of shape (rows, channels, height, width), and which have a flaw.
+    """Hold images for a model: all of them processed, or, where that takes more than a budget, how to do it again.
 
-    ``flaws`` maps rows, counted from 1, to what is wrong; with any, ``pixels`` is not to be used.
+    ``shape`` is that of a processed image (channels, height, width). ``flaws`` says which rows, counted from 1,
+    cannot be used; with any, the rest is not to be used.
     """
 
-    pixels: torch.Tensor
-    flaws: Flaws
+    lengths = None
+
+    def __init__(
+        self, values: Sequence[Any], process: Process, *, flaws: Flaws | None = None, budget: int = BUDGET
+    ) -> None:
+        self._values, self._process = values, process
+        self.flaws = Flaws() if flaws is None else flaws
+        self.shape: tuple[int, ...] = ()
+        self._pixels: torch.Tensor | None = None
+        self._digests = Spool()
+        for row in range(len(values)):
+            self._add(row, budget)
+
+    def _add(self, row: int, budget: int) -> None:
+        try:
+            image = self._process(self._values[row])
+            if not self.shape:
+                self._begin(image, budget)
+            _check_size(image, self.shape)
+        except BadImage as problem:
+            self.flaws.add(row + 1, problem.flaw)
+            self._digests.append(bytes(hashlib.sha256().digest_size))
+            return
+        self._digests.append(_digest(image))
+        if self._pixels is not None:
+            self._pixels[row] = image
+
+    def _begin(self, image: torch.Tensor, budget: int) -> None:
+        self.shape = tuple(image.shape)
+        if len(self._values) * image.nbytes <= budget:
+            self._pixels = torch.zeros((len(self._values), *self.shape))
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self._values)
+
+    @property
+    def held(self) -> bool:
+        """Whether all images are held processed."""
+        return self._pixels is not None
+
+    def pixels(self, rows: Sequence[int]) -> torch.Tensor:
+        """Return some rows, processed: (rows, channels, height, width).
+
+        Raises ``DiagnosticError`` (FP471) for an image that is not the one any more that was there at the start.
+        """
+        if self._pixels is not None:
+            return self._pixels[list(rows)]
+        return torch.stack([self._again(int(row)) for row in rows])
+
+    def _again(self, row: int) -> torch.Tensor:
+        try:
+            image = self._process(self._values[row])
+        except BadImage as problem:
+            raise _changed(row, str(problem)) from None
+        if _digest(image) != self._known[row].tobytes():
+            raise _changed(row, "it is another one")
+        return image
+
+    @cached_property
+    def _known(self) -> numpy.ndarray:
+        return self._digests.array(numpy.uint8).reshape(-1, hashlib.sha256().digest_size)
+
+    def digests(self) -> Iterator[bytes]:
+        """Yield a hash of each processed image."""
+        return (row.tobytes() for row in self._known)
+
+    def digest(self) -> bytes:
+        """Return a hash of all processed images, in their order."""
+        return hashlib.sha256(self._known).digest()
 
 
 @dataclass(frozen=True)
@@ -56,17 +126,7 @@ class ImageEncoder:
 
     def encode(self, values: Sequence[Any]) -> EncodedImages:
         """Read and process located images (see ``images.located``); all must come out in one size."""
-        pixels: torch.Tensor | None = None
-        flaws = Flaws()
-        for row, value in enumerate(values):
-            try:
-                image = self._processed(value)
-                if pixels is None:
-                    pixels = torch.zeros((len(values), *image.shape))
-                pixels[row] = _fitting(image, pixels)
-            except BadImage as problem:
-                flaws.add(row + 1, problem.flaw)
-        return EncodedImages(torch.zeros(len(values)) if pixels is None else pixels, flaws)
+        return EncodedImages(values, self._processed)
 
     def _processed(self, value: Any) -> torch.Tensor:
         image = read_image(value, self.channels)
@@ -77,29 +137,37 @@ class ImageEncoder:
                 "an image that the image processor refuses", str(error).partition("\n")[0]
             ) from None
         if found.dim() != 3:
-            raise BadImage("an image that comes out as several", _size(found))
+            raise BadImage("an image that comes out as several", _size(found.shape))
         return found
 
     def batch(
         self, images: EncodedImages, rows: Sequence[int], device: torch.device
     ) -> dict[str, torch.Tensor]:
         """Return the chosen rows as ``pixel_values`` (rows, channels, height, width) on a device."""
-        return {"pixel_values": images.pixels[list(rows)].to(device, non_blocking=True)}
+        return {"pixel_values": images.pixels(rows).to(device, non_blocking=True)}
 
     def save(self, folder: Path) -> None:
         """Write the processor's settings into a folder."""
         self.processor.save_pretrained(folder)
 
 
-def _fitting(image: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    if image.shape != pixels.shape[1:]:
-        detail = f"{_size(image)}, not {_size(pixels[0])}"
+def _digest(image: torch.Tensor) -> bytes:
+    return hashlib.sha256(image.contiguous().numpy()).digest()
+
+
+def _changed(row: int, what: str) -> DiagnosticError:
+    message = f"image {row + 1} is not what it was when the run began: {what}"
+    return DiagnosticError([diagnostic("FP471", message, help="leave the images alone while a run goes on")])
+
+
+def _check_size(image: torch.Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(image.shape) != shape:
+        detail = f"{_size(image.shape)}, not {_size(shape)}"
         raise BadImage("an image of another size than the first, and nothing here resizes them", detail)
-    return image
 
 
-def _size(image: torch.Tensor) -> str:
-    return " x ".join(map(str, image.shape))
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def make_image_encoder(spec: Spec, backbone: torch.nn.Module) -> ImageEncoder:
@@ -161,7 +229,7 @@ def check_forward(spec: Spec, model: Any, encoder: ImageEncoder, images: Encoded
         with torch.no_grad():
             model.eval().pool(**batch)
     except (RuntimeError, ValueError) as error:
-        size = _size(images.pixels[0])
+        size = _size(images.shape)
         message = f"the model refuses images of {size}: {first_line(error)}"
         advice = "give the source an image processor, or the config an `image_size`, of the model's own size"
         raise spec.locations.error(SOURCE, "FP474", message, help=advice) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -79,7 +79,7 @@ def _scheduled(plan: Plan, index: int, course: Course | None, steps: list[int]) 
 
 
 def with_lengths(
-    phases: tuple[ScheduledPhase, ...], lengths: Mapping[str, tuple[int, ...] | None]
+    phases: tuple[ScheduledPhase, ...], lengths: Mapping[str, Sequence[int] | None]
 ) -> tuple[ScheduledPhase, ...]:
     """Return phases whose batches hold rows of similar length, of the tasks whose rows have lengths."""
     known = {task: Lengths(rows) for task, rows in lengths.items() if rows is not None}

@@ -11,7 +11,7 @@ from accelerate.utils import set_seed
 
 from freezeplan.apply import apply_freeze
 from freezeplan.data.checks import check_inputs
-from freezeplan.data.encoder import Encoder
+from freezeplan.data.encoder import Encoded, Encoder
 from freezeplan.data.modality import IMAGE, check_kinds, kind_of
 from freezeplan.data.task_rows import SPLITS, TaskData, check_training_data, load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
@@ -25,7 +25,7 @@ from freezeplan.plan import compile_plan
 from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
-from freezeplan.train.encoding import longest_text, make_text_encoder
+from freezeplan.train.encoding import check_tokenizer, longest_text, make_text_encoder
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward, make_image_encoder
 from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
@@ -131,7 +131,9 @@ def _encoder(spec: Spec, backbone: torch.nn.Module) -> Encoder:
     if kind_of(backbone) is IMAGE:
         return make_image_encoder(spec, backbone)
     tokenizer = load_tokenizer(spec)
-    return make_text_encoder(tokenizer, backbone, longest_text(spec, tokenizer, backbone))
+    encoder = make_text_encoder(tokenizer, backbone, longest_text(spec, tokenizer, backbone))
+    check_tokenizer(spec, encoder)
+    return encoder
 
 
 def _with_labels(spec: Spec, tasks: tuple[TaskData, ...]) -> Spec:
@@ -172,11 +174,14 @@ def _check_purpose(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> None:
 
 
 def _encoded(tasks: tuple[TaskData, ...], split: str, encoder: Encoder) -> dict[str, EncodedSplit]:
-    found = {}
+    found, shared = {}, dict[int, Encoded]()
     for task in tasks:
         rows = task.splits.get(split)
         if rows is not None:
-            inputs = encoder.encode(rows.inputs)
+            # Tasks that read the same column of the same files share what is made of it.
+            if id(rows.inputs) not in shared:
+                shared[id(rows.inputs)] = encoder.encode(rows.inputs)
+            inputs = shared[id(rows.inputs)]
             _raise_errors(
                 check_inputs(inputs.flaws, rows.kind, rows.column, rows.source, rows.places, rows.report)
             )

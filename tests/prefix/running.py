@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.prefix import Cut, PrefixStore, Refused, StoreSettings, find_cut, prefix_in_eval_mode
-from freezeplan.train.encoding import EncodedTexts
 from freezeplan.train.image_encoding import EncodedImages
+from freezeplan.train.tokens import encoded_texts
 from tests.prefix.architectures import (
     IMAGE,
     MEL,
@@ -43,22 +43,31 @@ class Data:
     def __post_init__(self) -> None:
         batch = make_batch(self.reads, self.lengths, self.seed, self.width)
         if self.reads != TEXT:
-            self.encoded = EncodedImages(next(iter(batch.values())), {})
+            self.encoded = EncodedImages(list(next(iter(batch.values()))), lambda image: image)
         else:
             ids = [
                 row[:length] for row, length in zip(batch["input_ids"].tolist(), self.lengths, strict=True)
             ]
-            self.encoded = EncodedTexts({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
+            self.encoded = encoded_texts(
+                {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+            )
         self.sources = {"topic": self.encoded, "mood": self.encoded}
+        self.changed: dict[int, list[int]] = {}
+
+    @property
+    def ids(self) -> list[list[int]]:
+        """The tokens of each text."""
+        return [self.encoded.row("input_ids", row).tolist() for row in range(len(self.encoded))]
 
     def batch(self, source: str, rows: Sequence[int]) -> dict[str, torch.Tensor]:
         """Return some rows as the model's inputs."""
         encoded = self.sources[source]
         if self.reads != TEXT:
-            return {INPUTS[self.reads]: encoded.pixels[list(rows)]}
+            return {INPUTS[self.reads]: encoded.pixels(rows)}
+        ids = [self.changed.get(row, encoded.row("input_ids", row).tolist()) for row in rows]
         return {
-            name: torch.tensor([values[row] + [0] * (self.width - len(values[row])) for row in rows])
-            for name, values in encoded.inputs.items()
+            "input_ids": torch.tensor([row + [0] * (self.width - len(row)) for row in ids]),
+            "attention_mask": torch.tensor([[1] * len(row) + [0] * (self.width - len(row)) for row in ids]),
         }
 
 

@@ -10,7 +10,7 @@ import torch
 
 from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.prefix import Cut, PrefixStore, Refused, StoreSettings, find_cut
-from freezeplan.train.encoding import EncodedTexts
+from freezeplan.train.tokens import EncodedTexts, encoded_texts
 from tests.prefix.running import LENGTHS, Data
 from tests.prefix.toys import stack_of, toy
 
@@ -47,7 +47,7 @@ def refused(call: Any) -> Refused:
 
 
 def encoded(rows: list[list[int]]) -> EncodedTexts:
-    return EncodedTexts({"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]})
+    return encoded_texts({"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]})
 
 
 def phases(model: MultiTaskModel, data: Data, *blocks: int) -> list[Cut]:

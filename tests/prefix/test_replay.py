@@ -49,7 +49,7 @@ def hidden_path(seventh: int) -> Callable[..., torch.Tensor]:
 def data_and_token() -> Iterator[tuple[Data, int]]:
     """Give inputs, and a token that none of the rows holds with which a cut is proved and a store checked."""
     data = Data()
-    ids = data.encoded.inputs["input_ids"]
+    ids = data.ids
     seen = {token for row in (*ids[:4], *sorted(ids, key=len)[:7]) for token in row}
     yield data, next(token for row in ids for token in row if token not in seen)
 
@@ -59,7 +59,7 @@ def test_a_dependence_that_no_check_met_shows_as_nan(data_and_token: tuple[Data,
     model = toy(Bent(hidden_path(token)), frozen=2)
     cut = find_cut(model, stack_of(model), data.batch("topic", range(4)))
     store = store_of(model, cut, data)
-    rows = [row for row, ids in enumerate(data.encoded.inputs["input_ids"]) if token in ids]
+    rows = [row for row, ids in enumerate(data.ids) if token in ids]
     with store.replaying(cut, "topic", rows):
         assert model(task="topic", **data.batch("topic", rows)).isnan().all()
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
@@ -48,8 +49,8 @@ def spoil_weights(store: PrefixStore, data: Data, path: Path) -> None:
 
 
 def spoil_inputs(store: PrefixStore, data: Data, path: Path) -> None:
-    store.examples = Examples({"topic": encoded([[7], *data.encoded.inputs["input_ids"]][:12])})
-    store.examples.entries["topic"] = list(range(12))
+    store.examples = Examples({"topic": encoded([[7], *data.ids][:12])})
+    store.examples.entries["topic"] = numpy.arange(12)
 
 
 def spoil_a_byte(store: PrefixStore, data: Data, path: Path) -> None:

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from freezeplan.runs.events import Event, ExecutionChosen
 from freezeplan.spec.tables import Spec
-from freezeplan.train.encoding import EncodedTexts, TextEncoder
+from freezeplan.train.encoding import TextEncoder
 from freezeplan.train.run import RunResult, train
+from freezeplan.train.tokens import EncodedTexts
 from tests.prefix.architectures import Architecture, build
 from tests.train.tiny import tiny_tokenizer, toy_data
 
@@ -74,7 +75,7 @@ def pad_to_one_width(patch: pytest.MonkeyPatch) -> None:
     ) -> dict[str, torch.Tensor]:
         found = {}
         for name in self.names:
-            lists = [texts.inputs[name][row] for row in rows]
+            lists = [texts.row(name, row).tolist() for row in rows]
             filler = self._filler(name)
             found[name] = torch.tensor([row + [filler] * (WIDTH - len(row)) for row in lists])
         return found
