@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.diagnostics.wording import format_rate, listed, some
+from freezeplan.diagnostics.wording import counted, format_rate, listed, some
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.records import Assignment
+from freezeplan.spec.extends import PRESET
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.tables import Spec
 
@@ -20,6 +21,9 @@ HIGH_ADAPTIVE_RATE = 1e-3
 Devlin et al., BERT, 2019 (https://arxiv.org/abs/1810.04805), fine-tune at 2e-5 to 5e-5; Houlsby et al., 2019
 (https://arxiv.org/abs/1902.00751), sweep full fine-tuning up to 1e-3 and see it fail at the high end.
 """
+
+ABSURD_RATE = 10.0
+LEAST_MEANT = 1e-9
 
 ADAPTIVE = {"adam", "adamw", "adamax", "nadam", "radam", "adafactor", "rmsprop", "muon"}
 
@@ -56,10 +60,14 @@ class Subject:
             if role in info.roles and (trainable is None or what.trainable is trainable)
         ]
 
+    def rule_of(self, what: Assignment, key: str = "state") -> BoundRule | None:
+        """Return the rule that decided a property, None where none did."""
+        name = dict(what.decided).get(key)
+        return next((rule for rule in self.rules if rule.name == name), None)
+
     def place(self, what: Assignment, key: str = "state") -> KeyPath:
         """Return the path of the key that decided a property: a rule's, or a base rate of ``[optimizer]``."""
-        name = dict(what.decided).get(key)
-        rule = next((rule for rule in self.rules if rule.name == name), None)
+        rule = self.rule_of(what, key)
         if rule is not None:
             return (*rule.path, rule.settings[key].key)
         return ("optimizer", key) if key == "lr" else ("rule",)
@@ -186,8 +194,26 @@ def _rates(pairs: Sequence[tuple[ParamInfo, Assignment]]) -> list[tuple[float, A
     return [(what.lr, what) for _, what in pairs]
 
 
+def absurd_rates(subject: Subject) -> Iterator[Diagnostic]:
+    """No optimizer trains anything at such a rate; mostly the minus sign of an exponent is missing."""
+    fast = [(info, what) for info, what in subject.pairs if what.trainable and what.lr > ABSURD_RATE]
+    if fast:
+        top = max((what for _, what in fast), key=lambda what: what.lr)
+        message = f"{counted(len(fast), 'tensor')} would train at up to {format_rate(top.lr)}"
+        help_ = f"learning rates are far below {format_rate(ABSURD_RATE)}{_with_minus(top.lr)}"
+        yield at_key(subject.place(top, "lr"), "FP409", message, help=help_)
+
+
+def _with_minus(rate: float) -> str:
+    mantissa, _, exponent = f"{rate:e}".partition("e")
+    meant = float(f"{mantissa}e-{abs(int(exponent))}")
+    return f"; did you mean {meant:g}?" if meant >= LEAST_MEANT else ""
+
+
 def high_rates(subject: Subject) -> Iterator[Diagnostic]:
     """A pre-trained tensor under a rate far above what fine-tuning uses forgets what it knew."""
+    if any(what.trainable and what.lr > ABSURD_RATE for what in subject.kinds):
+        return
     if subject.spec.optimizer.name.lower() not in ADAPTIVE:
         return
     pretrained = [pair for pair in subject.pairs if pair[0].loaded and "backbone" in pair[0].roles]
@@ -251,7 +277,7 @@ def unfollowed_rates(subject: Subject) -> Iterator[Diagnostic]:
 def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
     """Task heads pool the last hidden states themselves: the backbone's own pooler gets no gradient."""
     pooler = subject.where("pooler", trainable=True)
-    if subject.spec.task and pooler:
+    if subject.spec.task and pooler and not _of_a_preset(subject.rule_of(pooler[0][1])):
         message = f"{len(pooler)} tensors of `@pooler` are trainable, but no task head reads the pooler"
         yield at_key(
             subject.place(pooler[0][1]),
@@ -261,11 +287,17 @@ def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
         )
 
 
+def _of_a_preset(rule: BoundRule | None) -> bool:
+    """Whether the user did not write a rule, and cannot change it where it stands."""
+    return rule is not None and rule.place is not None and rule.place.file.startswith(PRESET)
+
+
 OF_A_PHASE: tuple[Callable[[Subject], Iterator[Diagnostic]], ...] = (
     everything_frozen,
     drifting_heads,
     frozen_above_trainable,
     falling_rates,
+    absurd_rates,
     high_rates,
     unused_pooler,
 )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from freezeplan.plan.binding import OPTION_NAMES, BoundRule
 from freezeplan.plan.cascade import NOBODY, Cascade
-from freezeplan.plan.decaying import Step
+from freezeplan.plan.layer_decay.steps import Step
 from freezeplan.plan.optimizers import OptimizerFacts
+from freezeplan.plan.rates import ONE, exact, product
 from freezeplan.plan.records import Assignment, Options
 from freezeplan.spec.tables import Spec
 
 UNNAMED = "(no rule)"
 
 
-NO_STEP = Step(1.0, "")
+NO_STEP = Step(ONE, "")
 
 
 def assign(
@@ -76,16 +78,25 @@ def _assignment(
     rung = step if step is not None and state == "trainable" else NO_STEP
     return Assignment(
         state=state,
-        lr=values.get("lr", spec.optimizer.lr) * rung.factor if state == "trainable" else 0.0,
+        lr=_rate(spec.optimizer.lr, winners.get("lr"), rung.factor) if state == "trainable" else 0.0,
         weight_decay=0.0 if masked else values.get("weight_decay", base_weight_decay(spec, facts)),
         options=_options(base, values),
         decided=tuple((key, rule.name) for key, rule in winners.items()),
         masked=masked,
         rule=max(winners.values(), key=lambda rule: rule.index).name if winners else UNNAMED,
         eval_mode=values.get("eval_mode", True),
-        decay=rung.factor,
+        decay=float(rung.factor),
         rung=rung.label,
     )
+
+
+def _rate(base: float, rule: BoundRule | None, factor: Decimal) -> float:
+    """Return the rate that a rule writes, times a factor, rounded once."""
+    if rule is None:
+        return float(product(exact(base), factor))
+    if rule.rule.lr is not None:
+        return float(product(exact(rule.rule.lr), factor))
+    return float(product(exact(base), exact(rule.rule.lr_mult or 1.0), factor))
 
 
 def _options(base: dict[str, Any], values: dict[str, Any]) -> Options:

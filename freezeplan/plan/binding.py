@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, Span
 from freezeplan.plan import masks
 from freezeplan.plan.layout import PhaseRule, Stage
 from freezeplan.plan.near_misses import Miss
+from freezeplan.plan.rates import times
 from freezeplan.plan.select import select
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.locations import KeyPath, at_key
@@ -76,15 +76,6 @@ def rule_names(rules: Sequence[Rule]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-def times(base: float, factor: float) -> float:
-    """Multiply the way the numbers are written, so that 3e-5 x 10 is 3e-4 and not its neighbour.
-
-    >>> times(3e-5, 10.0)
-    0.0003
-    """
-    return float(Decimal(repr(base)) * Decimal(repr(factor)))
 
 
 def settings_of(rule: Rule, base_lr: float) -> dict[str, Setting]:

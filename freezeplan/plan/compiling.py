@@ -12,9 +12,10 @@ from freezeplan.plan.building import build_plan
 from freezeplan.plan.cascade import NOBODY, cascade
 from freezeplan.plan.collisions import collisions, idle_piercing
 from freezeplan.plan.coverage import dead_rules, uncovered
-from freezeplan.plan.decaying import decay_problems, decay_steps
 from freezeplan.plan.exemptions import exempt
 from freezeplan.plan.gradual import gradual_phases
+from freezeplan.plan.layer_decay.problems import decay_problems, rate_problems, upside_down
+from freezeplan.plan.layer_decay.steps import decay_steps
 from freezeplan.plan.layout import Stage, whole_run, written_phases
 from freezeplan.plan.optimizers import OptimizerFacts, find_optimizer, option_problems
 from freezeplan.plan.records import Plan
@@ -68,6 +69,7 @@ def _contradictions(resolution: Resolution) -> Iterator[Diagnostic]:
     tree, rules = resolution.tree, resolution.rules
     for phase in range(-1, len(resolution.stages)):
         yield from collisions(tree, [rule for rule in rules if rule.phase == phase])
+    yield from upside_down(rules)
     yield from idle_piercing(rules, resolution.masked)
     yield from uncovered(tree, [rule for rule in rules if rule.phase <= 0])
 
@@ -90,6 +92,7 @@ def _assign_phase(resolution: Resolution, facts: OptimizerFacts, phase: int) -> 
     resolution.assignments.append(assign(spec, facts, rules, decided, flags, steps))
     by_name = resolution.by_name(phase)
     return [
+        *rate_problems(tree, rules, resolution.assignments[phase]),
         *decay_problems(tree, [rule for rule in rules if rule.phase <= phase], steps, winners),
         *tie_conflicts(tree, rules, by_name),
         *_untrainable(resolution, phase),

@@ -14,6 +14,7 @@ from freezeplan.spec.reading import load_spec
 
 INVALID = Path(__file__).parents[1] / "specs" / "invalid"
 EXPECT = re.compile(r"# expect: (?P<code>FP\d{3}) (?P<line>\d+):(?P<column>\d+)$", re.MULTILINE)
+HELP = re.compile(r"# help: (?P<text>.+)$", re.MULTILINE)
 # Pattern syntax, matching, coverage and collisions, the optimizer and advice.
 OURS = re.compile(r"FP(14\d|2\d\d|3\d\d|40\d|41\d|42\d|43\d)")
 
@@ -37,6 +38,11 @@ WITHOUT_FILE = {
 def expected(path: Path) -> list[tuple[str, int, int]]:
     """Read the promises at the top of a file: code, line, column."""
     return [(m["code"], int(m["line"]), int(m["column"])) for m in EXPECT.finditer(path.read_text("utf-8"))]
+
+
+def helps(path: Path) -> list[str]:
+    """Read what the advice of a file's diagnostics must say."""
+    return [m["text"] for m in HELP.finditer(path.read_text("utf-8"))]
 
 
 def ours() -> list[Path]:
@@ -63,6 +69,12 @@ def test_it_gives_the_codes_and_places_it_promises(path: Path) -> None:
         assert Path(item.span.file).name == path.name
         assert item.span.text == lines[item.span.line - 1]
         assert item.span.column + item.span.length - 1 <= len(item.span.text)
+
+
+@pytest.mark.parametrize("path", [path for path in ours() if helps(path)], ids=lambda path: path.stem)
+def test_it_helps_as_it_promises(path: Path) -> None:
+    said = " ".join(item.help or "" for item in diagnostics_of(path))
+    assert [text for text in helps(path) if text not in said] == []
 
 
 @pytest.mark.parametrize("path", ours(), ids=lambda path: path.stem)

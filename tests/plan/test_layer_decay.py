@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import Doubt, Inventory, ModuleInfo, ParamInfo, Stack
 from freezeplan.plan import compile_plan
-from freezeplan.plan.ladder import FORMULAS, Ladder
+from freezeplan.plan.layer_decay.formulas import FORMULAS, Ladder
+from freezeplan.plan.rates import exact
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
 
@@ -54,11 +57,10 @@ def tower(layers: int, head: bool = True) -> Inventory:
     )
 
 
-def decayed(inventory: Inventory, **decay: object) -> Plan:
+def decayed(inventory: Inventory, lr: float = 1.0, **decay: object) -> Plan:
     rule = {"match": "**", "state": "trainable", "layer_decay": decay}
-    return compile_plan(
-        inventory, Spec.model_validate({"rule": [rule], "optimizer": {"lr": 1.0, "no_decay": []}})
-    )
+    spec = Spec.model_validate({"rule": [rule], "optimizer": {"lr": lr, "no_decay": []}})
+    return compile_plan(inventory, spec)
 
 
 def factors(plan: Plan) -> dict[str, float]:
@@ -132,9 +134,76 @@ def test_mmpretrains_own_test_case(shared: Path):
 @given(layers=st.integers(1, 40), rate=st.floats(0.05, 0.99), formula=st.sampled_from(sorted(FORMULAS)))
 def test_factors_rise_from_the_embeddings_to_the_head(layers, rate, formula):
     ladder = Ladder(layers)
-    found = [FORMULAS[formula](ladder, rung, rate) for rung in range(layers + 2)]
+    found = [float(FORMULAS[formula](ladder, rung, exact(rate))) for rung in range(layers + 2)]
     assert found == sorted(found)
     assert found[-1] == pytest.approx(1.0)
+
+
+DECIMALS = st.decimals("0.01", "1.5", places=3)
+WHOLE_POWERS = {"beit": 1, "electra": 2, "timm": 1, "ulmfit": 1}
+
+
+@given(base=DECIMALS, rate=DECIMALS, layers=st.integers(1, 40), formula=st.sampled_from(sorted(WHOLE_POWERS)))
+def test_whole_powers_are_the_float_nearest_to_the_exact_number(base, rate, layers, formula):
+    table = as_table(
+        factors(decayed(tower(layers), lr=float(base), formula=formula, rate=float(rate))), layers
+    )
+    lift = WHOLE_POWERS[formula]
+    assert table["embed"] == float(Fraction(base) * Fraction(rate) ** (layers + lift))
+    for index, found in enumerate(table["blocks"]):
+        assert found == float(Fraction(base) * Fraction(rate) ** (layers - index + lift - 1))
+
+
+@given(rate=DECIMALS, layers=st.integers(1, 12))
+def test_other_powers_are_the_float_nearest_to_the_exact_number(rate, layers):
+    table = as_table(factors(decayed(tower(layers), formula="geometric", rate=float(rate))), layers)
+    for index, found in enumerate(table["blocks"]):
+        # The exact number is irrational: it lies between the middles to the floats beside it.
+        low, high = (Fraction(math.nextafter(found, end)) for end in (0.0, math.inf))
+        wanted = Fraction(rate) ** (layers - index)
+        assert (
+            ((low + Fraction(found)) / 2) ** (layers + 1)
+            <= wanted
+            <= ((high + Fraction(found)) / 2) ** (layers + 1)
+        )
+
+
+def test_the_rate_of_a_rule_and_the_factor_are_multiplied_before_anything_is_rounded():
+    rules = [
+        {"match": "**", "state": "trainable", "layer_decay": {"formula": "beit", "rate": 0.8}},
+        {"match": "body.layers.0", "lr_mult": 0.3},
+        {"match": "body.layers.1", "lr": 7e-7},
+    ]
+    spec = Spec.model_validate({"rule": rules, "optimizer": {"lr": 5e-5, "no_decay": []}})
+    found = factors(compile_plan(tower(2), spec))
+    assert (found["body.layers.0.weight"], found["body.layers.1.weight"]) == (9.6e-6, 5.6e-7)
+    assert (found["body.tokens.weight"], found["head.weight"]) == (2.56e-5, 5e-5)
+
+
+@pytest.mark.parametrize("formula", sorted(FORMULAS))
+@pytest.mark.parametrize(("rate", "lost"), [(1e-200, "0: they would never move"), (1e200, "infinity")])
+def test_a_rate_that_no_float_holds_is_an_error_at_the_key(formula, rate, lost):
+    # The factors of `geometric` end at the rate itself: only the base rate can take them beyond.
+    lr = rate if formula == "geometric" else 1.0
+    with pytest.raises(DiagnosticError) as refused:
+        decayed(tower(30), lr=lr, formula=formula, rate=rate)
+    found = [item for item in refused.value.diagnostics if item.is_error]
+    assert [(item.code, item.where) for item in found] == [("FP418", "rule[1].layer_decay.rate")]
+    assert found[0].message.endswith(lost)
+
+
+def test_a_floor_saves_the_rates_that_would_be_0():
+    plan = decayed(tower(30), formula="beit", rate=1e-200, min_mult=1e-3)
+    assert set(factors(plan).values()) == {1.0, 1e-3}
+
+
+def test_what_is_frozen_needs_no_rate():
+    rules = [
+        {"match": "**", "state": "frozen", "layer_decay": {"formula": "beit", "rate": 1e-200}},
+        {"match": "body.layers.29", "state": "trainable"},
+    ]
+    spec = Spec.model_validate({"rule": rules, "optimizer": {"lr": 1.0, "no_decay": []}})
+    assert factors(compile_plan(tower(30), spec))["body.layers.29.weight"] == 1e-200
 
 
 @given(floor=st.floats(0.0, 1.0), layers=st.integers(1, 12))

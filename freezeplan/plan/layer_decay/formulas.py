@@ -1,18 +1,22 @@
-"""Layer-wise learning-rate decay: the published formulas, under their own names.
+"""The published formulas of layer-wise learning-rate decay, under their own names.
 
 A ladder has G = L + 2 rungs for a stack of L layers: rung 0 holds the embeddings, rung i + 1 layer i, and
 rung L + 1 all the rest (heads, pooler, final norm). Where a stage is the unit, L counts stages, and rung i + 1
-holds all of stage i. Each function returns the factor of one rung; the formulas differ by a power, by where
-the final norm stands, and by what the top of the ladder is.
+holds all of stage i. Each function returns the factor of one rung, as an exact decimal (``plan/rates.py`` says how
+exact); the formulas differ by a power, by where the final norm stands, and by what the top of the ladder is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
-ULMFIT_RATE = 1 / 2.6
-DINOV2_PATCH_EMBED = 0.2
+from freezeplan.plan.rates import EXACT, ONE, power
+
+ULMFIT_RATE = EXACT.divide(ONE, Decimal("2.6"))
+DINOV2_PATCH_EMBED = Decimal("0.2")
 
 
 @dataclass(frozen=True)
@@ -29,71 +33,71 @@ class Ladder:
         return self.length + 1
 
 
-def beit(ladder: Ladder, rung: int, rate: float) -> float:
+def beit(ladder: Ladder, rung: int, rate: Decimal) -> Decimal:
     """Return ``rate ** (L + 1 - rung)``: embeddings d^(L+1), top layer d, the rest 1.
 
     Source: Bao, Dong, Piao, Wei, "BEiT: BERT Pre-Training of Image Transformers", 2021,
     https://github.com/microsoft/unilm/blob/master/beit/optim_factory.py; the same numbers as MAE,
     mmpretrain and the corrected ELECTRA.
 
-    >>> round(beit(Ladder(12), 0, 0.8), 6), beit(Ladder(12), 12, 0.8), beit(Ladder(12), 13, 0.8)
-    (0.054976, 0.8, 1.0)
+    >>> [float(beit(Ladder(12), rung, Decimal("0.8"))) for rung in (0, 11, 12, 13)]
+    [0.0549755813888, 0.64, 0.8, 1.0]
     """
-    return rate ** (ladder.length + 1 - rung)
+    return power(rate, ladder.length + 1 - rung)
 
 
-def electra(ladder: Ladder, rung: int, rate: float) -> float:
+def electra(ladder: Ladder, rung: int, rate: Decimal) -> Decimal:
     """Return ``rate ** (L + 2 - rung)`` below the rest: embeddings d^(L+2), top layer d squared, the rest 1.
 
     Source: Clark, Luong, Le, Manning, "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
     Generators", 2020, https://github.com/google-research/electra/blob/master/model/optimization.py, as
     released; its author calls the extra power a small mistake (issue 51 there).
 
-    >>> round(electra(Ladder(12), 12, 0.8), 6), electra(Ladder(12), 13, 0.8)
-    (0.64, 1.0)
+    >>> [float(electra(Ladder(12), rung, Decimal("0.8"))) for rung in (12, 13)]
+    [0.64, 1.0]
     """
-    return 1.0 if rung == ladder.rest else rate ** (ladder.length + 2 - rung)
+    return ONE if rung == ladder.rest else power(rate, ladder.length + 2 - rung)
 
 
-def timm(ladder: Ladder, rung: int, rate: float) -> float:
+def timm(ladder: Ladder, rung: int, rate: Decimal) -> Decimal:
     """Return ``rate`` to the distance from the top rung, which is the head, or the top layer without one.
 
     The final norm stands on the rung of the top layer (see :func:`rung_of_final_norm`). Source: Wightman,
     "PyTorch Image Models", 2019 onwards,
     https://github.com/huggingface/pytorch-image-models/blob/main/timm/optim/_param_groups.py
 
-    >>> timm(Ladder(2), 0, 0.5), timm(Ladder(2, has_head=False), 0, 0.5)
-    (0.125, 0.25)
+    >>> [float(timm(Ladder(2, has_head), 0, Decimal("0.5"))) for has_head in (True, False)]
+    [0.125, 0.25]
     """
     top = ladder.rest if ladder.has_head else ladder.length
-    return rate ** max(top - rung, 0)
+    return power(rate, max(top - rung, 0))
 
 
-def ulmfit(ladder: Ladder, rung: int, rate: float) -> float:
+def ulmfit(ladder: Ladder, rung: int, rate: Decimal) -> Decimal:
     """Return ``rate ** (G - 1 - rung)`` over G = L + 2 groups; the paper's rate is 1 / 2.6.
 
     Source: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018,
     https://arxiv.org/abs/1801.06146 (AllenNLP rounds 1 / 2.6 to 0.38).
 
-    >>> round(ulmfit(Ladder(6), 6, 1 / 2.6), 6)
-    0.384615
+    >>> float(ulmfit(Ladder(6), 6, ULMFIT_RATE))
+    0.38461538461538464
     """
-    return rate ** (ladder.rest - rung)
+    return power(rate, ladder.rest - rung)
 
 
-def geometric(ladder: Ladder, rung: int, rate: float) -> float:
+def geometric(ladder: Ladder, rung: int, rate: Decimal) -> Decimal:
     """Return ``rate ** (1 - rung / (G - 1))``: even ratios from ``rate`` at the bottom to 1 at the top.
 
     ``rate`` is lo / hi of fastai's ``slice(lo, hi)``. Source: Howard and Gugger, "fastai: A Layered API for
     Deep Learning", 2020, https://arxiv.org/abs/2002.04688 (``even_mults``).
 
-    >>> round(geometric(Ladder(12), 0, 0.01), 6), geometric(Ladder(12), 13, 0.01)
-    (0.01, 1.0)
+    >>> [float(geometric(Ladder(1), rung, Decimal("0.01"))) for rung in (0, 1, 2)]
+    [0.01, 0.1, 1.0]
     """
-    return rate ** (1 - rung / ladder.rest)
+    return power(rate, 1 - Fraction(rung, ladder.rest))
 
 
-FORMULAS: dict[str, Callable[[Ladder, int, float], float]] = {
+FORMULAS: dict[str, Callable[[Ladder, int, Decimal], Decimal]] = {
     "beit": beit,
     # DINOv2 (Oquab et al., 2023, https://arxiv.org/abs/2304.07193, `dinov2/utils/param_groups.py`) uses BEiT's
     # ladder, and multiplies the patch embedding once more.

@@ -1,25 +1,20 @@
-"""The factor that a rule's `layer_decay` gives to each parameter, by where it stands on its stack's ladder."""
+"""What is wrong with a rule's `layer_decay`: ladders that cannot be placed, and rates that are none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from math import inf
 
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.diagnostics.wording import some
+from freezeplan.diagnostics.wording import counted, format_number, some
 from freezeplan.inventory.records import ParamInfo
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule
-from freezeplan.plan.ladder import (
-    DINOV2_PATCH_EMBED,
-    FORMULAS,
-    ULMFIT_RATE,
-    Ladder,
-    rung_label,
-    rung_of_final_norm,
-)
+from freezeplan.plan.layer_decay.standing import standings
+from freezeplan.plan.layer_decay.steps import Step
 from freezeplan.plan.layers import with_lengths
-from freezeplan.plan.standing import ABOVE, REST, Standing, rungs_of, standings
+from freezeplan.plan.rates import EXACT, ONE, exact
+from freezeplan.plan.records import Assignment
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import LayerDecay
@@ -28,55 +23,30 @@ from freezeplan.spec.tables import LayerDecay
 Problem = tuple[str, tuple[str, ...], str, str]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One rung as a rule sees it: the factor on the learning rate, and the rung's name."""
+def rate_problems(
+    tree: NameTree, rules: Sequence[BoundRule], whats: Sequence[Assignment]
+) -> Iterator[Diagnostic]:
+    """Report the rules whose decay leaves tensors a rate that is 0, or infinite: no rate to train at.
 
-    factor: float
-    label: str
-
-
-def decay_steps(tree: NameTree, rules: Sequence[BoundRule], winners: Sequence[int]) -> list[Step | None]:
-    """Return each name's step under the rule that decides its ``layer_decay``, in tree order.
-
-    ``winners`` holds the deciding rule's index or -1. There is no step (None) where no rule decides, and
-    where the depth is not defined: an embedding below several stacks of different lengths, or a stack that
-    is not in stages where stages are the unit.
+    ``whats`` are the assignments of one phase, in tree order.
     """
-    if all(index < 0 for index in winners):
-        return [None] * len(winners)
-    has_head = bool(tree.inventory.role_nodes.get("heads"))
-    decays = {index: rules[index].rule.layer_decay for index in set(winners) if index >= 0}
-    placed = {decay.unit: standings(tree.inventory, decay.unit) for decay in decays.values() if decay}
-    names = [tree.inventory.params[index] for index in tree.order]
-    return [
-        _step(decay, placed[decay.unit][info.alias_of or info.name], info, has_head)
-        if (decay := decays.get(index))
-        else None
-        for index, info in zip(winners, names, strict=True)
-    ]
+    names: dict[tuple[str, float], list[str]] = {}
+    for index, what in zip(tree.order, whats, strict=True):
+        if what.rung and what.trainable and not 0.0 < what.lr < inf:
+            lost = names.setdefault((dict(what.decided)["layer_decay"], what.lr), [])
+            lost.append(tree.inventory.params[index].name)
+    for rule in rules:
+        for rate in (0.0, inf):
+            if lost := names.get((rule.name, rate)):
+                yield _no_rate(rule, rate, lost)
 
 
-def _step(decay: LayerDecay, standing: Standing, info: ParamInfo, has_head: bool) -> Step | None:
-    rate = decay.rate if decay.rate is not None else ULMFIT_RATE
-    formula = FORMULAS[decay.formula]
-    if standing.rung == ABOVE:
-        ladder = Ladder(0, has_head)
-        rung = rung_of_final_norm(decay.formula, ladder) if standing.role == "final_norm" else ladder.rest
-        factor, label = formula(ladder, rung, rate), REST if rung == ladder.rest else "final norm"
-    elif standing.stack is None or not rungs_of(standing.stack, decay.unit):
-        return None
-    else:
-        ladder = Ladder(rungs_of(standing.stack, decay.unit), has_head, decay.unit)
-        factor, label = formula(ladder, standing.rung, rate), rung_label(ladder, standing.rung)
-    if standing.role == "embeddings" and _is_patch_embedding(info):
-        factor *= decay.patch_embed_mult or (DINOV2_PATCH_EMBED if decay.formula == "dinov2" else 1.0)
-        label = "patch embedding"
-    return Step(max(factor, decay.min_mult), label)
-
-
-def _is_patch_embedding(info: ParamInfo) -> bool:
-    return any(part.startswith("patch_embed") for part in info.name.split("."))
+def _no_rate(rule: BoundRule, rate: float, lost: Sequence[str]) -> Diagnostic:
+    end = "0: they would never move" if rate == 0.0 else "infinity"
+    message = f"`layer_decay` takes the rate of {counted(len(lost), 'tensor')} to {end}"
+    advice = "move `rate` towards 1, set `min_mult`, or freeze them"
+    notes = [f"for example {some(lost, 3)}"]
+    return at_key((*rule.path, "layer_decay", "rate"), "FP418", message, help=advice, notes=notes)
 
 
 def decay_problems(
@@ -99,6 +69,17 @@ def decay_problems(
             code, key, message, advice = problem
             found.append(at_key((*rule.path, "layer_decay", *key), code, message, help=advice))
     return found
+
+
+def upside_down(rules: Sequence[BoundRule]) -> Iterator[Diagnostic]:
+    """Warn of rates above 1: the lowest layers would learn fastest."""
+    for rule in rules:
+        decay = rule.rule.layer_decay
+        if decay is not None and decay.rate is not None and decay.rate > 1 and rule.mask:
+            rate = format_number(decay.rate)
+            message = f"`layer_decay` with rate = {rate}: lower layers learn faster than upper ones"
+            help_ = f"write a rate below 1, such as {float(EXACT.divide(ONE, exact(decay.rate))):.2g}"
+            yield at_key((*rule.path, "layer_decay", "rate"), "FP427", message, help=help_)
 
 
 def _about_stacks(tree: NameTree) -> Problem | None:

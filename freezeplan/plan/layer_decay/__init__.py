@@ -1,0 +1,1 @@
+"""Layer decay: learning rates that fall with depth, after the published formulas."""
