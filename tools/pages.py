@@ -1,12 +1,13 @@
-"""Pages of the documentation that are generated: the diagnostics and the language's tables.
+"""Pages of the documentation that are generated: the diagnostics and the language's tables, and a list of advice.
 
 ``python -m tools.pages docs`` writes them; a test holds the files to what this makes.
 """
 
 from __future__ import annotations
 
+import ast
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from freezeplan.render.filling import fill_template
 from tools.schema_tables import key_tables
 
 TEMPLATES = Path(__file__).parent / "templates"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 FAMILIES = {
     "FP0": "Files and TOML",
     "FP1": "Specs and models",
@@ -39,7 +41,33 @@ def write_pages(folder: Path | str) -> tuple[Path, ...]:
     for path, text in zip(written, pages.values(), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8", newline="\n")
+    for path, name, table in generated_tables():
+        page = Path(folder) / path
+        if page.is_file():
+            page.write_text(with_table(page.read_text("utf-8"), name, table), "utf-8", newline="\n")
     return written
+
+
+def generated_tables() -> Iterator[tuple[str, str, str]]:
+    """Yield the tables that stand on pages written by hand: the page, the name of the marks, the table."""
+    yield "language.md", "advice", advice_table(entries().values())
+    yield "testing.md", "benchmarks", benchmark_table(BENCHMARKS)
+
+
+def with_table(page: str, name: str, table: str) -> str:
+    """Return a page with a table between the two marks of that name; raises ``ValueError`` without them."""
+    begin, end = (f"<!-- {word} {name} -->" for word in ("begin", "end"))
+    before, found, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found and found_end):
+        raise ValueError(f"the page has no `{begin}` and `{end}`")
+    return f"{before}{begin}\n{table}{end}{after}"
+
+
+def advice_table(items: Iterable[Entry]) -> str:
+    """Return a table of the warnings that compiling gives; those from FP450 on are about data and runs."""
+    advice = [item for item in items if item.severity == "warning" and item.code < "FP450"]
+    return _render("advice.md.j2", advice=advice)
 
 
 def generated_pages() -> dict[str, str]:
@@ -49,6 +77,17 @@ def generated_pages() -> dict[str, str]:
     optimizers = optimizer_table().values()
     tables = _render("tables.md.j2", tables=key_tables(json_schema()), optimizers=optimizers)
     return {**diagnostic_pages(entries().values()), "reference/tables.md": tables}
+
+
+def benchmark_table(folder: Path) -> str:
+    """Return a table of the modules of a folder that are commands, with the first sentence of each."""
+    sources = {path.stem: path.read_text("utf-8") for path in sorted(folder.glob("*.py"))}
+    commands = {
+        name: " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
+        for name, text in sources.items()
+        if "\nif __name__ ==" in text
+    }
+    return _render("benchmarks.md.j2", commands=commands)
 
 
 def diagnostic_pages(items: Iterable[Entry]) -> dict[str, str]:

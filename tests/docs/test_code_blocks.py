@@ -94,9 +94,12 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 def anchors(file: Path) -> set[str]:
-    """Return the anchors of a page's headings, in the way GitHub makes them."""
-    titles = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    """Return the anchors of a page: of its headings, in the way GitHub makes them, and those that it sets."""
+    text = file.read_text("utf-8")
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return set(re.findall(r'<a id="([^"]+)">', text)) | {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles
+    }
 
 
 WRONG = {

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from freezeplan.diagnostics import Entry, entries
 from tools.pages import (
     FAMILIES,
+    advice_table,
+    benchmark_table,
     cell,
     diagnostic_pages,
     fence,
     generated_pages,
+    generated_tables,
     main,
+    with_table,
     write_pages,
 )
 from tools.schema_tables import key_tables
@@ -22,6 +28,30 @@ def test_the_pages_on_disk_are_what_the_registry_and_the_schema_give():
     on_disk = {name: (DOCS / name).read_text("utf-8") for name in generated_pages()}
     assert on_disk == generated_pages(), "run `python -m tools.pages docs`"
     assert {f"diagnostics/{path.name}" for path in DOCS.glob("diagnostics/*.md")} <= set(on_disk)
+
+
+def test_tables_on_pages_written_by_hand_are_what_the_code_gives():
+    for path, name, table in generated_tables():
+        page = (DOCS / path).read_text("utf-8")
+        assert with_table(page, name, table) == page, "run `python -m tools.pages docs`"
+    with pytest.raises(ValueError, match="begin advice"):
+        with_table("no marks", "advice", "")
+
+
+def test_the_advice_lists_warnings_about_plans_alone():
+    table = advice_table(entries().values())
+    assert "[FP404](diagnostics/fp4xx.md#fp404) | everything is frozen |" in table
+    assert "[FP201]" not in table and "[FP511]" not in table
+
+
+def test_the_table_of_benchmarks_has_what_is_a_command(tmp_path):
+    (tmp_path / "timing.py").write_text('"""Help others."""\n')
+    (tmp_path / "run.py").write_text(
+        '"""Measure a thing\nor two.\n\nMore."""\nif __name__ == "__main__":\n    pass\n'
+    )
+    assert benchmark_table(tmp_path).splitlines()[2:] == [
+        "| `python -m benchmarks.run` | Measure a thing or two. |"
+    ]
 
 
 def test_every_code_has_an_anchor_on_its_family_s_page_and_a_link_in_the_index():
