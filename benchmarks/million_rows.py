@@ -17,7 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-WORDS = [f"w{number}" for number in range(400)]
+# As many words as the vocabularies of common encoders hold.
+WORDS = [f"w{number}" for number in range(30_000)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 LABELS = ("one", "two", "three")
 ROOT = Path(__file__).parents[1]
@@ -25,11 +26,11 @@ MIB = 2**20
 
 
 def make_rows(path: Path, rows: int, seed: int = 1) -> None:
-    """Write short rows, 4 to 9 words each, as JSON lines."""
+    """Write short rows, 6 to 18 words each, as JSON lines."""
     chance = random.Random(seed)
     with path.open("w", encoding="utf-8") as file:
         for _ in range(rows):
-            text = " ".join(chance.choices(WORDS, k=chance.randint(4, 9)))
+            text = " ".join(chance.choices(WORDS, k=chance.randint(6, 18)))
             file.write(json.dumps({"text": text, "label": chance.choice(LABELS)}) + "\n")
 
 

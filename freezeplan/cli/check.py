@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from freezeplan.cli.compiling import compiled_spec
+from freezeplan.cli.compiling import compiled_spec, for_model
 from freezeplan.cli.options import common_options, format_option, model_option, remote_code_option
 from freezeplan.cli.status import CLEAN, FOUND, status_of
 from freezeplan.cli.streams import Settings, print_err, print_json, print_out, report
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
+    from freezeplan.cli.compiling import Compiled
     from freezeplan.spec.tables import Spec
+    from freezeplan.train.checking import DataRead, SplitRead
 
 WORDS = {CLEAN: ("ok", "green"), FOUND: ("failed", "bold red")}
 OTHER = ("unreadable", "bold red")
@@ -27,7 +29,8 @@ OTHER = ("unreadable", "bold red")
 class Verdict:
     """What checking one spec with one model gave; ``detail`` says how much of it trains, if it compiled.
 
-    ``model`` is None for the spec's own model, and for a spec that cannot be read.
+    ``model`` is None for the spec's own model, and for a spec that cannot be read. ``data`` is what reading the
+    data gave, where that was asked for and done.
     """
 
     spec: Path
@@ -35,26 +38,37 @@ class Verdict:
     status: int
     diagnostics: tuple[Diagnostic, ...]
     detail: str = ""
+    data: DataRead | None = None
 
 
 @click.command(short_help="Check specs: one line each, exit status for CI.")
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
+@click.option("--data", "with_data", is_flag=True, help="Also read the data, and check all that train would.")
 @model_option(multiple=True)
 @format_option("full", "json")
 @remote_code_option
 @common_options
 @click.pass_obj
 def check(
-    settings: Settings, specs: tuple[Path, ...], strict: bool, models: tuple[str, ...], form: str
+    settings: Settings,
+    specs: tuple[Path, ...],
+    strict: bool,
+    with_data: bool,
+    models: tuple[str, ...],
+    form: str,
 ) -> int:
     """Check every SPEC against its model, or against each --model, without weights or network.
+
+    With --data, also read every row of the tasks' data: columns, labels, tokens against the model's
+    embedding, images that open, texts that are cut.
 
     Exits with 0 when all are clean, 1 when one has errors (with --strict: or warnings), 2 when one
     cannot be read.
     """
     verdicts = []
-    for verdict in (item for spec in specs for item in verdicts_of(spec, models or (None,), strict=strict)):
+    asked = {"strict": strict, "with_data": with_data}
+    for verdict in (item for spec in specs for item in verdicts_of(spec, models or (None,), **asked)):
         settings.raise_if_interrupted()
         verdicts.append(verdict)
         if form == "full":
@@ -64,7 +78,9 @@ def check(
     return max(item.status for item in verdicts)
 
 
-def verdicts_of(path: Path, models: Sequence[str | None], *, strict: bool) -> Iterator[Verdict]:
+def verdicts_of(
+    path: Path, models: Sequence[str | None], *, strict: bool, with_data: bool = False
+) -> Iterator[Verdict]:
     """Yield the verdict on a spec with each model; one alone when the spec itself is wrong."""
     from freezeplan.spec.reading import load_spec
 
@@ -74,18 +90,41 @@ def verdicts_of(path: Path, models: Sequence[str | None], *, strict: bool) -> It
         yield Verdict(path, None, status_of(error.diagnostics, strict=strict), error.diagnostics)
         return
     for model in models:
-        yield _verdict(path, spec, model, strict=strict)
+        yield _verdict(path, spec, model, strict=strict, with_data=with_data)
 
 
-def _verdict(path: Path, spec: Spec, model: str | None, *, strict: bool) -> Verdict:
+def _verdict(path: Path, spec: Spec, model: str | None, *, strict: bool, with_data: bool) -> Verdict:
     from freezeplan.render.summary import trained_line
 
+    found: tuple[Diagnostic, ...] = ()
     try:
-        plan = compiled_spec(spec, model).plan
+        work = compiled_spec(spec, model)
+        found = work.plan.diagnostics
+        read = _data_of(work, model) if with_data and work.spec.task else None
     except DiagnosticError as error:
-        return Verdict(path, model, status_of(error.diagnostics, strict=strict), error.diagnostics)
-    status = status_of(plan.diagnostics, strict=strict)
-    return Verdict(path, model, status, plan.diagnostics, f"{trained_line(plan)} train")
+        found += error.diagnostics
+        return Verdict(path, model, status_of(found, strict=strict), found)
+    found += read.diagnostics if read else ()
+    detail = "; ".join([f"{trained_line(work.plan)} train", *_data_lines(read)])
+    return Verdict(path, model, status_of(found, strict=strict), found, detail, read)
+
+
+def _data_of(work: Compiled, model: str | None) -> DataRead:
+    from freezeplan.train.checking import check_data
+
+    with for_model(model):
+        return check_data(work.spec, work.plan)
+
+
+def _data_lines(read: DataRead | None) -> list[str]:
+    """Say of each task how many rows its splits have."""
+    from freezeplan.diagnostics.wording import format_count
+
+    tasks = read.tasks.items() if read else ()
+    return [
+        f"{name}: {', '.join(f'{format_count(split.rows)} {where}' for where, split in splits.items())} rows"
+        for name, splits in tasks
+    ]
 
 
 def _print_verdict(item: Verdict, settings: Settings) -> None:
@@ -110,4 +149,9 @@ def _record(item: Verdict) -> dict[str, object]:
 
     word, _ = WORDS.get(item.status, OTHER)
     found = diagnostics_record(item.diagnostics)
-    return {"spec": item.spec.as_posix(), "model": item.model, "verdict": word, **found}
+    data = {"data": {name: _splits(read) for name, read in item.data.tasks.items()}} if item.data else {}
+    return {"spec": item.spec.as_posix(), "model": item.model, "verdict": word, **data, **found}
+
+
+def _splits(read: Mapping[str, SplitRead]) -> dict[str, dict[str, int]]:
+    return {name: {"rows": split.rows, "cut": split.cut} for name, split in read.items()}

@@ -213,7 +213,7 @@ def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
     Raises ``DiagnosticError`` (FP465) when the spec asks for more than the model has positions for, or for no
     more than the tokenizer adds to every text; or when the model takes no more than that.
     """
-    limit = min(_tokenizer_limit(tokenizer), most_positions(backbone))
+    limit = most_tokens(tokenizer, backbone)
     asked = spec.train.max_length
     if asked is not None and asked > limit:
         message = f"max_length = {asked} is more than the model takes"
@@ -226,6 +226,11 @@ def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
         advice = f"the tokenizer adds {counted(added, 'token')} of its own to each"
         raise _unfit_length(spec, message, advice)
     return chosen
+
+
+def most_tokens(tokenizer: Any, backbone: torch.nn.Module) -> int:
+    """Return the most tokens of a text that both a tokenizer and a backbone take."""
+    return min(_tokenizer_limit(tokenizer), most_positions(backbone))
 
 
 def _tokenizer_limit(tokenizer: Any) -> int:

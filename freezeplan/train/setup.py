@@ -10,30 +10,28 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from freezeplan.apply import apply_freeze
-from freezeplan.data.checks import check_inputs
-from freezeplan.data.encoder import Encoded, Encoder
-from freezeplan.data.modality import IMAGE, check_kinds, kind_of
-from freezeplan.data.task_rows import SPLITS, TaskData, check_training_data, load_task_data
+from freezeplan.data.encoder import Encoder
+from freezeplan.data.modality import check_kinds
+from freezeplan.data.task_rows import SPLITS, TaskData, load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.records import Stack
-from freezeplan.models.loading import load_model, load_tokenizer
+from freezeplan.models.loading import load_model
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import label_of
 from freezeplan.plan import compile_plan
-from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
-from freezeplan.train.encoding import check_tokenizer, longest_text, make_text_encoder
+from freezeplan.train.checking import check_run, training_rows
+from freezeplan.train.encoded_rows import encoded_data, encoder_for, notes_on_cuts, with_labels
 from freezeplan.train.forward import EncodedSplit
-from freezeplan.train.image_encoding import ImageEncoder, check_forward, make_image_encoder
+from freezeplan.train.image_encoding import ImageEncoder, check_forward
 from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.same_plan import check_same_plan
 from freezeplan.train.scheduling import (
     ScheduledPhase,
-    check_warmups,
     schedule_phases,
     tasks_that_ever_learn,
     with_lengths,
@@ -100,20 +98,19 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
     tasks, warnings = load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
     set_seed(spec.train.seed)
-    model, record = load_model(_with_labels(spec, tasks))
+    model, record = load_model(with_labels(spec, tasks))
     _raise_errors(check_kinds(spec, model.backbone))
-    encoder = _encoder(spec, model.backbone)
+    encoder = encoder_for(spec, model.backbone)
     loaded = {without_parametrization(name, "")[0] for name in record.loaded}
     inventory = inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded.__contains__)
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)
     warnings += _new_advice(shown or plan, plan)
-    phases = _phases(spec, plan, tasks)
-    _check_optimizer(spec, plan)
-    _check_purpose(spec, plan, tasks)
-    warnings += check_warmups(spec, plan, phases)
+    warnings += check_run(spec, plan, tasks)
     _raise_errors(warnings)
-    data = {split: _encoded(tasks, split, encoder) for split in SPLITS}
+    phases = schedule_phases(spec, plan, training_rows(tasks))
+    data = encoded_data(tasks, encoder)
+    warnings += notes_on_cuts(tasks, data, encoder, model.backbone)
     if spec.train.length_buckets:
         phases = with_lengths(phases, {name: split.lengths for name, split in data["train"].items()})
     _check_images(spec, model, encoder, data)
@@ -127,66 +124,10 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings, inventory.stacks)
 
 
-def _encoder(spec: Spec, backbone: torch.nn.Module) -> Encoder:
-    if kind_of(backbone) is IMAGE:
-        return make_image_encoder(spec, backbone)
-    tokenizer = load_tokenizer(spec)
-    encoder = make_text_encoder(tokenizer, backbone, longest_text(spec, tokenizer, backbone))
-    check_tokenizer(spec, encoder)
-    return encoder
-
-
-def _with_labels(spec: Spec, tasks: tuple[TaskData, ...]) -> Spec:
-    """Return the spec with every task's labels written out, so that the heads fit the data that was read."""
-    labelled = [
-        task.model_copy(update={"labels": list(data.labels) or None})
-        for task, data in zip(spec.task, tasks, strict=True)
-    ]
-    return spec.model_copy(update={"task": labelled})
-
-
 def _new_advice(shown: Plan, plan: Plan) -> tuple[Diagnostic, ...]:
     """Return what only the loaded weights could tell: the shown plan's own advice was printed with it."""
     known = {(item.code, item.message) for item in shown.diagnostics}
     return tuple(item for item in plan.diagnostics if (item.code, item.message) not in known)
-
-
-def _phases(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> tuple[ScheduledPhase, ...]:
-    _raise_errors(check_training_data(spec, tasks_that_ever_learn(spec, plan)))
-    rows = {task.name: len(task.splits["train"].labels) for task in tasks if "train" in task.splits}
-    return schedule_phases(spec, plan, rows)
-
-
-def _check_optimizer(spec: Spec, plan: Plan) -> None:
-    """Refuse an optimizer whose step calls back for the loss: a step here is one pass over its batches."""
-    facts = optimizer_table()[plan.optimizer.lower()]
-    if plan.groups and facts.demand == "a closure":
-        message = f"{facts.name} asks for {facts.demand} at each step; this trainer has none"
-        advice = "use another optimizer, such as `adamw`"
-        raise spec.locations.error(("optimizer", "name"), "FP402", message, help=advice)
-
-
-def _check_purpose(spec: Spec, plan: Plan, tasks: tuple[TaskData, ...]) -> None:
-    if not plan.groups and not any(task.splits.keys() & {"validation", "test"} for task in tasks):
-        message = "everything is frozen and no task has validation or test data: there is nothing to do"
-        advice = "make something trainable, or give the tasks data to be evaluated on"
-        raise spec.locations.error(("task",), "FP469", message, help=advice)
-
-
-def _encoded(tasks: tuple[TaskData, ...], split: str, encoder: Encoder) -> dict[str, EncodedSplit]:
-    found, shared = {}, dict[int, Encoded]()
-    for task in tasks:
-        rows = task.splits.get(split)
-        if rows is not None:
-            # Tasks that read the same column of the same files share what is made of it.
-            if id(rows.inputs) not in shared:
-                shared[id(rows.inputs)] = encoder.encode(rows.inputs)
-            inputs = shared[id(rows.inputs)]
-            _raise_errors(
-                check_inputs(inputs.flaws, rows.kind, rows.column, rows.source, rows.places, rows.report)
-            )
-            found[task.name] = EncodedSplit(inputs, task.classes(split), f"{split}/{task.name}")
-    return found
 
 
 def _check_images(

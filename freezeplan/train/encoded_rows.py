@@ -1,0 +1,118 @@
+"""The rows of all tasks as the model takes them: which encoder, what it makes of them, what it cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from freezeplan.data.checks import check_inputs
+from freezeplan.data.encoder import Encoded, Encoder
+from freezeplan.data.modality import IMAGE, kind_of
+from freezeplan.data.spool import NoRoom
+from freezeplan.data.task_rows import SPLITS, Split, TaskData, no_room
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.diagnostics.wording import counted, format_count
+from freezeplan.models.loading import load_tokenizer
+from freezeplan.spec.tables import Spec
+from freezeplan.train.encoding import (
+    TextEncoder,
+    check_tokenizer,
+    longest_text,
+    make_text_encoder,
+    most_tokens,
+)
+from freezeplan.train.forward import EncodedSplit
+from freezeplan.train.image_encoding import make_image_encoder
+
+Data = Mapping[str, Mapping[str, EncodedSplit]]
+
+
+def encoder_for(spec: Spec, backbone: Any) -> Encoder:
+    """Return the encoder of a spec's source for its backbone, which may be without weights.
+
+    Raises ``DiagnosticError``: FP171 without a tokenizer, FP465 for a length that does not fit, FP478 for a
+    tokenizer that does not, FP470 and FP474 for images.
+    """
+    if kind_of(backbone) is IMAGE:
+        return make_image_encoder(spec, backbone)
+    tokenizer = load_tokenizer(spec)
+    encoder = make_text_encoder(tokenizer, backbone, longest_text(spec, tokenizer, backbone))
+    check_tokenizer(spec, encoder)
+    return encoder
+
+
+def with_labels(spec: Spec, tasks: Sequence[TaskData]) -> Spec:
+    """Return the spec with every task's labels written out, so that the heads fit the data that was read."""
+    labelled = [
+        task.model_copy(update={"labels": list(data.labels) or None})
+        for task, data in zip(spec.task, tasks, strict=True)
+    ]
+    return spec.model_copy(update={"task": labelled})
+
+
+def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
+    """Return every split of every task, encoded; tasks that read the same column share what is made of it.
+
+    Raises ``DiagnosticError`` with the rows that cannot be used, of all tasks and splits (FP457, FP471), or FP490
+    where the temporary folder is full.
+    """
+    shared: dict[int, Encoded] = {}
+    found: dict[str, dict[str, EncodedSplit]] = {split: {} for split in SPLITS}
+    problems: list[Diagnostic] = []
+    for split in SPLITS:
+        for task in tasks:
+            rows = task.splits.get(split)
+            if rows is not None:
+                key = id(rows.inputs)
+                if key not in shared:
+                    shared[key] = _encoded(rows, encoder)
+                    problems += _problems(rows, shared[key])
+                found[split][task.name] = EncodedSplit(
+                    shared[key], task.classes(split), f"{split}/{task.name}"
+                )
+    if problems:
+        raise DiagnosticError(problems)
+    return found
+
+
+def _encoded(rows: Split, encoder: Encoder) -> Encoded:
+    try:
+        return encoder.encode(rows.inputs)
+    except NoRoom as error:
+        raise no_room(error) from None
+
+
+def _problems(rows: Split, inputs: Encoded) -> list[Diagnostic]:
+    return check_inputs(inputs.flaws, rows.kind, rows.column, rows.source, rows.places, rows.report)
+
+
+def notes_on_cuts(
+    tasks: Sequence[TaskData], data: Data, encoder: Encoder, backbone: Any
+) -> tuple[Diagnostic, ...]:
+    """Say of each split how many of its texts are cut (FP477)."""
+    if not isinstance(encoder, TextEncoder):
+        return ()
+    longest = most_tokens(encoder.tokenizer, backbone)
+    seen, found = set[int](), []
+    for split in SPLITS:
+        for task in tasks:
+            rows = task.splits.get(split)
+            cut = cut_of(data[split][task.name]) if rows is not None else 0
+            if rows is not None and cut and id(rows.inputs) not in seen:
+                seen.add(id(rows.inputs))
+                found.append(_note(rows, cut, encoder.max_length, longest))
+    return tuple(found)
+
+
+def cut_of(split: EncodedSplit) -> int:
+    """Return how many texts of a split are cut; no image is."""
+    return getattr(split.inputs, "cut", 0)
+
+
+def _note(rows: Split, cut: int, length: int, longest: int) -> Diagnostic:
+    few = f"{format_count(cut)} of {counted(len(rows), 'text')}"
+    message = f"{few} of `{rows.source}` {'is' if cut == 1 else 'are'} cut at {length} tokens"
+    more = (
+        f"train.max_length can be up to {longest}; or " if longest > length else "the model takes no more: "
+    )
+    return rows.report("FP477", message, help=f"{more}put what matters at the beginning")
