@@ -3,7 +3,7 @@
 # Behaviour: a column of whole numbers is turned into classes by sorting the numbers as text. From eleven classes on,
 #            the number of a class is no longer the number that was in the file.
 # Seen:      0 ... 10 become the names 0, 1, 10, 2, 3 ...: what was 2 is class 3 now, what was 10 is class 2
-# Hurts:     the column needs this call for stratify_by_column. Afterwards the labels do not fit a list of
+# Hurts:     stratify_by_column takes only such a column. Afterwards the labels do not fit a list of
 #            names, class weights or a checkpoint's id2label made for the numbers in the file; all are in range.
 set -euo pipefail
 folder=$(mktemp -d)
