@@ -11,6 +11,7 @@ from freezeplan.models.configs import config_object, hidden_size
 from freezeplan.models.limits import counting_modules
 from freezeplan.models.refusals import refused
 from freezeplan.models.resolve import Source
+from freezeplan.models.ties import untie_as_loaded
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.locations import error_at_key
 from freezeplan.spec.tables import Spec
@@ -27,11 +28,13 @@ def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
     """
     import torch
 
-    with spec.locations.attached(), torch.device("meta"):
-        config = config_object(source, spec)
-        chosen = chosen_class(config, source, spec)
-        model = from_config(chosen, config, source, spec)
-        return with_heads(model, source, spec, labels) if spec.task else model
+    with spec.locations.attached():
+        with torch.device("meta"):
+            config = config_object(source, spec)
+            model = from_config(chosen_class(config, source, spec), config, source, spec)
+        untie_as_loaded(model, source)
+        with torch.device("meta"):
+            return with_heads(model, source, spec, labels) if spec.task else model
 
 
 def chosen_class(config: Any, source: Source, spec: Spec) -> Any:

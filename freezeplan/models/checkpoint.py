@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,21 @@ def weight_map_of(index: Path, label: str) -> dict[str, str]:
         message = f"{INDEX} of `{label}` cannot be read: `weight_map` is no table of file names"
         raise WeightsProblem(message, "fetch the file again")
     return weight_map
+
+
+@contextmanager
+def tensor_slice(folder: Path, name: str) -> Iterator[Any]:
+    """Open one tensor of a folder's checkpoint for reading parts of it, each a torch tensor.
+
+    Raises :class:`WeightsProblem` where the folder's files may not be opened.
+    """
+    from safetensors import safe_open
+
+    check_weights(folder, folder.name)
+    single = os.path.lexists(folder / SINGLE)
+    file = SINGLE if single else weight_map_of(folder / INDEX, folder.name)[name]
+    with safe_open(os.fspath(folder / file), framework="pt") as opened:
+        yield opened.get_slice(name)
 
 
 def _is_plain(name: str) -> bool:

@@ -41,7 +41,7 @@ def inventory_key(source: Source, spec: Spec, labels: Mapping[str, tuple[str, ..
         "source": [source.kind, source.label, source.origin, source.present, source.notes],
         "run": source.run.as_record() if source.run else None,
         "config": source.config,
-        "checkpoint": checkpoint_digest(source.folder) if source.folder else None,
+        "checkpoint": checkpoint_digest(source.files) if source.files else None,
         "model": spec.model.model_dump(mode="json"),
         "task": [task.model_dump(mode="json") for task in spec.task],
         "labels": labels,
@@ -77,12 +77,16 @@ def _file_digest(path: Path) -> str | None:
 
 
 def _header_digest(path: Path) -> str | None:
-    """Digest the size and the header of a .safetensors file: eight bytes of length, then that much JSON."""
+    """Digest the header of a .safetensors file: eight bytes of length, then that much JSON.
+
+    The file's size and its time stand for the values, which tell whether two tensors are tied.
+    """
     try:
         with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             header = file.read(min(length, MAX_HEADER))
-            return _digest(length.to_bytes(8, "big"), header, str(os.fstat(file.fileno()).st_size).encode())
+            found = os.fstat(file.fileno())
+            return _digest(length.to_bytes(8, "big"), header, f"{found.st_size} {found.st_mtime_ns}".encode())
     except OSError:
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from freezeplan.data.labels import labels_of
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.diagnostics.wording import first_line
+from freezeplan.diagnostics.wording import first_line, format_shape
 from freezeplan.models.build import chosen_class, dtype_of, from_config, with_heads
 from freezeplan.models.checkpoint import WeightsProblem, check_weights, fetch_weights
 from freezeplan.models.configs import config_object
@@ -21,6 +21,7 @@ from freezeplan.models.provided import BACKBONE, base_prefix
 from freezeplan.models.remote_code import check_remote_code, place_of, revision_of, trusts
 from freezeplan.models.resolve import Source, resolve_source, with_real_config
 from freezeplan.models.run_record import RUN_WEIGHTS
+from freezeplan.models.ties import tied_pairs, untie
 from freezeplan.outside import hub
 from freezeplan.outside.quiet import quiet
 from freezeplan.outside.regular import open_regular
@@ -99,11 +100,17 @@ def _from_pretrained(chosen: Any, config: Any, source: Source, spec: Spec) -> tu
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.train.seed)
             model, info = chosen.from_pretrained(
-                place, config=config, dtype=dtype_of(spec), output_loading_info=True, **options
+                place,
+                config=config,
+                dtype=dtype_of(spec),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                **options,
             )
     except Exception as error:
         raise _refused(source, error) from None
     missing, unused = set(info["missing_keys"]), set(info["unexpected_keys"])
+    _check_shapes(source, info["mismatched_keys"])
     _check_missing(source, model, missing)
     return model, missing, unused
 
@@ -158,6 +165,17 @@ def _check_missing(source: Source, model: Any, missing: Iterable[str]) -> None:
         raise _unfit(source, f"{len(lost)} tensors are missing, `{lost[0]}` first")
 
 
+def _check_shapes(source: Source, mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]]) -> None:
+    """Refuse tensors of other shapes: each is given by its name, its shape in the weights and in the model."""
+    found = sorted(mismatched)
+    if found:
+        name, stored, built = found[0]
+        shapes = (
+            f"`{name}` is {format_shape(tuple(stored))} there and {format_shape(tuple(built))} by the config"
+        )
+        raise _unfit(source, shapes + (f", and {len(found) - 1} more" if len(found) > 1 else ""))
+
+
 def _unfit(source: Source, what: str) -> DiagnosticError:
     message = f"the weights of `{source.label}` do not fit its config: {what}"
     return error_at_key(SOURCE, "FP169", message, help="use the config that belongs to the weights")
@@ -171,6 +189,7 @@ def _from_run(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[Any
     state = {
         prefix + name.removeprefix(BACKBONE): value for name, value in tensors if name.startswith(BACKBONE)
     }
+    untie(model, [name for name, other in tied_pairs(model).items() if _are_two(state, name, other)])
     try:
         missing, unused = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
@@ -178,6 +197,10 @@ def _from_run(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[Any
     lost = _untied(model, missing)
     _check_missing(source, model, lost)
     return model, lost, set(unused)
+
+
+def _are_two(state: Mapping[str, Any], one: str, other: str) -> bool:
+    return one in state and other in state and not torch.equal(state[one], state[other])
 
 
 def _untied(model: Any, missing: Iterable[str]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from freezeplan.inventory.structure import is_under
 from freezeplan.models.checkpoint import checkpoint_names
+from freezeplan.models.renaming import filled_by
 from freezeplan.models.resolve import Source
 from freezeplan.spec.tables import Spec
 
@@ -48,18 +49,19 @@ def base_prefix(model: Any) -> str:
 
 
 def _from_checkpoint(source: Source, model: Any) -> Loaded:
-    names = checkpoint_names(source.folder) if source.folder and source.kind == "folder" else None
+    names = checkpoint_names(source.files) if source.files and source.kind != "file" else None
     prefix = getattr(model, "base_model_prefix", "") or ""
     has_base = bool(prefix) and prefix in model._modules
+    filled = (filled_by(names, model) if names else None) or {}
 
     def loaded(name: str) -> bool | None:
         in_base = is_under(name, prefix) if has_base else True
         if names is None:
             return True if in_base else None
-        if {name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")} & names:
+        if name in filled or {name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")} & names:
             return True
-        # Loading renames and merges tensors, so an unknown name under the base is taken for provided;
-        # a pooler is what checkpoints of language models leave out.
+        # What is missing under the base is refused when the weights are loaded; a pooler is what checkpoints
+        # of language models leave out.
         return in_base and "pooler" not in name
 
     return loaded

@@ -31,7 +31,8 @@ class Source:
     ``kind`` is ``folder``, ``run`` (a finished run's folder), ``file`` (one .safetensors file), ``hub`` or
     ``none`` (architecture alone). ``config`` is the model's config as a plain dict, None when only a file's
     header is known; ``config_at`` is the key of the spec that it came from. ``present`` tells whether the
-    weights' place is on this machine. ``origin`` says in words how the structure was found.
+    weights' place is on this machine. ``origin`` says in words how the structure was found. ``snapshot`` is where
+    the hub's cache keeps the files of a hub model.
     """
 
     kind: str
@@ -45,6 +46,12 @@ class Source:
     run: RunRecord | None = None
     present: bool = True
     notes: tuple[str, ...] = ()
+    snapshot: Path | None = None
+
+    @property
+    def files(self) -> Path | None:
+        """The folder on this machine that holds the source's files, as far as they are here."""
+        return self.folder or self.snapshot
 
     @property
     def trained_labels(self) -> dict[str, tuple[str, ...]]:
@@ -119,7 +126,14 @@ def _from_hub(source: Source, spec: Spec) -> Source:
     except hub.HubProblem as problem:
         raise _nowhere(source.repo, problem, spec.locations.directory_of(SOURCE) or Path()) from None
     config = read_config(path, source.repo, SOURCE)
-    return replace(source, config=config, config_at=SOURCE, origin="config of the hub model", present=True)
+    return replace(
+        source,
+        config=config,
+        config_at=SOURCE,
+        origin="config of the hub model",
+        present=True,
+        snapshot=path.parent,
+    )
 
 
 def _nowhere(name: str, problem: hub.HubProblem, start: Path) -> DiagnosticError:
@@ -186,7 +200,8 @@ def _hub(text: str, table: ModelTable) -> Source:
         return source
     config = read_config(path, text, SOURCE)
     notes = _unused_architecture(table)
-    return replace(source, config=config, origin="config in the local cache", present=True, notes=notes)
+    origin = "config in the local cache"
+    return replace(source, config=config, origin=origin, present=True, notes=notes, snapshot=path.parent)
 
 
 def _local(text: str, path: Path, table: ModelTable) -> Source:

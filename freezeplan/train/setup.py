@@ -17,6 +17,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.records import Stack
+from freezeplan.models.leftovers import unused_advice
 from freezeplan.models.loading import load_model
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import label_of
@@ -99,6 +100,7 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     tasks, warnings = load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
     set_seed(spec.train.seed)
     model, record = load_model(with_labels(spec, tasks))
+    warnings += unused_advice(record, model.backbone, spec)
     _raise_errors(check_kinds(spec, model.backbone))
     encoder = encoder_for(spec, model.backbone)
     loaded = {without_parametrization(name, "")[0] for name in record.loaded}

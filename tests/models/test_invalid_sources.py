@@ -19,7 +19,7 @@ OURS = re.compile(r"FP1[567]\d")
 # What compiling a spec cannot see is found when its weights or its tokenizer are loaded.
 CALLS = {"FP168": load_model, "FP169": load_model, "FP171": load_tokenizer}
 # A live model in the wrong state, a file that no repository can hold, a switch of the command line.
-WITHOUT_SPEC = {"FP166", "FP167", "FP174", "FP176", "FP177"}
+WITHOUT_SPEC = {"FP166", "FP167", "FP174", "FP176", "FP177", "FP178", "FP179"}
 EXAMPLE = re.compile(r"(?P<spec>.+?)\n\nerror\[(?P<code>FP\d{3})\]: (?P<message>[^\n]+)", re.DOTALL)
 # Examples that stand on files which only the invalid specs here have.
 ON_FILES = {
@@ -35,6 +35,8 @@ ON_FILES = {
     "FP169",
     "FP176",
     "FP177",
+    "FP178",
+    "FP179",
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from freezeplan.diagnostics import DiagnosticError
@@ -14,9 +15,11 @@ from freezeplan.inventory.from_module import inventory_of
 from freezeplan.models.loading import load_model, load_tokenizer
 from freezeplan.models.run_record import RUN_MARKER, RUN_WEIGHTS, RunRecord, RunTask, read_run
 from freezeplan.models.sources import inventory_for
+from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import Spec
 from tests.models.sources import TASKS, saved, spec_of, tiny
 
+SMALL = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
 HEADS = [f"heads.{task}.linear.{part}" for task in ("mood", "time") for part in ("weight", "bias")]
 
 
@@ -243,3 +246,86 @@ def test_a_stand_in_is_never_trained() -> None:
     spec = spec_of({"source": "./runs/later", "architecture": "distilbert"}, TASKS)
     with pytest.raises(DiagnosticError, match="FP150.*training needs its weights"):
         load_model(spec)
+
+
+def untied(folder: Path) -> Path:
+    """Save a model whose config says that its head is tied to its embeddings, and whose weights say otherwise."""
+    model = tiny("bert", "AutoModelForMaskedLM")
+    model.config.tie_word_embeddings = False
+    model.cls.predictions.decoder.weight = torch.nn.Parameter(torch.ones(9, 8))
+    model.cls.predictions.decoder.bias = torch.nn.Parameter(torch.ones(9))
+    saved(folder, model)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    return folder
+
+
+def test_a_checkpoint_that_is_not_tied_is_shown_as_it_loads(tmp_path: Path) -> None:
+    spec = spec_of({"source": str(untied(tmp_path)), "class": "BertForMaskedLM"})
+    shown = inventory_for(spec)
+    model, record = load_model(spec)
+    real = inventory_of(model, loaded=set(record.loaded).__contains__)
+    assert (shown.params, shown.role_nodes) == (real.params, real.role_nodes)
+    heads = [info.name for info in shown.tensors if info.name.endswith("decoder.weight")]
+    assert heads == ["cls.predictions.decoder.weight"]
+
+
+def test_the_same_values_twice_are_tied_as_the_config_says(tmp_path: Path) -> None:
+    spec = spec_of({"source": str(untied(tmp_path)), "class": "BertForMaskedLM"})
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"].clone()
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    shown, (model, _) = inventory_for(spec), load_model(spec)
+    assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
+    assert shown.params == inventory_of(model, loaded=lambda name: True).params
+
+
+def test_weights_of_another_shape_are_named_with_both_shapes(tmp_path: Path) -> None:
+    saved(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"vocab_size": 12}))
+    with pytest.raises(DiagnosticError) as caught:
+        load_model(spec_of({"source": str(tmp_path)}, TASKS))
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "FP169"
+    assert "`embeddings.word_embeddings.weight` is 9 x 8 there and 12 x 8 by the config" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("model_type", "class_name", "config"),
+    [
+        (
+            "llava",
+            "AutoModelForImageTextToText",
+            {
+                "text_config": {"model_type": "llama", "num_key_value_heads": 1, "vocab_size": 9, **SMALL},
+                "vision_config": {
+                    "model_type": "clip_vision_model",
+                    "image_size": 28,
+                    "patch_size": 14,
+                    **SMALL,
+                },
+            },
+        ),
+        (
+            "segformer",
+            "AutoModelForSemanticSegmentation",
+            {
+                "depths": [1] * 4,
+                "hidden_sizes": [4, 8, 8, 8],
+                "num_attention_heads": [1] * 4,
+                "decoder_hidden_size": 8,
+            },
+        ),
+    ],
+    ids=["llava", "segformer"],
+)
+def test_a_head_under_its_name_in_the_checkpoint_is_provided(
+    model_type: str, class_name: str, config: dict, tmp_path: Path
+) -> None:
+    """Transformers saves some models by other names than they have in memory."""
+    config = transformers.AutoConfig.for_model(model_type, **config)
+    with quiet():
+        getattr(transformers, class_name).from_config(config).save_pretrained(tmp_path)
+    spec = spec_of({"source": str(tmp_path), "class": class_name})
+    assert {info.loaded for info in inventory_for(spec).params} == {True}
