@@ -92,7 +92,7 @@ class Case:
         if self.cut.whole:
             whole = self.model
             return lambda: in_eval(whole, lambda: run_whole(whole, batches_of(self.setup, self.rows)))
-        lower = lower_half(self.model, self.cut.k)
+        lower = lower_half(self.model, self.cut.prefix.layers)
         return lambda: run_lower(lower, batches_of(self.setup, self.rows))
 
     def suffix_batches(self) -> tuple[torch.nn.Module, list[dict[str, Any]]]:
@@ -104,7 +104,7 @@ class Case:
         masks = [batch["attention_mask"] for batch in batches_of(self.setup, self.rows)]
         pairs = zip(stored, masks, strict=True)
         batches = [{"inputs_embeds": hidden, "attention_mask": mask} for hidden, mask in pairs]
-        return upper_half(self.model, self.cut.k), batches
+        return upper_half(self.model, self.cut.prefix.layers), batches
 
     def epochs(self) -> dict[str, float]:
         """Train one epoch in three ways, batch by batch in turns; returns their seconds."""

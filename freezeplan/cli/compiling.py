@@ -25,9 +25,14 @@ class Compiled:
     plan: Plan
 
     @property
-    def store(self) -> str | None:
-        """What the spec says of the store, where the bundled trainer can train it."""
-        return self.spec.train.store if self.spec.task else None
+    def execution(self) -> tuple[str, ...] | None:
+        """How the frozen prefix of each phase will run, where the bundled trainer can train the spec."""
+        from freezeplan.cost.store_rows import counted_rows
+        from freezeplan.plan.storing import store_statements
+
+        if not self.spec.task:
+            return None
+        return store_statements(self.spec, self.plan, counted_rows(self.spec, self.plan))
 
     @property
     def training(self) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _view(
     if phase is None:
         return plan_view(work, folded=not groups)
     more = {"training": work.training, "folded": not groups}
-    return PlanView(work.plan, work.inventory.notes, index, work.store, **more)
+    return PlanView(work.plan, work.inventory.notes, index, work.execution, **more)
 
 
 def plan_view(work: Compiled, *, folded: bool = True) -> PlanView | MatrixView:
@@ -132,7 +132,9 @@ def plan_view(work: Compiled, *, folded: bool = True) -> PlanView | MatrixView:
     from freezeplan.render.table import PlanView
 
     view = MatrixView if len(work.plan.phases) > 1 else PlanView
-    return view(work.plan, work.inventory.notes, store=work.store, training=work.training, folded=folded)
+    return view(
+        work.plan, work.inventory.notes, execution=work.execution, training=work.training, folded=folded
+    )
 
 
 def write_whole(path: Path, text: str, option: str = "--out") -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from freezeplan.apply import apply_freeze, build_optimizer, fused_option
 from freezeplan.apply.phases import enter_phase
-from freezeplan.cost.cut import PredictedCut, find_cut
 from freezeplan.cost.fakes import set_fake_tensors
+from freezeplan.cost.frozen_prefix import PrefixWork, frozen_prefix_work
 from freezeplan.cost.inputs import inputs_for
 from freezeplan.cost.memory import measure_memory
 from freezeplan.cost.records import Cost, PhaseCost, Store
+from freezeplan.cost.store_rows import counted_rows
 from freezeplan.cost.tracking import NumbersAsOne
 from freezeplan.cost.trial import Trial
 from freezeplan.cost.work import measure_work, step_work
@@ -25,6 +27,7 @@ from freezeplan.models.build import build_meta_model
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.records import Plan
+from freezeplan.plan.storing import OFF, TOO_FEW, Pass, StoreUse, pass_for, rows_run
 from freezeplan.spec.tables import Spec
 
 NOTHING_TRAINS = "nothing trains here: each row is needed once"
@@ -41,7 +44,7 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
     """
     trial = _trial(spec, batch_size, length)
     rows = rows_of(spec)
-    phases = tuple(_phases(trial, plan, rows, inventory_for(spec)))
+    phases = _judged(spec, plan, tuple(_phases(trial, plan, rows, inventory_for(spec))))
     known = bool(spec.task) and rows.known(trial.objectives)
     return Cost(
         batch_size=trial.batch_size,
@@ -80,7 +83,7 @@ def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Itera
     for index, phase in enumerate(plan.phases):
         with trial.running(), NumbersAsOne():
             _enter(trial, optimizer, plan, index)
-        yield _cost_of_phase(trial, optimizer, phase.name, rows, stacks.get(phase.stack or ""))
+        yield _cost_of_phase(trial, optimizer, phase.name, rows, stacks.get(phase.frozen_prefix.stack or ""))
 
 
 def _enter(trial: Trial, optimizer: torch.optim.Optimizer | None, plan: Plan, index: int) -> None:
@@ -97,33 +100,53 @@ def _cost_of_phase(
     names = learning or trial.objectives
     works = tuple(measure_work(trial, objective) for objective in names)
     epoch = sum(work.total for work in works) * rows.per_epoch(names) // trial.batch_size
-    cut = find_cut(trial, learning[0], stack) if learning else NOTHING_TRAINS
+    cut = frozen_prefix_work(trial, learning[0], stack) if learning else NOTHING_TRAINS
     return PhaseCost(
         name=name,
         learning=learning,
         memory=measure_memory(trial, optimizer, learning),
         step=step_work(trial, works),
         epoch=epoch,
-        store=None if isinstance(cut, str) else _store(trial, cut, names, rows, epoch, stack),
+        store=None if isinstance(cut, str) else _store(trial, cut, names, rows, epoch),
         no_store=cut if isinstance(cut, str) else "",
     )
 
 
-def _store(
-    trial: Trial, cut: PredictedCut, names: tuple[str, ...], rows: Rows, epoch: int, stack: Stack | None
-) -> Store:
+def _store(trial: Trial, cut: PrefixWork, names: tuple[str, ...], rows: Rows, epoch: int) -> Store:
     saved = cut.flops * len(names) * rows.per_epoch(names) // trial.batch_size
     different = rows.different(names)
-    length = stack.length if stack else 0
     return Store(
-        layers=length if cut.pooled else cut.layers,
-        of=length,
-        pooled=cut.pooled,
+        prefix=cut.prefix,
         row_bytes=cut.nbytes // trial.batch_size,
         rows=different,
         build=cut.flops * different // trial.batch_size,
         epoch=epoch - saved,
     )
+
+
+def _judged(spec: Spec, plan: Plan, phases: tuple[PhaseCost, ...]) -> tuple[PhaseCost, ...]:
+    """Return the phases without the stores that the trainer will not make, for the reason that its log gives."""
+    rows = counted_rows(spec, plan) if spec.task else None
+    if spec.train.store == "off":
+        return tuple(_without(phase, OFF) if phase.store else phase for phase in phases)
+    if rows is None or spec.train.store == "require":
+        return phases
+    uses = [
+        StoreUse(phase.store.prefix if phase.store else None, rows_run(spec, plan, index, rows))
+        for index, phase in enumerate(phases)
+    ]
+    return tuple(
+        phase if phase.store is None else _if_it_pays(phase, pass_for(index, uses, rows.different))
+        for index, phase in enumerate(phases)
+    )
+
+
+def _if_it_pays(phase: PhaseCost, shared: Pass) -> PhaseCost:
+    return phase if shared.pays else _without(phase, f"{TOO_FEW} ({shared.shortage})")
+
+
+def _without(phase: PhaseCost, reason: str) -> PhaseCost:
+    return replace(phase, store=None, no_store=reason)
 
 
 def _assumptions(trial: Trial, known: bool) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from freezeplan.plan.records import FrozenPrefix
+
 # Resident memory over the bytes of live tensors with glibc's allocator as it comes: the median and the largest of
 # the 24 cases of `python -m benchmarks.predicted_peak --margin`, rounded up.
 ALLOCATOR_MARGIN = 1.2
@@ -54,14 +56,11 @@ class Work:
 class Store:
     """Say what storing the output of the frozen prefix takes and saves.
 
-    ``layers`` of ``of`` layers are replaced; with ``pooled`` it is the whole backbone, and one vector per row
-    is stored. ``row_bytes`` are those of one row, ``rows`` how many different ones there are. ``build`` are the
-    FLOPs that fill the store, once; ``epoch`` those of every epoch that starts from it.
+    ``prefix`` is what does not run. ``row_bytes`` are those of one row, ``rows`` how many different ones there
+    are. ``build`` are the FLOPs that fill the store, once; ``epoch`` those of every epoch that starts from it.
     """
 
-    layers: int
-    of: int
-    pooled: bool
+    prefix: FrozenPrefix
     row_bytes: int
     rows: int
     build: int
@@ -80,7 +79,7 @@ class PhaseCost:
     ``learning`` names the tasks whose loss reaches something trainable (the model's class, in a spec without
     tasks); with none of them the phase only evaluates, and its numbers are of a forward pass. ``step`` is the
     work of one optimizer step, ``epoch`` of one pass over the rows without a store. ``store`` is None where the
-    prefix cannot be stored, and ``no_store`` says why.
+    prefix is not stored, and ``no_store`` says why.
     """
 
     name: str
@@ -135,6 +134,19 @@ def _phase(phase: PhaseCost) -> dict[str, Any]:
         "bytes": asdict(phase.memory),
         "flops_per_step": asdict(phase.step) | {"total": phase.step.total},
         "flops_per_epoch": phase.epoch,
-        "store": asdict(phase.store) | {"bytes": phase.store.nbytes} if phase.store else None,
+        "store": _store(phase.store) if phase.store else None,
         "no_store": phase.no_store,
+    }
+
+
+def _store(store: Store) -> dict[str, Any]:
+    return {
+        "layers": store.prefix.layers,
+        "of": store.prefix.of,
+        "pooled": store.prefix.whole_backbone,
+        "row_bytes": store.row_bytes,
+        "rows": store.rows,
+        "build": store.build,
+        "epoch": store.epoch,
+        "bytes": store.nbytes,
     }

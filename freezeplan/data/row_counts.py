@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
+from freezeplan.data.files import DataFile
 from freezeplan.data.formats.row_source import Unreadable
-from freezeplan.data.reader import RowTable, Wanted, parts_of, read_split, wanted_of
+from freezeplan.data.reader import Part, RowTable, Wanted, parts_of, read_split, wanted_of
 from freezeplan.spec.tables import Spec
 
 STAND_IN = 1_000
+TRAINED, EVALUATED = "train", "validation"
+LARGE_FILE = 64 << 20
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Count training rows per task; ``files`` maps tasks to the files and the column that they are read from.
+    """Count the rows of one split per task; ``files`` maps tasks to the files and the column that they are read from.
 
     A task whose rows cannot be counted here is not in ``counts``.
     """
@@ -39,21 +42,42 @@ class Rows:
         return sum({self.files[name]: self.counts[name] for name in names}.values())
 
 
-def rows_of(spec: Spec) -> Rows:
-    """Count the training rows of every task whose data can be read here and holds a label in each row."""
+def rows_of(spec: Spec, split: str = TRAINED, *, at_hand: bool = False) -> Rows:
+    """Count the rows of every task's split that can be read here and holds a label in each row.
+
+    With ``at_hand`` only what can be counted at once is: no set of the hub, no large file that is read whole.
+    """
     counts: dict[str, int] = {}
     files: dict[str, Hashable] = {}
     for index, task in enumerate(spec.task):
         try:
-            table = read_split(spec, index, "train", labels_only=True)
-            parts = parts_of(spec, index, "train")
+            parts = parts_of(spec, index, split)
+            if at_hand and not all(map(_at_hand, parts)):
+                continue
+            table = read_split(spec, index, split, labels_only=True)
         except Unreadable:
             continue
         if task.data is None or table is None or not _has_labels(table, wanted_of(task.data)[1]):
             continue
         counts[task.name] = table.count
-        files[task.name] = (tuple(part.signature for part in parts), task.data.column)
+        files[task.name] = set_of(spec, index, split)
     return Rows(counts, files)
+
+
+def set_of(spec: Spec, index: int, split: str) -> Hashable:
+    """Return what is equal for tasks and splits that read the same column of the same files."""
+    data = spec.task[index].data
+    try:
+        signatures = tuple(part.signature for part in parts_of(spec, index, split))
+    except (Unreadable, OSError):
+        return (index, split)
+    return (signatures, data.column) if data is not None else (index, split)
+
+
+def _at_hand(part: Part) -> bool:
+    if not isinstance(part, DataFile):
+        return False
+    return part.format.by_column or (part.path.is_file() and part.path.stat().st_size <= LARGE_FILE)
 
 
 def _has_labels(table: RowTable, label: Wanted) -> bool:

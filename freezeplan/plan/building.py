@@ -106,16 +106,13 @@ def _phase(
 ) -> Phase:
     stage, assignments = resolution.stages[index], resolution.assignments[index]
     in_eval, in_train = eval_modules(resolution.tree, assignments)
-    stack, prefix = frozen_prefix(resolution.tree, assignments)
     rows = list(zip(params, whats, tensors, strict=True))
     return Phase(
         name=stage.name,
         assignments=tuple(whats),
         eval_modules=in_eval,
         kept_in_train_mode=in_train,
-        stack=stack.path if stack else None,
-        stack_length=stack.length if stack else 0,
-        frozen_prefix=prefix,
+        frozen_prefix=frozen_prefix(resolution.tree, assignments),
         trainable_numel=sum(param.numel for param, what, _ in rows if what.trainable),
         optimizer_state_bytes=sum(
             facts.state_bytes(param.shape, ITEM_BYTES.get(param.dtype, 4), what.options)

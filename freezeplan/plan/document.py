@@ -108,7 +108,7 @@ def _phase(plan: Plan, phase: Phase) -> dict[str, Any]:
         "thawed": list(phase.thawed),
         "refrozen": list(phase.refrozen),
         "drops_state": list(phase.drops_state),
-        "frozen_prefix": {"stack": phase.stack, "layers": phase.frozen_prefix, "of": phase.stack_length},
+        "frozen_prefix": asdict(phase.frozen_prefix),
         "eval_modules": list(phase.eval_modules),
         "kept_in_train_mode": list(phase.kept_in_train_mode),
         "parameters": [_parameter(param, what) for param, what in pairs],

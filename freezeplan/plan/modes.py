@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from freezeplan.inventory.records import ParamInfo, Stack
-from freezeplan.plan.records import Assignment
+from freezeplan.inventory.records import ParamInfo
+from freezeplan.plan.records import Assignment, FrozenPrefix
 from freezeplan.plan.tree import NameTree, Node
+
+BACKBONE = "backbone."
 
 
 def eval_modules(
@@ -57,23 +59,33 @@ def _owner(node: Node) -> Node:
     return node
 
 
-def frozen_prefix(tree: NameTree, assignments: Sequence[Assignment]) -> tuple[Stack | None, int]:
-    """Return the model's stack and how many of its first layers are frozen with all that feeds them.
+def frozen_prefix(tree: NameTree, assignments: Sequence[Assignment]) -> FrozenPrefix:
+    """Return how many of the first layers of the model's stack are frozen with all that feeds them.
 
     Only a model with one main stack, whose layers are whole modules of their own, has a prefix. What is
     registered before the stack feeds it, and so do embeddings wherever they stand: tables of relative
-    positions often come after the layers that read them.
+    positions often come after the layers that read them. A module that ``eval_mode = false`` keeps in training
+    mode ends the prefix as one that trains does: it gives other numbers each time.
     """
+    params = tree.inventory.params
+    whole = _whole_backbone([params[index].name for index in tree.order], assignments)
     stacks = [stack for stack in tree.inventory.stacks if stack.main]
     if len(stacks) != 1 or stacks[0].shared or stacks[0].companions:
-        return None, 0
+        return FrozenPrefix(None, 0, 0, whole)
     layers = [tree.by_path[path] for path in stacks[0].layers]
-    trained = [position for position, what in enumerate(assignments) if what.trainable]
-    params = tree.inventory.params
-    if any(position < layers[0].low or _feeds(params[tree.order[position]]) for position in trained):
-        return stacks[0], 0
-    first = min((p for p in trained if p < layers[-1].high), default=len(assignments))
-    return stacks[0], sum(1 for node in layers if node.high <= first)
+    ends = [position for position, what in enumerate(assignments) if what.trainable or _opted_out(what)]
+    if any(position < layers[0].low or _feeds(params[tree.order[position]]) for position in ends):
+        return FrozenPrefix(stacks[0].path, 0, stacks[0].length, whole)
+    first = min((p for p in ends if p < layers[-1].high), default=len(assignments))
+    count = sum(1 for node in layers if node.high <= first)
+    return FrozenPrefix(stacks[0].path, count, stacks[0].length, whole)
+
+
+def _whole_backbone(names: Sequence[str], assignments: Sequence[Assignment]) -> bool:
+    """Whether something trains, and all of the backbone under the heads of the bundled trainer is as it was."""
+    backbone = [what for name, what in zip(names, assignments, strict=True) if name.startswith(BACKBONE)]
+    ended = any(what.trainable or _opted_out(what) for what in backbone)
+    return bool(backbone) and not ended and any(what.trainable for what in assignments)
 
 
 def _feeds(info: ParamInfo) -> bool:

@@ -118,11 +118,61 @@ CONSTANT = PhaseSchedule("constant", 0, (), 0)
 
 
 @dataclass(frozen=True)
+class FrozenPrefix:
+    """The leading part of a model that is frozen with all that feeds it: what can run once per input.
+
+    It holds the first ``layers`` of the ``of`` layers of ``stack`` (None where a model has no single stack of
+    layers), or, with ``whole_backbone``, the whole backbone: then one pooled vector per row is all that the heads
+    need. The compiler reads it off names and order; the trainer proves it on the live model.
+    """
+
+    stack: str | None
+    layers: int
+    of: int
+    whole_backbone: bool = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is left out when it does not run."""
+        return self.whole_backbone or self.layers > 0
+
+    @property
+    def depth(self) -> int:
+        """The layers that do not run where it is stored; at least one where anything does not."""
+        return max(self.of, 1) if self.whole_backbone else self.layers
+
+    @property
+    def boundary(self) -> str:
+        """The name of what it puts out: equal names hold equal numbers as long as the weights are equal.
+
+        >>> FrozenPrefix("layers", 3, 6).boundary, FrozenPrefix("layers", 6, 6, whole_backbone=True).boundary
+        ('k=3', 'pooled')
+        """
+        return "pooled" if self.whole_backbone else f"k={self.layers}"
+
+    @property
+    def statement(self) -> str:
+        """The words for a run that stores it.
+
+        >>> FrozenPrefix("layers", 3, 6).statement
+        'stored prefix k=3 of 6'
+        """
+        if self.whole_backbone:
+            return "stored features of the whole backbone"
+        return f"stored prefix k={self.layers} of {self.of}"
+
+    def contains(self, other: FrozenPrefix) -> bool:
+        """Whether all that is frozen in another prefix is frozen in this one, too."""
+        if self.whole_backbone or other.whole_backbone:
+            return self.whole_backbone
+        return self.layers >= other.layers
+
+
+@dataclass(frozen=True)
 class Phase:
     """One phase: what each tensor does (in the order of ``Plan.params``), and what follows from it.
 
-    ``eval_modules`` are the paths of the modules that run in eval mode. ``frozen_prefix`` counts the
-    leading layers of ``stack`` that are frozen together with all that comes before them. ``thawed`` and
+    ``eval_modules`` are the paths of the modules that run in eval mode. ``thawed`` and
     ``refrozen`` name the tensors whose state differs from the phase before (none in the first). The
     optimizer state of ``drops_state`` is given up on entering: tensors frozen now that no later phase thaws,
     or only one with ``on_thaw = "reset"``. ``optimizer_state_bytes`` counts what is kept and what trains.
@@ -132,9 +182,7 @@ class Phase:
     assignments: tuple[Assignment, ...]
     eval_modules: tuple[str, ...]
     kept_in_train_mode: tuple[str, ...]
-    stack: str | None
-    stack_length: int
-    frozen_prefix: int
+    frozen_prefix: FrozenPrefix
     trainable_numel: int
     optimizer_state_bytes: int
     length: Length = ONE_EPOCH

@@ -14,7 +14,7 @@ Find the cut of a phase, compute what lies below it, and start every forward fro
     with prefix_in_eval_mode(model, cut):                       # the same numbers without a store
         logits = model(task="topic", **batch)
 
-``cut.statement`` is the line for the log (``stored prefix k=4 of 6``). Where ``cut.whole``, the pooled vectors
+``cut.prefix.statement`` is the line for the log (``stored prefix k=4 of 6``). Where ``cut.whole``, the pooled vectors
 are stored, forwards need no inputs, and ``batch`` may be empty. At each new phase, after ``apply_freeze``, call
 :func:`find_cut` and :meth:`PrefixStore.prepare` again: it keeps entries that were made from the present weights,
 drops those of boundaries that no coming phase names, and computes what is missing. Cuts of later phases come from

@@ -11,6 +11,7 @@ from torch import nn
 
 from freezeplan.diagnostics.wording import quoted
 from freezeplan.inventory.records import Stack
+from freezeplan.plan.records import FrozenPrefix
 from freezeplan.prefix.dependence import observe_disturbed, tensors_below
 from freezeplan.prefix.observation import Call, Observation, observe
 from freezeplan.prefix.proof import check_same_batch
@@ -86,16 +87,22 @@ class _Search:
         if len(pooled) != _batch_size(self.batch):
             raise Refused(Reason.NOT_PER_EXAMPLE, f"{len(pooled)} vectors for {_batch_size(self.batch)} rows")
         return Cut(
-            stack="",
+            prefix=self._whole_prefix,
             blocks=(),
-            k=0,
-            whole=True,
             forms=(),
             shape=tuple(pooled.shape),
             dtype=pooled.dtype,
             depends_on=self.below[""],
             draws=self.seen.draws,
         )
+
+    @property
+    def _whole_prefix(self) -> FrozenPrefix:
+        """The whole backbone, described as the compiler does."""
+        alone = self.stacks[0] if len(self.stacks) == 1 else None
+        if alone is None or alone.shared or alone.companions:
+            return FrozenPrefix(None, 0, 0, whole_backbone=True)
+        return FrozenPrefix(alone.path, alone.length, alone.length, whole_backbone=True)
 
     def partial(self) -> Cut:
         """Return the highest cut between two blocks."""
@@ -115,10 +122,8 @@ class _Search:
             what = f"`{last.block}` returns {len(last.hidden)} rows for {_batch_size(self.batch)}"
             raise Refused(Reason.NOT_PER_EXAMPLE, what)
         return Cut(
-            stack=stack.path,
+            prefix=FrozenPrefix(stack.path, k, stack.length),
             blocks=stack.layers,
-            k=k,
-            whole=False,
             forms=forms,
             shape=tuple(last.hidden.shape),
             dtype=last.hidden.dtype,

@@ -29,7 +29,7 @@ def store_key(model: nn.Module, cut: Cut, inputs: str, format: torch.dtype, know
         "attention": str(getattr(config, "_attn_implementation", None)),
         "arithmetic": _arithmetic(model, cut),
         "inputs": inputs,
-        "boundary": f"{cut.boundary} of {cut.stack} {cut.per_token}",
+        "boundary": f"{cut.boundary} of {cut.prefix.stack} {cut.per_token}",
         "pooling": str(getattr(model, "pooling", None)) if cut.whole else "",
         "format": str(format),
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),

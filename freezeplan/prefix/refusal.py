@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from freezeplan.plan.storing import NOTHING_FROZEN, TOO_FEW
+
 
 class Reason(StrEnum):
     """Name each thing that stands in the way of a store, as it is printed after ``no store:``."""
@@ -14,7 +16,7 @@ class Reason(StrEnum):
     SHARED = "blocks are shared"
     BYPASSED = "blocks bypass __call__"
     OUT_OF_ORDER = "blocks run out of order"
-    NOTHING_FROZEN = "nothing is frozen below the first trainable tensor"
+    NOTHING_FROZEN = NOTHING_FROZEN
     KEPT_IN_TRAINING = "frozen modules are kept in training mode"
     OWN_HOOKS = "there are hooks of your own on the blocks"
     PATCHED = "blocks have a forward of their own"
@@ -28,7 +30,7 @@ class Reason(StrEnum):
     UNEVEN = "hidden states vary in size"
     PADDING = "padding changes the results"
     NOT_FINITE = "hidden states are not finite in the store's number format"
-    TOO_FEW = "its inputs run too few times"
+    TOO_FEW = TOO_FEW
     BUDGET = "the budget is too small"
     DISK = "the store cannot be written"
     DATA_CHANGED = "the data changed under the store"

@@ -14,19 +14,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from freezeplan.plan.records import FrozenPrefix
 from freezeplan.prefix.forms import Form, hidden_output
 from freezeplan.prefix.switching import EvalSwitch, replacing
 
-WHOLE = "pooled"
 Inputs = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Say where a model is cut: below it nothing depends on a tensor that trains.
+    """Say how a live model is cut above its frozen prefix: below it nothing depends on a tensor that trains.
 
-    ``blocks`` are the paths of the stack's blocks in order; the first ``k`` lie below the cut. ``whole`` tells
-    that all of the backbone does: then what is stored is the pooled vector that the heads read. ``forms`` hold
+    ``prefix`` is what lies below, as it was proved; ``blocks`` are the paths of its stack's blocks in order (none
+    where it is the whole backbone: then the pooled vector that the heads read is stored). ``forms`` hold
     what each block below the cut returns; ``run`` the positions of those that run in a replay as well, because
     a later block reads what they work out beside their hidden states. ``shape`` and ``dtype`` are those of the
     stored tensor on the batch that was tried; ``per_token`` is the side on which that batch was padded where
@@ -34,10 +34,8 @@ class Cut:
     that a whole backbone uses up random numbers without showing it.
     """
 
-    stack: str
+    prefix: FrozenPrefix
     blocks: tuple[str, ...]
-    k: int
-    whole: bool
     forms: tuple[Form, ...]
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -47,21 +45,19 @@ class Cut:
     draws: bool = False
 
     @property
-    def boundary(self) -> str:
-        """The name of what is stored: equal names hold equal tensors as long as the weights are equal."""
-        return WHOLE if self.whole else f"k={self.k}"
+    def whole(self) -> bool:
+        """Whether the whole backbone lies below."""
+        return self.prefix.whole_backbone
 
     @property
-    def statement(self) -> str:
-        """The words after ``execution:`` in the log."""
-        if self.whole:
-            return "stored features of the whole backbone"
-        return f"stored prefix k={self.k} of {len(self.blocks)}"
+    def boundary(self) -> str:
+        """The name of what is stored."""
+        return self.prefix.boundary
 
     @property
     def last(self) -> str:
         """The path of the block whose output is stored."""
-        return self.blocks[self.k - 1]
+        return self.blocks[self.prefix.layers - 1]
 
 
 @contextmanager
@@ -104,7 +100,7 @@ class _Replay:
         self.stored = stored
         self.inputs: Inputs = {}
         self.switch = EvalSwitch(model)
-        self.blocks = [model.get_submodule(path) for path in cut.blocks[: cut.k]]
+        self.blocks = [model.get_submodule(path) for path in cut.blocks[: cut.prefix.layers]]
         self.phased = _phased(model.pool, self.switch)
 
     def pool(self, **inputs: Any) -> torch.Tensor:
@@ -115,7 +111,7 @@ class _Replay:
         found = {}
         for place, (block, form) in enumerate(zip(self.blocks, self.cut.forms, strict=True)):
             real = block.forward if place in self.cut.run else None
-            found[block] = partial(self._forward, form, real, place == self.cut.k - 1)
+            found[block] = partial(self._forward, form, real, place == self.cut.prefix.layers - 1)
         return found
 
     def _forward(
@@ -136,7 +132,7 @@ class _Left(BaseException):
 def record(model: nn.Module, cuts: Sequence[Cut], inputs: Inputs) -> dict[str, torch.Tensor]:
     """Run a batch up to the highest of some cuts; returns what each stores, by its boundary's name."""
     found: dict[str, torch.Tensor] = {}
-    highest = max(cuts, key=lambda cut: (cut.whole, cut.k))
+    highest = max(cuts, key=lambda cut: (cut.whole, cut.prefix.layers))
     switch = EvalSwitch(model)
     blocks = {model.get_submodule(cut.last): cut for cut in cuts if not cut.whole}
     forwards = {
@@ -148,7 +144,7 @@ def record(model: nn.Module, cuts: Sequence[Cut], inputs: Inputs) -> dict[str, t
             switch.turn_off()
             pooled = model.pool(**inputs)
             if highest.whole:
-                found[WHOLE] = pooled
+                found[highest.boundary] = pooled
         except _Left:
             pass
         finally:

@@ -87,8 +87,8 @@ def _each(phase: PhaseCost) -> str:
 
 def _prefix(store: Store) -> str:
     """Say in one line what a store holds, takes and saves."""
-    what = f"{store.layers} of {counted(store.of, 'layer')}"
-    if store.pooled:
+    what = f"{store.prefix.layers} of {counted(store.prefix.of, 'layer')}"
+    if store.prefix.whole_backbone:
         what = "the whole backbone, pooled"
     size = f"{format_bytes(store.nbytes)} for {counted(store.rows, 'row')}"
     return f"{what}: {size}, {format_flops(store.build)} once, then {format_flops(store.epoch)} per epoch"

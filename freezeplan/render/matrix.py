@@ -18,10 +18,8 @@ from freezeplan.render.rows import NO_DECAY, label_of, ordered_items
 from freezeplan.render.schedule import Fact, length_text, span
 from freezeplan.render.summary import (
     entry_text,
-    execution_line,
     plan_facts,
     run_facts,
-    stored_layers,
     trained_line,
 )
 from freezeplan.render.table import ASCII_RULE, GAP, RULE, STATE_STYLES, facts_grid
@@ -47,20 +45,20 @@ class MatrixView:
 
     Groups that differ in weight decay alone share a line. Long rates are rounded, which ``~`` says. On a
     console too narrow for one column per phase each group gets a line that says from which phase to which
-    it trains at which rate. ``store``, ``training`` and ``folded`` are those of a ``PlanView``.
+    it trains at which rate. ``execution``, ``training`` and ``folded`` are those of a ``PlanView``.
     """
 
     def __init__(
         self,
         plan: Plan,
         notes: Iterable[str] = (),
-        store: str | None = None,
+        execution: Sequence[str] | None = None,
         *,
         training: Mapping[str, Any] | None = None,
         folded: bool = True,
     ) -> None:
         self.plan = plan
-        self.store = store
+        self.execution = execution
         self.training = training
         self.folded = folded
         self.notes = tuple(notes)
@@ -82,7 +80,7 @@ class MatrixView:
         yield from run_facts(self.plan, self.training)
         yield "trainable", trained_line(self.plan)
         yield from plan_facts(self.plan, folded=lines < len(self.plan.groups) + len(self.plan.frozen))
-        yield from _execution(self.plan, self.store)
+        yield from _execution(self.plan, self.execution or ())
 
 
 def matrix_lines(plan: Plan, *, folded: bool = True) -> list[Line]:
@@ -190,15 +188,29 @@ def _phase_cells(plan: Plan, index: int) -> tuple[str, ...]:
     return (str(index + 1), name, length_text(phase.length), trained, state, entry_text(plan, index))
 
 
-def _execution(plan: Plan, store: str | None) -> Iterator[Fact]:
-    """Say how many layers of each phase may run from the store."""
-    if store is None:
-        return
-    layers = [stored_layers(plan, index) for index in range(len(plan.phases))]
-    if store == "off" or set(layers) == {"0"}:
-        yield "execution", execution_line(plan, 0, store)
-        return
-    length = max(phase.stack_length for phase in plan.phases)
-    of = f" of {length}" if length else ""
-    where = f"in phases {span(range(1, len(layers) + 1))}"
-    yield "execution", f'stored prefix up to k = {", ".join(layers)}{of} {where} (train.store = "{store}")'
+def _execution(plan: Plan, statements: Sequence[str]) -> Iterator[Fact]:
+    """Say how the frozen prefix of each phase will run; neighbours that run alike share a line."""
+    first = 0
+    for _, alike in groupby(range(len(statements)), lambda index: _way(plan, statements, index)):
+        phases = [*alike]
+        where = f"{_places(phases)}: " if len(phases) < len(statements) else ""
+        yield "" if first else "execution", where + _alike(plan, statements, phases)
+        first += len(phases)
+
+
+def _way(plan: Plan, statements: Sequence[str], index: int) -> str | int:
+    """Return what is equal for phases that share a line: their statement, or of how many layers some are stored."""
+    prefix = plan.phases[index].frozen_prefix
+    layers = statements[index] == prefix.statement and not prefix.whole_backbone
+    return prefix.of if layers else statements[index]
+
+
+def _alike(plan: Plan, statements: Sequence[str], phases: Sequence[int]) -> str:
+    if isinstance(_way(plan, statements, phases[0]), str):
+        return statements[phases[0]]
+    layers = dict.fromkeys(str(plan.phases[index].frozen_prefix.layers) for index in phases)
+    return f"stored prefix k={', '.join(layers)} of {plan.phases[phases[0]].frozen_prefix.of}"
+
+
+def _places(phases: Sequence[int]) -> str:
+    return f"phase{'s' if len(phases) > 1 else ''} {span([index + 1 for index in phases])}"

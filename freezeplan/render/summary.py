@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from freezeplan.diagnostics.wording import (
@@ -28,26 +28,26 @@ def model_line(plan: Plan) -> str:
 def summary_facts(
     plan: Plan,
     phase: int = 0,
-    store: str | None = None,
+    execution: Sequence[str] | None = None,
     *,
     training: Mapping[str, Any] | None = None,
     folded: bool = False,
 ) -> tuple[Fact, ...]:
     """Return the summary of one phase as pairs of label and text, in the order they are shown.
 
-    ``store`` is the spec's ``train.store``, None where it is not the bundled trainer that trains, and
-    ``training`` the record of what that is to do. ``folded`` says that groups share lines.
+    ``execution`` says of each phase how its frozen prefix will run, None where it is not the bundled trainer that
+    trains, and ``training`` is the record of what that is to do. ``folded`` says that groups share lines.
     """
     what = plan.phases[phase]
     several = len(plan.phases) > 1
-    execution = [("execution", execution_line(plan, phase, store))] if store else []
+    last = [("execution", execution[phase])] if execution else []
     return (
         *run_facts(plan, training),
         *(_phase_facts(plan, phase) if several else ()),
         ("trainable", trainable_line(plan, what)),
         *plan_facts(plan, what.optimizer_state_bytes, folded=folded),
         *_standing_facts(what),
-        *execution,
+        *last,
     )
 
 
@@ -84,29 +84,6 @@ def entry_text(plan: Plan, index: int) -> str:
 
 def _trained_before(plan: Plan, index: int) -> set[str]:
     return {name for before in range(index) for name in plan.names(before, trainable=True)}
-
-
-def execution_line(plan: Plan, phase: int, store: str) -> str:
-    """Say how much of a frozen prefix a phase may run from the store; the trainer proves how much it is."""
-    setting = f'train.store = "{store}"'
-    most = stored_layers(plan, phase)
-    if store == "off":
-        return f"no store ({setting})"
-    if not plan.phases[phase].trainable_numel:
-        return "no store: nothing trains, each input runs once"
-    if most == "0":
-        return "no store: nothing is frozen below the first trainable tensor"
-    of = plan.phases[phase].stack_length
-    what = "features of the whole backbone" if most == "all" else f"prefix up to k={most} of {of}"
-    return f"stored {what} ({setting})"
-
-
-def stored_layers(plan: Plan, phase: int) -> str:
-    """Return how many layers a store may stand for in a phase: a number, or ``all`` of the backbone."""
-    trained = plan.names(phase, trainable=True)
-    if trained and not any(name.startswith("backbone.") for name in trained):
-        return "all"
-    return str(plan.phases[phase].frozen_prefix) if trained else "0"
 
 
 def trainable_line(plan: Plan, phase: Phase) -> str:
@@ -149,7 +126,7 @@ def groups_line(plan: Plan) -> str:
 
 
 def _standing_facts(phase: Phase) -> Iterator[Fact]:
-    if phase.frozen_prefix:
+    if phase.frozen_prefix.layers:
         yield "frozen prefix", _prefix(phase)
     if phase.eval_modules:
         yield "eval mode", f"{counted(len(phase.eval_modules), 'module')} without dropout, statistics fixed"
@@ -163,5 +140,6 @@ def _optimizer(plan: Plan) -> str:
 
 
 def _prefix(phase: Phase) -> str:
-    stack = f" of {phase.stack}" if phase.stack else ""
-    return f"{phase.frozen_prefix} of {counted(phase.stack_length, 'layer')}{stack}, with all before them"
+    prefix = phase.frozen_prefix
+    stack = f" of {prefix.stack}" if prefix.stack else ""
+    return f"{prefix.layers} of {counted(prefix.of, 'layer')}{stack}, with all before them"

@@ -35,8 +35,9 @@ class PlanView:
     """Render a plan: the table and the summary of each phase (or of one), then ``notes`` about its model.
 
     A console that is too narrow for the table gets the same rows stacked, two lines per group; names are
-    never cut. ``store`` is the spec's ``train.store``, where the bundled trainer is to train, and ``training``
-    the record of its tasks and steps. ``folded = False`` gives each group a line, and its rate in full.
+    never cut. ``execution`` says of each phase how its frozen prefix will run, where the bundled trainer is to
+    train, and ``training`` is the record of its tasks and steps. ``folded = False`` gives each group a line, and
+    its rate in full.
     """
 
     def __init__(
@@ -44,13 +45,13 @@ class PlanView:
         plan: Plan,
         notes: Iterable[str] = (),
         phase: int | None = None,
-        store: str | None = None,
+        execution: Sequence[str] | None = None,
         *,
         training: Mapping[str, Any] | None = None,
         folded: bool = True,
     ) -> None:
         self.plan = plan
-        self.store = store
+        self.execution = execution
         self.training = training
         self.folded = folded
         self.notes = tuple(notes)
@@ -68,7 +69,7 @@ class PlanView:
             yield Text("")
             hidden = len(self.plan.groups) if len(rows) < len(self.plan.groups) + len(self.plan.frozen) else 0
             yield facts_grid(
-                summary_facts(self.plan, index, self.store, training=self.training, folded=bool(hidden))
+                summary_facts(self.plan, index, self.execution, training=self.training, folded=bool(hidden))
             )
         for note in self.notes:
             yield Text(visible(f"note: {note}"), overflow="fold")

@@ -10,7 +10,7 @@ from math import ceil
 
 import numpy
 
-from freezeplan.spec.tables import TrainTable
+from freezeplan.plan.stepping import StepCount
 
 WINDOW = 50
 
@@ -36,37 +36,19 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class Course:
+class Course(StepCount):
     """Lay out one phase over the tasks that learn in it.
 
-    ``sizes`` maps these tasks to their number of training rows, in the order of the spec. Epochs and steps
-    count from 0, within the phase. An epoch is one pass over the longest task; the shorter ones reshuffle and
-    repeat. ``offsets`` counts the batches that each task had before the phase, which goes on where they ended.
+    Epochs and steps count from 0, within the phase. ``offsets`` counts the batches that each task had before the
+    phase, which goes on where they ended.
     The batches of tasks that have ``lengths`` hold rows of similar length.
     """
 
-    sizes: Mapping[str, int]
-    train: TrainTable
     offsets: Mapping[str, int] = field(default_factory=dict)
     lengths: Mapping[str, Lengths] = field(default_factory=dict)
     _passes: dict[str, tuple[int, numpy.ndarray]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of each task in one epoch."""
-        return ceil(max(self.sizes.values()) / self.train.batch_size)
-
-    @property
-    def turns_per_epoch(self) -> int:
-        """Optimizer steps of each task in one epoch; the last may accumulate fewer batches."""
-        return ceil(self.batches_per_epoch / self.train.accumulation)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one epoch: each is one task's (alternate) or every task's (joint)."""
-        return self.turns_per_epoch * (len(self.sizes) if self.train.mixing == "alternate" else 1)
 
     def epoch_end(self, step: int) -> int:
         """Return the number of steps after which the epoch of a step is complete."""
@@ -74,20 +56,7 @@ class Course:
 
     def taken(self, steps: int) -> dict[str, int]:
         """Return how many batches each task has had after some steps, those before the phase included."""
-        epochs, within = divmod(steps, self.steps_per_epoch)
-        return {
-            name: self.offsets.get(name, 0)
-            + epochs * self.batches_per_epoch
-            + min(self._turns(index, within) * self.train.accumulation, self.batches_per_epoch)
-            for index, name in enumerate(self.sizes)
-        }
-
-    def _turns(self, index: int, within: int) -> int:
-        """Return how many of an epoch's first steps are those of the task at ``index``."""
-        if self.train.mixing != "alternate":
-            return within
-        turns, rest = divmod(within, len(self.sizes))
-        return turns + (index < rest)
+        return {name: self.offsets.get(name, 0) + count for name, count in self.batches(steps).items()}
 
     def parts(self, step: int) -> tuple[Part, ...]:
         """Return the batches of one step in the order they run, each task's batches together."""

@@ -11,19 +11,19 @@ from pathlib import Path
 import torch
 
 from freezeplan.apply.tensors import parameters_by_name
+from freezeplan.cost.store_rows import store_rows
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import format_bytes
+from freezeplan.plan.learning import tasks_that_ever_learn
+from freezeplan.plan.storing import OFF, Pass, StoreRows, StoreUse, pass_for, rows_run
 from freezeplan.prefix import Cut, PrefixStore, Prepared, Reason, Refused, StoreSettings, find_cut
 from freezeplan.runs.events import ExecutionChosen, Observer, StoreProgress
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.amounts import parse_bytes
 from freezeplan.train.forward import EncodedSplit, Forward
-from freezeplan.train.scheduling import tasks_that_ever_learn
 from freezeplan.train.setup import Setup
-from freezeplan.train.worth import WORTH, Pass, pass_for, rows_run
 
 STORE = "store"
-OFF = 'no store: train.store = "off"'
 PROBED_ROWS = 4
 # A CPU is slower where the numbers of a batch outgrow its caches; an accelerator where a batch does not fill it.
 ROWS_ON_CPU = 32
@@ -86,7 +86,7 @@ class Execution:
         """Fill the store for a phase where that can be done and pays; returns what was chosen."""
         mode = self.setup.spec.train.store
         if mode == "off":
-            return found.statement if isinstance(found, Refused) else OFF, None
+            return found.statement if isinstance(found, Refused) else f"no store: {OFF}", None
         cuts = {**self._others, phase: found}
         if mode == "require":
             self._check_required(cuts)
@@ -105,9 +105,9 @@ class Execution:
         found = cuts[phase]
         if isinstance(found, Refused):
             raise found
-        shared = self._pass_for(phase, {index: cut for index, cut in cuts.items() if isinstance(cut, Cut)})
+        shared = self._pass_for(phase, cuts)
         if self.setup.spec.train.store == "auto" and not shared.pays:
-            raise Refused(Reason.TOO_FEW, f"{shared.saved:.1f} times, and it pays from {WORTH} on")
+            raise Refused(Reason.TOO_FEW, shared.shortage)
         return [found, *(cuts[index] for index in shared.phases if index > phase)]
 
     def _prepare(self, wanted: Sequence[Cut], begin_folder: Callable[[], None]) -> Prepared:
@@ -127,7 +127,7 @@ class Execution:
         where = "in memory" if entries.path is None else f"in `{self.name}/`"
         kind = str(entries.layout.dtype).removeprefix("torch.")
         narrow = f" of {kind}" if entries.layout.dtype != cut.dtype else ""
-        return f"{cut.statement}, {format_bytes(entries.layout.nbytes)}{narrow} {where}"
+        return f"{cut.prefix.statement}, {format_bytes(entries.layout.nbytes)}{narrow} {where}"
 
     def _drop_all(self) -> None:
         """Free what no coming phase can use: after a phase without a store its weights are others."""
@@ -135,12 +135,20 @@ class Execution:
         for boundary in list(store.held) if store else ():
             store.drop(boundary)
 
-    def _pass_for(self, phase: int, cuts: Mapping[int, Cut]) -> Pass:
-        setup = self.setup
-        validation = sum(len(split) for split in setup.data["validation"].values())
-        rows = {index: rows_run(setup.phases[index], validation) for index in cuts}
-        layers = max((stack.length for stack in setup.stacks if stack.main), default=1)
-        return pass_for(phase, cuts, self._trained, rows, len(self.store.examples), layers)
+    def _pass_for(self, phase: int, cuts: Mapping[int, Found]) -> Pass:
+        setup, rows = self.setup, self._rows
+        uses = []
+        for index in range(len(setup.phases)):
+            found = cuts.get(index)
+            prefix = found.prefix if isinstance(found, Cut) else None
+            uses.append(StoreUse(prefix, rows_run(setup.spec, setup.plan, index, rows)))
+        return pass_for(phase, uses, rows.different)
+
+    @cached_property
+    def _rows(self) -> StoreRows:
+        data = self.setup.data
+        sizes = {split: {task: len(rows) for task, rows in found.items()} for split, found in data.items()}
+        return store_rows(self.setup.spec, self.setup.plan, sizes)
 
     @cached_property
     def store(self) -> PrefixStore:

@@ -8,7 +8,8 @@ from math import ceil
 
 from freezeplan.apply.schedules import Factor, schedule_factor, stretch_steps, warmup_steps
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.plan.records import Length, Phase, Plan
+from freezeplan.plan.learning import learning_tasks
+from freezeplan.plan.records import Phase, Plan
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
 from freezeplan.train.batches import Course, Lengths
@@ -49,20 +50,10 @@ def schedule_phases(spec: Spec, plan: Plan, rows: Mapping[str, int]) -> tuple[Sc
     """Lay a plan's phases out over tasks with so many training rows, in the order of the spec."""
     courses = [_course(spec, plan, phase, rows) for phase in range(len(plan.phases))]
     steps = [
-        phase_steps(phase.length, course) if course else 0
+        course.steps(phase.length) if course else 0
         for phase, course in zip(plan.phases, courses, strict=True)
     ]
     return tuple(_scheduled(plan, index, courses[index], steps) for index in range(len(courses)))
-
-
-def phase_steps(length: Length, course: Course) -> int:
-    """Return a phase's length in optimizer steps; of one that a metric ends, the most it can have.
-
-    >>> course = Course({"topic": 100}, Spec().train)
-    >>> [phase_steps(Length(unit, 2), course) for unit in ("epochs", "steps", "until")]
-    [8, 2, 8]
-    """
-    return length.count if length.unit == "steps" else length.count * course.steps_per_epoch
 
 
 def _course(spec: Spec, plan: Plan, phase: int, rows: Mapping[str, int]) -> Course | None:
@@ -86,25 +77,6 @@ def with_lengths(
     return tuple(
         replace(item, course=replace(item.course, lengths=known) if item.course else None) for item in phases
     )
-
-
-def learning_tasks(spec: Spec, plan: Plan, phase: int = 0) -> tuple[str, ...]:
-    """Return the tasks whose batches reach a trainable tensor in a phase: in their own head or the backbone.
-
-    The others (a frozen head on a frozen backbone) have nothing to learn and are only evaluated.
-    """
-    trained = plan.names(phase, trainable=True)
-    if any(name.startswith("backbone.") for name in trained):
-        return tuple(task.name for task in spec.task)
-    return tuple(
-        task.name for task in spec.task if any(name.startswith(f"heads.{task.name}.") for name in trained)
-    )
-
-
-def tasks_that_ever_learn(spec: Spec, plan: Plan) -> tuple[str, ...]:
-    """Return the tasks that learn in some phase, in the order of the spec."""
-    found = {name for phase in range(len(plan.phases)) for name in learning_tasks(spec, plan, phase)}
-    return tuple(task.name for task in spec.task if task.name in found)
 
 
 def check_warmups(spec: Spec, plan: Plan, phases: tuple[ScheduledPhase, ...]) -> tuple[Diagnostic, ...]:

@@ -22,6 +22,7 @@ from freezeplan.models.loading import load_model
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import label_of
 from freezeplan.plan import compile_plan
+from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
 from freezeplan.train.checking import check_run, training_rows
@@ -34,7 +35,6 @@ from freezeplan.train.same_plan import check_same_plan
 from freezeplan.train.scheduling import (
     ScheduledPhase,
     schedule_phases,
-    tasks_that_ever_learn,
     with_lengths,
 )
 from freezeplan.train.single_rows import check_shared_statistics, check_single_rows

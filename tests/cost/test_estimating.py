@@ -15,6 +15,7 @@ from freezeplan.data.row_counts import STAND_IN, rows_of
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan import compile_plan
+from freezeplan.plan.records import FrozenPrefix
 from freezeplan.spec.tables import Spec
 
 SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 3}
@@ -33,6 +34,11 @@ def spec_of(config: dict[str, Any] = BERT, **tables: Any) -> Spec:
 
 def cost_of(spec: Spec, *sizes: int | None) -> Cost:
     return estimate_cost(spec, compile_plan(inventory_for(spec), spec), *sizes)
+
+
+def plan_prefix(rules: list[dict[str, Any]]) -> FrozenPrefix:
+    spec = spec_of(rule=rules)
+    return compile_plan(inventory_for(spec), spec).phases[0].frozen_prefix
 
 
 def codes_of(spec: Spec, *sizes: int | None) -> list[tuple[str, str]]:
@@ -74,16 +80,20 @@ def test_the_more_is_frozen_the_less_it_needs() -> None:
 
 def test_the_store_holds_the_boundary_of_the_frozen_prefix() -> None:
     lower = cost_of(spec_of(rule=LOWER), 4, 32).phases[0]
-    assert lower.store is not None and (lower.store.layers, lower.store.of, lower.store.pooled) == (
-        2,
-        3,
-        False,
+    assert (
+        lower.store is not None
+        and lower.store.prefix == plan_prefix(LOWER)
+        and lower.store.prefix.layers == 2
     )
     assert lower.store.row_bytes == 32 * 16 * 4 and lower.store.nbytes == STAND_IN * lower.store.row_bytes
     # Both tasks run two of three equal layers per row and epoch without a store.
     assert lower.epoch - lower.store.epoch == 2 * lower.store.build
     whole = cost_of(spec_of(rule=BACKBONE), 4, 32).phases[0]
-    assert whole.store is not None and whole.store.pooled and whole.store.row_bytes == 16 * 4
+    assert (
+        whole.store is not None
+        and whole.store.prefix == plan_prefix(BACKBONE)
+        and whole.store.row_bytes == 16 * 4
+    )
     assert whole.store.build * 2 + whole.store.epoch == whole.epoch
     nothing = cost_of(spec_of(), 4, 32).phases[0]
     assert nothing.store is None and nothing.no_store.startswith("the first layer trains")

@@ -10,12 +10,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from freezeplan.api import compile_plan
 from freezeplan.apply import apply_freeze
-from freezeplan.cost.cut import PredictedCut, find_cut
+from freezeplan.cost.frozen_prefix import PrefixWork, frozen_prefix_work
 from freezeplan.cost.records import Work
 from freezeplan.cost.trial import Trial
 from freezeplan.cost.work import flop_counter, measure_work, step_work
 from freezeplan.inventory.records import Stack
 from freezeplan.models.multitask import MultiTaskModel
+from freezeplan.plan.records import FrozenPrefix
 from tests.cost.trials import ROWS, rules, trial_of, vectors
 
 # A multiply-add is two.
@@ -88,7 +89,9 @@ def test_the_cut_is_after_the_last_layer_that_depends_on_nothing_trainable(
     frozen: tuple[str, ...], layers: int
 ) -> None:
     trial = frozen_trial(*frozen)
-    assert find_cut(trial, NAME, LAYERS) == PredictedCut(layers, False, ROWS * 4 * 4, layers * LAYER)
+    assert frozen_prefix_work(trial, NAME, LAYERS) == PrefixWork(
+        FrozenPrefix("0", layers, 3), ROWS * 4 * 4, layers * LAYER
+    )
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in trial.model.modules())
 
 
@@ -96,11 +99,13 @@ def test_a_frozen_backbone_is_stored_as_one_vector_per_row() -> None:
     model = MultiTaskModel(nn.Linear(4, 6), 6, {"topic": (3, 0.0)})
     trial = trial_of(model, vectors(4), ("topic",))
     apply_freeze(model, compile_plan(model, {"rule": rules("backbone")}))
-    assert find_cut(trial, "topic", None) == PredictedCut(0, True, ROWS * 6 * 4, 2 * ROWS * 4 * 6)
+    assert frozen_prefix_work(trial, "topic", None) == PrefixWork(
+        FrozenPrefix(None, 0, 0, whole_backbone=True), ROWS * 6 * 4, 2 * ROWS * 4 * 6
+    )
 
 
 def why_not(trial: Trial, stack: Stack | None) -> str:
-    found = find_cut(trial, NAME, stack)
+    found = frozen_prefix_work(trial, NAME, stack)
     assert isinstance(found, str)
     return found
 

@@ -142,7 +142,7 @@ class Outcome:
     @property
     def statement(self) -> str:
         """The line of the log."""
-        return self.cut.statement if self.cut else self.refusal.statement
+        return self.cut.prefix.statement if self.cut else self.refusal.statement
 
 
 def outcome(architecture: Architecture, share: float) -> Outcome:

@@ -30,7 +30,11 @@ def refusal(model: MultiTaskModel, **more: Any) -> Refused:
 def test_the_cut_is_above_the_last_frozen_block(blocks: int) -> None:
     model = toy(frozen=blocks)
     cut = find_cut(model, stack_of(model), BATCH)
-    assert (cut.k, cut.whole, cut.statement) == (blocks, False, f"stored prefix k={blocks} of 4")
+    assert (cut.prefix.layers, cut.whole, cut.prefix.statement) == (
+        blocks,
+        False,
+        f"stored prefix k={blocks} of 4",
+    )
     below = {name for name, tensor in model.named_parameters() if not tensor.requires_grad}
     assert set(cut.depends_on) == below
 
@@ -40,14 +44,14 @@ def test_a_frozen_backbone_is_cut_above_its_pooled_vectors() -> None:
     model.backbone.requires_grad_(False)
     cut = find_cut(model, stack_of(model), BATCH)
     assert (cut.whole, cut.shape, cut.boundary) == (True, (4, HIDDEN), "pooled")
-    assert cut.statement == "stored features of the whole backbone"
+    assert cut.prefix.statement == "stored features of the whole backbone"
 
 
 def test_the_tensors_of_another_phase_decide_when_they_are_named() -> None:
     model = toy(frozen=1)
     flags = [tensor.requires_grad for tensor in model.parameters()]
     later = {name for name, _ in model.named_parameters() if name.startswith(("backbone.layers.3", "heads"))}
-    assert find_cut(model, stack_of(model), BATCH, trainable=later).k == 3
+    assert find_cut(model, stack_of(model), BATCH, trainable=later).prefix.layers == 3
     assert [tensor.requires_grad for tensor in model.parameters()] == flags
 
 
@@ -61,7 +65,7 @@ def test_an_adapter_in_a_lower_block_lowers_the_cut() -> None:
             return plain(hidden, mask) + self.adapter * hidden
 
     model.backbone.layers[1].__class__ = Adapted
-    assert find_cut(model, stack_of(model), BATCH).k == 1
+    assert find_cut(model, stack_of(model), BATCH).prefix.layers == 1
 
 
 def test_a_tensor_that_trains_is_seen_past_a_detach() -> None:
@@ -77,7 +81,7 @@ def test_a_tensor_that_trains_is_seen_past_a_detach() -> None:
 
     model = toy(Detached(), frozen=4)
     assert model.backbone.scale.requires_grad
-    assert find_cut(model, stack_of(model), BATCH).k == 2
+    assert find_cut(model, stack_of(model), BATCH).prefix.layers == 2
 
 
 def test_with_a_trainable_embedding_nothing_is_frozen_below() -> None:
@@ -97,7 +101,7 @@ def test_inputs_that_are_made_to_require_gradients_are_named() -> None:
 
 def test_modules_kept_in_training_mode_bound_the_cut() -> None:
     model = toy(frozen=3)
-    assert find_cut(model, stack_of(model), BATCH, kept=["backbone.layers.1.linear"]).k == 1
+    assert find_cut(model, stack_of(model), BATCH, kept=["backbone.layers.1.linear"]).prefix.layers == 1
     assert refusal(model, kept=["backbone.embedding"]).reason is Reason.KEPT_IN_TRAINING
     model.backbone.requires_grad_(False)
     assert not find_cut(model, stack_of(model), BATCH, kept=["backbone.norm"]).whole
@@ -237,7 +241,7 @@ def test_hooks_on_what_is_left_out_are_refused_and_others_are_not() -> None:
     assert (found.reason, found.detail) == (Reason.OWN_HOOKS, "on `backbone.layers.1.linear`")
     handle.remove()
     model.backbone.layers[2].register_forward_hook(lambda *_: None)
-    assert find_cut(model, stack_of(model), BATCH).k == 2
+    assert find_cut(model, stack_of(model), BATCH).prefix.layers == 2
 
 
 def test_blocks_with_a_forward_of_their_own_are_refused() -> None:
@@ -288,7 +292,7 @@ def handing_on(self: Backbone, hidden: torch.Tensor, mask: torch.Tensor, ids: to
 def test_a_block_that_later_ones_need_for_more_than_its_hidden_states_runs_in_the_replay() -> None:
     model = toy(Bent(handing_on, Beside), frozen=3)
     cut = find_cut(model, stack_of(model), BATCH)
-    assert (cut.k, cut.run) == (3, (0,))
+    assert (cut.prefix.layers, cut.run) == (3, (0,))
 
 
 def test_what_cannot_be_had_without_the_hidden_states_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from freezeplan.plan.records import Assignment, FrozenSet, Group, Phase, Plan, PlannedParam
+from freezeplan.plan.records import Assignment, FrozenPrefix, FrozenSet, Group, Phase, Plan, PlannedParam
 
 FROZEN = Assignment("frozen", 0.0, 0.0, (), (("state", "everything"),), False, "everything")
 UPPER = Assignment("trainable", 1e-5, 0.01, (), (("state", "upper"), ("lr", "upper")), False, "upper")
@@ -69,9 +69,7 @@ def _phase() -> Phase:
         assignments=tuple(what for _, _, what in PARAMS.values()),
         eval_modules=("backbone.embeddings", "backbone.transformer.layer.0"),
         kept_in_train_mode=(),
-        stack="backbone.transformer.layer",
-        stack_length=2,
-        frozen_prefix=1,
+        frozen_prefix=FrozenPrefix("backbone.transformer.layer", 1, 2),
         trainable_numel=trainable,
         optimizer_state_bytes=8 * trainable,
     )

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from freezeplan.cost.records import Cost, Memory, PhaseCost, Store, Work
 from freezeplan.diagnostics.wording import format_flops
+from freezeplan.plan.records import FrozenPrefix
 from freezeplan.render.cost import CostView
 
 MIB = 1 << 20
 MEMORY = Memory(87 * MIB, 6 * MIB, 12 * MIB, 66 * MIB, 5 * MIB, 153 * MIB, 352 * MIB)
-STORE = Store(4, 6, False, 2 * MIB, 10, 15_900_000_000, 46_000_000_000)
+STORE = Store(FrozenPrefix("layers", 4, 6), 2 * MIB, 10, 15_900_000_000, 46_000_000_000)
 HEADS = PhaseCost(
     "heads only", ("topic", "mood"), MEMORY, Work(1_500_000_000, 900), 77_900_000_000, STORE, ""
 )
@@ -79,7 +80,7 @@ def test_every_line_fits_and_every_number_is_whole(width: int) -> None:
 
 
 def test_a_frozen_backbone_is_said_to_be_pooled() -> None:
-    pooled = replace(HEADS, store=replace(STORE, pooled=True))
+    pooled = replace(HEADS, store=replace(STORE, prefix=replace(STORE.prefix, whole_backbone=True)))
     assert "the whole backbone, pooled: 20.0 MiB" in drawn(replace(COST, phases=(pooled,)))
 
 

@@ -93,10 +93,12 @@ def test_the_record_holds_the_whole_table_that_shapes_a_run() -> None:
 def test_table_and_matrix_have_one_summary() -> None:
     schedule = {"name": "cosine", "warmup": 10}
     spec, plan = read(TASK_A, TASK_B, schedule=schedule)
-    single = labels_below(drawn(PlanView(plan, training=training_record(spec, plan), store="auto")))
+    single = labels_below(drawn(PlanView(plan, training=training_record(spec, plan), execution=["stored"])))
     phases = [{"epochs": 2}, {"steps": 5, "rule": [rule("backbone", "trainable")]}]
     spec, plan = read(TASK_A, TASK_B, schedule=schedule, phase=phases)
-    several = labels_below(drawn(MatrixView(plan, training=training_record(spec, plan), store="auto")))
+    several = labels_below(
+        drawn(MatrixView(plan, training=training_record(spec, plan), execution=["stored", "not stored"]))
+    )
     common = ["model", "tasks", "training", "schedule", "trainable", "coverage", "optimizer"]
     assert single[:7] == several[:7] == common and single[-1] == several[-1] == "execution"
     assert "schedule   cosine, warm-up 10 steps\n" in drawn(MatrixView(plan))

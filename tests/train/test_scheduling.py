@@ -10,9 +10,10 @@ from torch import nn
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.plan import Plan, compile_plan
+from freezeplan.plan.learning import learning_tasks
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.train.scheduling import check_warmups, learning_tasks, schedule_phases
+from freezeplan.train.scheduling import check_warmups, schedule_phases
 
 HEADS = [{"match": "backbone", "state": "frozen"}, {"match": "heads", "state": "trainable"}]
 TASKS = [{"name": name, "labels": ["a", "b"]} for name in ("topic", "mood")]

@@ -1,4 +1,4 @@
-"""Where the frozen prefix ends, found on fake tensors: what could be stored there, and what that would save."""
+"""The frozen prefix found on fake tensors: what could be stored there, and what that would save."""
 
 from __future__ import annotations
 
@@ -15,27 +15,24 @@ from freezeplan.cost.inputs import first_floats
 from freezeplan.cost.trial import Trial
 from freezeplan.cost.work import flop_counter
 from freezeplan.inventory.records import Stack
+from freezeplan.plan.records import FrozenPrefix
 
 
 @dataclass(frozen=True)
-class PredictedCut:
-    """Say what a batch's frozen prefix puts out: ``layers`` of it, in bytes and FLOPs of one batch.
+class PrefixWork:
+    """Say what a frozen prefix takes for one batch: the bytes that it puts out, and the FLOPs until there."""
 
-    ``pooled``: the whole backbone is frozen, and one vector per row is all that the heads need.
-    """
-
-    layers: int
-    pooled: bool
+    prefix: FrozenPrefix
     nbytes: int
     flops: int
 
 
-def find_cut(trial: Trial, objective: str, stack: Stack | None) -> PredictedCut | str:
+def frozen_prefix_work(trial: Trial, objective: str, stack: Stack | None) -> PrefixWork | str:
     """Return the largest prefix whose output depends on nothing trainable; else, in words, why there is none.
 
     Autograd is the judge: a tensor that depends on something trainable asks for a gradient.
     """
-    pooled = _pooled(trial)
+    pooled = _pooled(trial, stack)
     if pooled is not None:
         return pooled
     if stack is None:
@@ -49,17 +46,19 @@ def find_cut(trial: Trial, objective: str, stack: Stack | None) -> PredictedCut 
     return _longest(calls, stack)
 
 
-def _pooled(trial: Trial) -> PredictedCut | None:
+def _pooled(trial: Trial, stack: Stack | None) -> PrefixWork | None:
     if trial.tasks is None:
         return None
     with trial.running(), flop_counter() as counter:
         vectors = trial.model.pool(**trial.inputs.batch(trial.batch_size))
         if vectors.requires_grad:
             return None
-    return PredictedCut(0, True, _nbytes(vectors), counter.get_total_flops())
+    layers = stack.length if stack else 0
+    whole = FrozenPrefix(stack.path if stack else None, layers, layers, whole_backbone=True)
+    return PrefixWork(whole, _nbytes(vectors), counter.get_total_flops())
 
 
-def _longest(calls: list[_Call], stack: Stack) -> PredictedCut | str:
+def _longest(calls: list[_Call], stack: Stack) -> PrefixWork | str:
     order = [call.layer for call in calls]
     if order != list(range(stack.length)):
         return f"the layers of `{stack.path}` do not run once each, in their order"
@@ -70,7 +69,8 @@ def _longest(calls: list[_Call], stack: Stack) -> PredictedCut | str:
     last = calls[count - 1]
     if not last.nbytes:
         return f"layer {last.layer} of `{stack.path}` puts out no floating-point numbers"
-    return PredictedCut(count, False, last.nbytes, sum(call.flops for call in calls[:count]))
+    prefix = FrozenPrefix(stack.path, count, stack.length)
+    return PrefixWork(prefix, last.nbytes, sum(call.flops for call in calls[:count]))
 
 
 @dataclass
