@@ -28,6 +28,7 @@ from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.records import Plan
 from freezeplan.plan.storing import OFF, TOO_FEW, Pass, StoreUse, pass_for, rows_run
+from freezeplan.prefix.examples import rows_at_once
 from freezeplan.spec.tables import Spec
 
 NOTHING_TRAINS = "nothing trains here: each row is needed once"
@@ -48,7 +49,7 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
     known = bool(spec.task) and rows.known(trial.objectives)
     return Cost(
         batch_size=trial.batch_size,
-        eval_batch_size=spec.train.eval_batch_size,
+        eval_batch_size=rows_at_once("cpu", spec.train.eval_batch_size),
         length=trial.inputs.length,
         inputs=trial.inputs.words,
         rows=rows.per_epoch(trial.objectives),

@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 from freezeplan.cost.records import Memory
 from freezeplan.cost.tracking import LiveBytes, NumbersAsOne, Window
 from freezeplan.cost.trial import Trial
+from freezeplan.prefix.examples import rows_at_once
 
 # The first round makes the optimizer's state, the second finds it there.
 ROUNDS = 2
@@ -55,7 +56,7 @@ def _evaluation(trial: Trial, optimizer: torch.optim.Optimizer | None) -> int:
     for tensor in (*_weights(trial), *_state(optimizer), *gradients):
         live.add(tensor)
     with trial.running(), live:
-        run.evaluate(trial.train.eval_batch_size)
+        run.evaluate(rows_at_once("cpu", trial.train.eval_batch_size))
     return max(window.peak for window in run.forwards)
 
 

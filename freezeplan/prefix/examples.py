@@ -11,6 +11,8 @@ import numpy
 Rows = Sequence[int]
 DIGEST = 32
 
+ROWS_ON_CPU = 32
+
 
 class Examples:
     """Give each distinct input of some encoded sets a number, its entry in the store.
@@ -80,3 +82,14 @@ def in_chunks(count: int, size: int) -> Iterator[range]:
     """
     for start in range(0, count, size):
         yield range(start, min(start + size, count))
+
+
+def rows_at_once(device: str, most: int) -> int:
+    """Return how many rows to run together without gradients on a type of device, ``most`` or fewer.
+
+    A CPU is slower where the numbers of a batch outgrow its caches, an accelerator where a batch does not fill it.
+
+    >>> rows_at_once("cpu", 128), rows_at_once("cpu", 8), rows_at_once("cuda", 128)
+    (32, 8, 128)
+    """
+    return min(most, ROWS_ON_CPU) if device == "cpu" else most

@@ -279,7 +279,7 @@ class TrainTable(Table):
     batch_size: Count = 32
     """Examples of one task in one step (before accumulation)."""
     eval_batch_size: Count = 128
-    """Examples per batch in evaluation and prediction."""
+    """Most examples per batch in evaluation and prediction; a CPU takes 32 at most."""
     mixing: Literal["alternate", "joint"] = "alternate"
     """`alternate`: one task per step, in turn; `joint`: one batch of each task per step, losses summed."""
     accumulation: Count = 1

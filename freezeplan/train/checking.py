@@ -20,7 +20,8 @@ from freezeplan.train.encoded_rows import (
     notes_on_cuts,
     with_labels,
 )
-from freezeplan.train.scheduling import check_warmups, schedule_phases, tasks_that_ever_learn
+from freezeplan.plan.learning import tasks_that_ever_learn
+from freezeplan.train.scheduling import check_warmups, schedule_phases
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy
 import torch
 from torch.nn.functional import cross_entropy
 
-from freezeplan.prefix.examples import in_chunks
+from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.ranks import ALONE, Ranks
-from freezeplan.train.scores import accuracy, macro_f1
+from freezeplan.train.scores import Tally, merged
 
 
 def evaluate(
@@ -20,8 +19,9 @@ def evaluate(
     """Return ``accuracy``, ``macro_f1`` and mean ``loss`` of each task, in the order of ``splits``.
 
     The model runs in eval mode without gradients and is put back into the mode it was in. Macro-F1 is the
-    plain mean over the classes that occur in the rows or in the predictions. The ranks share the batches; each
-    of them scores what all have computed, so all return the same.
+    plain mean over the classes that occur in the rows or in the predictions. Only counts and sums of losses are
+    kept of a batch, ``batch_size`` rows at most. The ranks share the batches; all return the same scores, to the
+    bit those of one process.
     """
     model = forward.model
     training = model.training
@@ -36,24 +36,15 @@ def evaluate(
 def _scores(
     forward: Forward, task: str, split: EncodedSplit, batch_size: int, ranks: Ranks
 ) -> dict[str, float]:
-    order = split.longest_first
-    chunks = [order[rows.start : rows.stop] for rows in in_chunks(len(split), batch_size)]
-    found = torch.cat(_logits(forward, task, split, chunks, ranks))
-    logits = torch.empty_like(found)
-    logits[torch.from_numpy(numpy.array(order, dtype=numpy.int64))] = found
-    truth = torch.from_numpy(split.classes)
-    classes, predicted = truth.numpy(), logits.argmax(dim=1).numpy()
-    return {
-        "accuracy": accuracy(classes, predicted),
-        "macro_f1": macro_f1(classes, predicted),
-        "loss": float(cross_entropy(logits, truth)),
-    }
+    order, tally = split.longest_first, Tally()
+    chunks = list(in_chunks(len(split), rows_at_once(forward.device.type, batch_size)))
+    for rows in chunks[ranks.number :: ranks.count]:
+        _add(tally, forward, task, split, order[rows.start : rows.stop])
+    return merged(ranks.gather(tally)).scores()
 
 
-def _logits(
-    forward: Forward, task: str, split: EncodedSplit, chunks: Sequence[Sequence[int]], ranks: Ranks
-) -> list[torch.Tensor]:
-    """Return the logits of every batch, in order; each rank runs every ``ranks.count``-th."""
-    own = [forward.logits(task, split, rows).cpu() for rows in chunks[ranks.number :: ranks.count]]
-    everyone = ranks.gather(own)
-    return [everyone[place % ranks.count][place // ranks.count] for place in range(len(chunks))]
+def _add(tally: Tally, forward: Forward, task: str, split: EncodedSplit, rows: Sequence[int]) -> None:
+    """Count one batch."""
+    logits, truth = forward.logits(task, split, rows), split.truth(rows, forward.device)
+    loss = cross_entropy(logits, truth, reduction="none").double().sum()
+    tally.add(truth.cpu().numpy(), logits.argmax(dim=1).cpu().numpy(), float(loss))

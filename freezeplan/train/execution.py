@@ -17,6 +17,7 @@ from freezeplan.diagnostics.wording import format_bytes
 from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.storing import OFF, Pass, StoreRows, StoreUse, pass_for, rows_run
 from freezeplan.prefix import Cut, PrefixStore, Prepared, Reason, Refused, StoreSettings, find_cut
+from freezeplan.prefix.examples import rows_at_once
 from freezeplan.runs.events import ExecutionChosen, Observer, StoreProgress
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.amounts import parse_bytes
@@ -25,8 +26,6 @@ from freezeplan.train.setup import Setup
 
 STORE = "store"
 PROBED_ROWS = 4
-# A CPU is slower where the numbers of a batch outgrow its caches; an accelerator where a batch does not fill it.
-ROWS_ON_CPU = 32
 # What the tensors of an accelerator leave free is needed for activations: a store takes this share at most.
 SHARE_OF_DEVICE = 4
 Found = Cut | Refused
@@ -117,9 +116,7 @@ class Execution:
         # Another run's folder that stands in the way until this one begins holds no files of this one.
         folder = self.folder if self.run.started else None
         self.store.settings = replace(self.store.settings, folder=folder)
-        size = self.setup.spec.train.eval_batch_size
-        if self.forward.device.type == "cpu":
-            size = min(size, ROWS_ON_CPU)
+        size = rows_at_once(self.forward.device.type, self.setup.spec.train.eval_batch_size)
         return self.store.prepare(wanted, size, lambda done, of: self.observer(StoreProgress(done, of)))
 
     def _stored(self, cut: Cut) -> str:

@@ -12,6 +12,7 @@ import torch
 from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import Kind
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.train.saved_run import SavedRun, load_run
 
 
@@ -42,7 +43,7 @@ def _answers(run: SavedRun, inputs: Iterable[Any], device: torch.device) -> Iter
         _check(flaws, encoder.kind, done)
         encoded = encoder.encode(values)
         _check(encoded.flaws, encoder.kind, done)
-        yield from _answer(run, batch, encoder.batch(encoded, range(len(batch)), device))
+        yield from _answer(run, batch, encoded, device)
         done += len(batch)
 
 
@@ -59,11 +60,20 @@ def _check(flaws: Flaws, kind: Kind, done: int) -> None:
 
 
 @torch.no_grad()
-def _answer(run: SavedRun, inputs: list[Any], batch: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
-    pooled = run.model.pool(**batch)
+def _answer(run: SavedRun, inputs: list[Any], encoded: Any, device: torch.device) -> list[dict[str, Any]]:
+    """Label encoded inputs, those of like length together; returns the answers in the order of the inputs."""
     answers: list[dict[str, Any]] = [{run.encoder.kind.name: value} for value in inputs]
+    lengths = encoded.lengths
+    order = range(len(inputs)) if lengths is None else (-lengths).argsort(kind="stable")
+    for places in in_chunks(len(inputs), rows_at_once(device.type, run.batch_size)):
+        rows = [int(row) for row in order[places.start : places.stop]]
+        _label(run, [answers[row] for row in rows], run.encoder.batch(encoded, rows, device))
+    return answers
+
+
+def _label(run: SavedRun, answers: list[dict[str, Any]], batch: dict[str, torch.Tensor]) -> None:
+    pooled = run.model.pool(**batch)
     for task, labels in run.labels.items():
         scores, best = run.model.logits(task, pooled).float().softmax(dim=1).max(dim=1)
         for answer, score, index in zip(answers, scores.tolist(), best.tolist(), strict=True):
             answer[task] = {"label": labels[index], "score": score}
-    return answers

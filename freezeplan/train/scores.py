@@ -1,33 +1,75 @@
-"""Accuracy and macro-F1 from class numbers, to the last bit those of scikit-learn, whose import takes a second."""
+"""Scores that grow batch by batch: mean loss, accuracy and macro-F1, the last two to the bits of scikit-learn."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import fsum
 
 import numpy
 
 
-def accuracy(truth: numpy.ndarray, predicted: numpy.ndarray) -> float:
-    """Return the share of rows whose predicted class is the true one.
+def _none() -> numpy.ndarray:
+    return numpy.zeros(0, dtype=numpy.int64)
 
-    ``truth`` and ``predicted`` are arrays of class numbers, from 0, of the same length (not 0).
 
-    >>> accuracy(numpy.array([0, 1, 1, 2]), numpy.array([0, 1, 2, 2]))
-    0.75
+@dataclass
+class Tally:
+    """Hold what the scores of some rows need: counts per class, and one sum of losses per batch.
+
+    ``rows`` counts them, ``hits`` those of each class that were predicted right, ``true`` and ``predicted`` its
+    rows and its predictions. Tallies of parts, merged in any order, give the scores of the whole to the last bit.
+
+    >>> tally = Tally()
+    >>> tally.add(numpy.array([0, 1, 1, 2]), numpy.array([0, 1, 2, 2]), loss=2.0)
+    >>> tally.scores()
+    {'accuracy': 0.75, 'macro_f1': 0.7777777777777777, 'loss': 0.5}
     """
-    return float(numpy.average(truth == predicted))
+
+    rows: int = 0
+    hits: numpy.ndarray = field(default_factory=_none)
+    true: numpy.ndarray = field(default_factory=_none)
+    predicted: numpy.ndarray = field(default_factory=_none)
+    losses: list[float] = field(default_factory=list)
+
+    def add(self, truth: numpy.ndarray, predicted: numpy.ndarray, loss: float) -> None:
+        """Count the rows of one batch: class numbers from 0, as arrays of one length, and the sum of their losses."""
+        self.rows += len(truth)
+        self.hits = _sum(self.hits, numpy.bincount(truth[truth == predicted]))
+        self.true = _sum(self.true, numpy.bincount(truth))
+        self.predicted = _sum(self.predicted, numpy.bincount(predicted))
+        self.losses.append(loss)
+
+    def scores(self) -> dict[str, float]:
+        """Return ``accuracy``, ``macro_f1`` and mean ``loss`` of all rows so far; there must be some.
+
+        Macro-F1 is the plain mean of the F1 of the classes that occur among the rows or the predictions, and F1 is
+        ``2 tp / (rows of the class + predictions of it)``; see ``f1_score(average="macro")`` of scikit-learn.
+        """
+        occurring = _sum(self.true, self.predicted)
+        hits = _sum(self.hits, numpy.zeros(len(occurring), dtype=numpy.int64))[occurring > 0]
+        return {
+            "accuracy": int(self.hits.sum()) / self.rows,
+            "macro_f1": float(numpy.average(2.0 * hits / occurring[occurring > 0])),
+            "loss": fsum(self.losses) / self.rows,
+        }
 
 
-def macro_f1(truth: numpy.ndarray, predicted: numpy.ndarray) -> float:
-    """Return the plain mean of the classes' F1, over the classes that occur in either array.
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """Return the tally of all rows of some tallies."""
+    whole = Tally()
+    for tally in tallies:
+        whole.rows += tally.rows
+        whole.hits = _sum(whole.hits, tally.hits)
+        whole.true = _sum(whole.true, tally.true)
+        whole.predicted = _sum(whole.predicted, tally.predicted)
+        whole.losses += tally.losses
+    return whole
 
-    F1 is ``2 tp / (rows of the class + predictions of it)``; see ``f1_score(average="macro")`` of
-    scikit-learn.
 
-    >>> macro_f1(numpy.array([0, 0, 1, 1]), numpy.array([0, 0, 0, 1]))
-    0.7333333333333334
-    """
-    classes = int(max(truth.max(), predicted.max())) + 1
-    true = numpy.bincount(truth, minlength=classes)
-    found = numpy.bincount(predicted, minlength=classes)
-    hits = numpy.bincount(truth[truth == predicted], minlength=classes)
-    occur = true + found > 0
-    return float(numpy.average(2.0 * hits[occur] / (true + found)[occur]))
+def _sum(left: numpy.ndarray, right: numpy.ndarray) -> numpy.ndarray:
+    """Add counts of classes; what is missing at the end of the shorter array is 0."""
+    longer, shorter = (left, right) if len(left) >= len(right) else (right, left)
+    found = longer.astype(numpy.int64)
+    found[: len(shorter)] += shorter
+    return found

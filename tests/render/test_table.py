@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from freezeplan.diagnostics.wording import format_rate
-from freezeplan.plan.records import Group, Plan, PlannedParam
+from freezeplan.plan.records import FrozenPrefix, Group, Plan, PlannedParam
 from freezeplan.render.rows import plan_rows
 from freezeplan.render.summary import summary_facts
 from freezeplan.render.table import PlanView
@@ -122,7 +122,12 @@ def test_coverage_is_counted_and_not_asserted():
 
 
 def test_facts_that_say_nothing_are_left_out():
-    phase = replace(PLAN.phases[0], frozen_prefix=0, eval_modules=(), kept_in_train_mode=("a.b", ""))
+    phase = replace(
+        PLAN.phases[0],
+        frozen_prefix=FrozenPrefix(None, 0, 0),
+        eval_modules=(),
+        kept_in_train_mode=("a.b", ""),
+    )
     facts = dict(summary_facts(replace(PLAN, phases=(phase,), origin="")))
     assert "frozen prefix" not in facts and "eval mode" not in facts
     assert facts["model"] == "distilbert-base-uncased"
