@@ -10,6 +10,7 @@ from freezeplan.data.task_rows import SPLITS, TaskData, check_training_data, loa
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.models.build import build_meta_model
 from freezeplan.models.resolve import resolve_source
+from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
@@ -20,7 +21,6 @@ from freezeplan.train.encoded_rows import (
     notes_on_cuts,
     with_labels,
 )
-from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.train.scheduling import check_warmups, schedule_phases
 
 
