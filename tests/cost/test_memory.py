@@ -113,9 +113,9 @@ def test_accumulated_batches_find_the_gradients_of_the_first_still_there() -> No
 
 
 def test_an_evaluation_finds_state_and_gradients_and_takes_batches_of_its_own() -> None:
-    trial = trial_of(wide(), vectors(4), evaluates=True, eval_batch_size=50 * ROWS)
+    trial = trial_of(wide(), vectors(4), evaluates=True, eval_batch_size=16 * ROWS)
     found = memory_of(trial, ("0", "1"))
-    forward = 50 * (INPUT + HIDDEN + LATE)
+    forward = 16 * (INPUT + HIDDEN + LATE)
     assert found.evaluation == WIDE + found.gradients + found.optimizer_state + forward
 
 
