@@ -84,6 +84,7 @@ def _new_run(work: Compiled, out: Path, overwrite: bool) -> Run:
 
 
 def _resumed(spec: Path | None, folder: Path, allow: str, settings: Settings) -> int:
+    from freezeplan.spec.reading import load_spec
     from freezeplan.train.resume import check_allowed, find_stop, resume
 
     names = [name.strip() for name in allow.split(",") if name.strip()]
@@ -92,8 +93,9 @@ def _resumed(spec: Path | None, folder: Path, allow: str, settings: Settings) ->
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--allow") from None
     stop = find_stop(folder)
-    work = compiled(spec) if spec is not None else compiled_spec(stop.spec)
-    return _shown_and_run(work, lambda view: resume(folder, view, work.spec, work.plan, names), settings)
+    asked = load_spec(spec) if spec is not None else stop.spec
+    work = compiled_spec(stop.own(asked))
+    return _shown_and_run(work, lambda view: resume(folder, view, asked, work.plan, names), settings)
 
 
 def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:

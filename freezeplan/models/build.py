@@ -49,12 +49,27 @@ def from_config(chosen: Any, config: Any, source: Source, spec: Spec) -> Any:
         with quiet(), counting_modules(source):
             if hasattr(chosen, "_model_mapping"):
                 options["trust_remote_code"] = False  # what the model ships was found by name
-                return chosen.from_config(config, **options)
-            return chosen._from_config(config, **options)
+                model = chosen.from_config(config, **options)
+            else:
+                model = chosen._from_config(config, **options)
+            return _with_float32_parts(model, options["dtype"])
     except DiagnosticError:
         raise
     except Exception as error:
         raise refused(source, error) from None
+
+
+def _with_float32_parts(model: Any, dtype: Any) -> Any:
+    """Hold in float32 what the model's class keeps so (T5's ``wo``), as loading its weights does."""
+    from transformers.core_model_loading import build_glob_alternation
+
+    kept = model._get_dtype_plan(dtype)
+    if kept:
+        pattern, *_ = build_glob_alternation(list(kept))
+        for name, tensor in model.named_parameters():
+            if pattern.search(name):
+                tensor.data = tensor.data.float()
+    return model
 
 
 def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any:

@@ -14,7 +14,7 @@ import torch
 from freezeplan.data.labels import labels_of
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line, format_shape
-from freezeplan.models.build import chosen_class, dtype_of, from_config, with_heads
+from freezeplan.models.build import Labels, chosen_class, dtype_of, from_config, with_heads
 from freezeplan.models.checkpoint import WeightsProblem, check_weights, fetch_weights
 from freezeplan.models.configs import config_object
 from freezeplan.models.provided import BACKBONE, base_prefix
@@ -46,12 +46,13 @@ class LoadRecord:
 
 
 @attaching
-def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadRecord]:
+def load_model(spec: Spec, directory: Path | None = None, *, weights: bool = True) -> tuple[Any, LoadRecord]:
     """Build the model of a spec in memory and load the weights of its source.
 
     The classes are those of the inventory. Heads that the source has no weights for are drawn from a normal
     distribution (standard deviation 0.02, biases 0) by a generator of their own, seeded with ``train.seed``
-    and the task's name, so they depend neither on torch's global generator nor on the other tasks.
+    and the task's name, so they depend neither on torch's global generator nor on the other tasks. Without
+    ``weights`` nothing is read: all values are to come from a checkpoint, and count as loaded.
 
     Returns the model (on the CPU, in training mode) and what was loaded. Raises ``DiagnosticError`` for
     missing weights (FP168) and for weights that do not fit (FP169), besides all that building raises.
@@ -63,6 +64,8 @@ def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadReco
     source = with_real_config(source, spec)
     check_remote_code(source, spec)
     labels = labels_of(spec, source.trained_labels)
+    if not weights:
+        return _to_be_filled(source, spec, labels)
     model, missing, unused = _loaded_backbone(source, spec)
     if spec.task:
         with torch.random.fork_rng(devices=[]):
@@ -73,6 +76,14 @@ def load_model(spec: Spec, directory: Path | None = None) -> tuple[Any, LoadReco
     return model.train(), LoadRecord(
         tuple(n for n in names if n not in missing), fresh, tuple(sorted(unused))
     )
+
+
+def _to_be_filled(source: Source, spec: Spec, labels: Labels) -> tuple[Any, LoadRecord]:
+    config = config_object(source, spec)
+    model = _random(chosen_class(config, source, spec), config, source, spec)
+    with torch.random.fork_rng(devices=[]):
+        model = with_heads(model, source, spec, labels) if spec.task else model
+    return model.train(), LoadRecord(tuple(name for name, _ in model.named_parameters()), ())
 
 
 def _loaded_backbone(source: Source, spec: Spec) -> tuple[Any, set[str], set[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from freezeplan.apply.tensors import weights
 from freezeplan.data.encoder import Encoder
+from freezeplan.models.attention import save_config
 from freezeplan.models.run_record import RUN_MARKER, RUN_WEIGHTS, RunRecord, RunTask
 from freezeplan.plan.document import plan_hash, to_json
 from freezeplan.plan.records import Plan
@@ -38,7 +39,8 @@ class RunFiles:
 
     ``labels`` maps the tasks to their labels in the order of the heads' outputs; ``epochs`` counts those of the
     whole run, at most. ``hashes`` holds the sha256 of every file that was written, for ``run.json``.
-    ``plan_text`` is the plan as JSON; a resumed run keeps the one it began with, whose advice has its places.
+    ``plan_text`` is the plan as JSON; a resumed run keeps the one it began with, whose advice has its places, and
+    its config and encoder, which ``model_files`` then copies. ``attention`` is what the config asks for.
     """
 
     spec: Spec
@@ -48,15 +50,20 @@ class RunFiles:
     labels: Mapping[str, tuple[str, ...]]
     log: MetricsLog
     epochs: int
+    attention: Mapping[str, Any] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plan_text = to_json(self.plan)
+        self.model_files: Callable[[Path], None] | None = None
 
     def write_start(self, folder: Path) -> None:
         """Write what stays the same for the whole run: the backbone's config, the encoder, spec and plan."""
-        self.model.backbone.config.save_pretrained(folder)
-        self.encoder.save(folder)
+        if self.model_files is None:
+            save_config(self.model.backbone.config, self.attention, folder)
+            self.encoder.save(folder)
+        else:
+            self.model_files(folder)
         (folder / "spec.toml").write_text(SPEC_NOTE + spec_text(self.spec), "utf-8")
         (folder / "plan.json").write_text(self.plan_text, "utf-8")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few, quoted
+from freezeplan.models.config_file import CONFIG_FILE
 from freezeplan.models.run_record import RUN_MARKER
 from freezeplan.plan.diff import LENGTHS, diff_records
 from freezeplan.plan.document import record_hash, to_json
@@ -22,6 +23,7 @@ from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.identity import identity_of, with_origins
+from freezeplan.train.own_source import check_own, own_spec
 from freezeplan.train.run import RunResult, interrupted, result_of
 from freezeplan.train.session import Session
 from freezeplan.train.setup import Setup, prepare
@@ -54,6 +56,10 @@ class Stop:
             load_spec(self.folder / "spec.toml"), self.folder, self.checkpoint.state["origins"]
         )
 
+    def own(self, spec: Spec) -> Spec:
+        """Return a spec with this run's folder as the source of its model."""
+        return own_spec(spec, self.folder)
+
     def warnings(self) -> tuple[Diagnostic, ...]:
         """Return FP541 for each checkpoint that cannot be used."""
         advice = f"the run goes on from `{self.checkpoint.name}`, the one before"
@@ -66,7 +72,8 @@ class Stop:
 def find_stop(folder: Path) -> Stop:
     """Find where the run in a folder can go on; nothing is changed.
 
-    Raises ``DiagnosticError``: FP520 for a folder that holds no run, FP542 when no checkpoint can be used.
+    Raises ``DiagnosticError``: FP520 for a folder that holds no run, FP542 when no checkpoint can be used, FP521
+    when its config, tokenizer or image processor is not what was written.
     """
     if not (folder / RUN_MARKER).is_file():
         what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
@@ -80,6 +87,7 @@ def find_stop(folder: Path) -> Stop:
         raise DiagnosticError(
             [diagnostic("FP542", f"`{folder}` cannot be resumed: {what}", help=advice, notes=notes)]
         )
+    check_own(folder)
     return Stop(folder, found, reasons, _is_finished(folder))
 
 
@@ -113,7 +121,7 @@ def _resumed(
     try:
         if plan is not None:
             check_plan(stop, plan, allow)
-        setup = prepare(stop.spec if spec is None else load_spec(spec), plan)
+        setup = prepare(stop.spec if spec is None else load_spec(spec), plan, place.path)
         accepted = check_plan(stop, setup.plan, allow)
         found = (*stop.warnings(), *accepted, *_check_identity(stop, setup))
         setup = replace(setup, warnings=(*setup.warnings, *found))
@@ -157,6 +165,7 @@ def _check_identity(stop: Stop, setup: Setup) -> tuple[Diagnostic, ...]:
     """Compare data and settings with those of the run; returns a warning where bits may come out differently."""
     before, after = stop.checkpoint.state["identity"], identity_of(setup)
     problems = [*_changed_data(before["data"], after["data"]), *_changed_settings(before, after)]
+    problems += _changed_config(stop, setup)
     if problems:
         raise DiagnosticError(problems)
     changed = _differences(before["surroundings"], after["surroundings"])
@@ -185,6 +194,18 @@ def _changed_data(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[D
         "put the files back as they were, or start a new run: which rows a step takes depends on all of them"
     )
     return [diagnostic("FP544", "the data are not those that the run began with", help=advice, notes=notes)]
+
+
+def _changed_config(stop: Stop, setup: Setup) -> list[Diagnostic]:
+    """Compare the model's config with the one in the run's folder, where it was read from its source again."""
+    before = json.loads((stop.folder / CONFIG_FILE).read_text("utf-8"))
+    after = json.loads(setup.model.backbone.config.to_json_string()) | dict(setup.attention)
+    notes = _differences({name: value for name, value in before.items() if name in after}, after)
+    if not notes:
+        return []
+    message = "the model's config is not the one that the run began with"
+    advice = "put the config back as it was, or start a new run"
+    return [diagnostic("FP545", message, help=advice, notes=first_few(notes, SHOWN))]
 
 
 def _changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Diagnostic]:

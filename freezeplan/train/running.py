@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from freezeplan.train.evaluation import evaluate
 from freezeplan.train.execution import STORE, Execution
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.identity import identity_of, origins
+from freezeplan.train.own_source import copy_own
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.setup import Setup
 
@@ -67,7 +69,14 @@ class Running:
         setup = self.setup
         labels = {task.name: task.labels for task in setup.tasks}
         self.files = RunFiles(
-            setup.spec, setup.plan, setup.model, setup.encoder, labels, self.log, setup.epochs
+            setup.spec,
+            setup.plan,
+            setup.model,
+            setup.encoder,
+            labels,
+            self.log,
+            setup.epochs,
+            setup.attention,
         )
         self.forward = Forward(setup.model, setup.encoder, setup.accelerator.device)
         self.ranks = setup.ranks
@@ -291,5 +300,6 @@ class Running:
         if record_hash(json.loads(saved)) == plan_hash(self.setup.plan):
             self.files.plan_text = saved
         self._reopen()
+        self.files.model_files = partial(copy_own, self.folder.path)
         self.publish(self.evidence_at_rest(), everything=True)
         set_randomness(json.loads((found.path / random_file(self.ranks.number)).read_text("utf-8")))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +19,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.records import Stack
+from freezeplan.models.attention import asked_attention
 from freezeplan.models.leftovers import unused_advice
 from freezeplan.models.loading import load_model
 from freezeplan.models.resolve import resolve_source
@@ -30,6 +33,7 @@ from freezeplan.train.encoded_rows import encoded_data, encoder_for, notes_on_cu
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward
 from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
+from freezeplan.train.own_source import own_spec
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.same_plan import check_same_plan
 from freezeplan.train.scheduling import (
@@ -46,7 +50,7 @@ class Setup:
 
     ``data`` maps ``train``, ``validation`` and ``test`` to the tasks that have that split, in the order of
     the spec. ``phases`` are the plan's, laid out over the data. ``warnings`` are about the data and the
-    schedule; ``stacks`` are the model's.
+    schedule; ``stacks`` are the model's. ``attention`` is what the config asks for in words of its own.
     """
 
     spec: Spec
@@ -59,6 +63,7 @@ class Setup:
     accelerator: Accelerator
     warnings: tuple[Diagnostic, ...]
     stacks: tuple[Stack, ...] = ()
+    attention: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ranks(self) -> Ranks:
@@ -87,24 +92,26 @@ class Setup:
         return tuple(task.name for task in self.tasks if learning and task.name not in learning)
 
 
-def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
+def prepare(spec: Spec, shown: Plan | None = None, own: Path | None = None) -> Setup:
     """Read the data, load the model, compile its plan and freeze it.
 
-    ``shown`` is a plan that was compiled without the weights; the real one must train the same way. Seeds
-    every source of randomness with ``train.seed``. Raises ``DiagnosticError`` for whatever makes the run
+    ``shown`` is a plan that was compiled without the weights; the real one must train the same way. ``own`` is
+    the folder of the run that goes on: config and encoder come from there, weights are still to be filled in.
+    Seeds every source of randomness with ``train.seed``. Raises ``DiagnosticError`` for whatever makes the run
     impossible.
     """
     accelerator = start_accelerator()
-    source = resolve_source(spec)
+    place = spec if own is None else own_spec(spec, own)
+    source = resolve_source(place)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
     tasks, warnings = load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
     set_seed(spec.train.seed)
-    model, record = load_model(with_labels(spec, tasks))
+    model, record = load_model(with_labels(place, tasks), weights=own is None)
     warnings += unused_advice(record, model.backbone, spec)
     _raise_errors(check_kinds(spec, model.backbone))
-    encoder = encoder_for(spec, model.backbone)
+    encoder = encoder_for(place, model.backbone)
     loaded = {without_parametrization(name, "")[0] for name in record.loaded}
-    inventory = inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded.__contains__)
+    inventory = inventory_of(model, label_of(source, place), origin=source.origin, loaded=loaded.__contains__)
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)
     warnings += _new_advice(shown or plan, plan)
@@ -123,7 +130,8 @@ def prepare(spec: Spec, shown: Plan | None = None) -> Setup:
     _raise_errors(check_single_rows(spec, model, encoder, phases, data["train"], ranks.count))
     warnings += check_shared_statistics(model, phases, ranks.count)
     set_own_seed(spec.train.seed, ranks)
-    return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings, inventory.stacks)
+    stacks, attention = inventory.stacks, asked_attention(source.config or {})
+    return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings, stacks, attention)
 
 
 def _new_advice(shown: Plan, plan: Plan) -> tuple[Diagnostic, ...]:

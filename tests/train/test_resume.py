@@ -43,6 +43,12 @@ SPECS: dict[str, Callable[[Path], Spec]] = {
 }
 
 
+EVERYTHING = [
+    {"match": "**", "except": "@pooler", "state": "trainable"},
+    {"match": "@pooler", "state": "frozen"},
+]
+
+
 class Straight:
     """Runs that were never stopped, each made once."""
 
@@ -383,6 +389,61 @@ def test_relative_paths_of_the_spec_still_start_where_they_did(
     shutil.move(tmp_path, moved := tmp_path.with_name("moved"))
     monkeypatch.chdir("/")
     assert resume(moved / "deep" / "run").status == "finished"
+
+
+@pytest.fixture
+def own_source(tmp_path: Path, toy: Path) -> tuple[Path, Path]:
+    """Return a run that was stopped and the same one never stopped, of a model with eager attention."""
+    shutil.copytree(toy, tmp_path, dirs_exist_ok=True)
+    change_config(tmp_path, attn_implementation="eager")
+    spec = toy_spec(tmp_path, rule=EVERYTHING, train={"epochs": 2, "batch_size": 48})
+    train(spec, tmp_path / "whole")
+    stopped(spec, tmp_path / "run", 6)
+    return tmp_path / "run", tmp_path / "whole"
+
+
+def change_config(folder: Path, **values: Any) -> None:
+    path = folder / "bert" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+OTHER = {"hidden_act": "relu", "num_attention_heads": 4, "attn_implementation": "sdpa"}
+CHANGES: list[Callable[[Path], None]] = [
+    lambda folder: change_config(folder, **OTHER),
+    lambda folder: shutil.rmtree(folder / "bert"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_goes_on_from_its_own_folder_whatever_became_of_the_source(
+    own_source: tuple[Path, Path], tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    run, whole = own_source
+    change(tmp_path)
+    assert resume(run).status == "finished"
+    assert_same_tree(run, whole)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_what_the_model_is_made_from_is_checked_before_it_is_used(half: Path, file: str) -> None:
+    path = half / file
+    path.write_text(path.read_text("utf-8").replace("1", "2", 1), "utf-8")
+    before = tree(half)
+    assert code_of(lambda: resume(half))[0] == "FP521"
+    path.unlink()
+    assert code_of(lambda: resume(half))[0] == "FP521"
+    del before[file]
+    assert tree(half) == before
+
+
+def test_a_config_read_from_the_source_again_must_be_the_runs(
+    own_source: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As for a model with code of its own, which stays where the source is.
+    monkeypatch.setattr("freezeplan.train.setup.own_spec", lambda spec, folder: spec)
+    change_config(tmp_path, hidden_act="relu", layer_norm_eps=0.1)
+    code, notes = code_of(lambda: resume(own_source[0]))
+    assert (code, notes) == ("FP545", ("hidden_act was gelu, is relu", "layer_norm_eps was 1e-12, is 0.1"))
 
 
 def test_other_surroundings_are_a_warning(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:
