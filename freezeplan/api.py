@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import Inventory
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = [
+    "DiagnosticError",
+    "SpecLike",
+    "apply_freeze",
+    "build_param_groups",
+    "compile_plan",
+    "enter_phase",
+    "load_spec",
+    "verify",
+]
 
 SpecLike = str | Path | Mapping[str, Any] | Spec
 
@@ -33,8 +45,9 @@ def load_spec(source: SpecLike) -> Spec:
 def compile_plan(model_or_inventory: torch.nn.Module | Inventory, spec: SpecLike) -> Plan:
     """Compile a spec for a live model, or for an inventory.
 
-    Nothing is changed in the model. Returns the plan, warnings included (``plan.diagnostics``); raises
-    :class:`freezeplan.DiagnosticError` with everything that is wrong.
+    A live model is any ``torch.nn.Module``, on the meta device too; nothing is changed in it. Returns the plan,
+    warnings included (``plan.diagnostics``); raises :class:`freezeplan.DiagnosticError` with everything that
+    is wrong.
 
     >>> import torch
     >>> plan = compile_plan(torch.nn.Linear(3, 1), {"rule": [{"match": "weight", "state": "trainable"},
@@ -56,9 +69,19 @@ def _inventory(source: torch.nn.Module | Inventory) -> Inventory:
 
 
 def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> None:
-    """Set a live model's gradients and modes to what one phase of the plan (its place or name) says.
+    """Set a live model's gradients and modes to what one phase of the plan says.
 
-    See :func:`freezeplan.apply.apply_freeze`, which this calls.
+    ``phase`` is its place (from 0) or its name. Frozen tensors get ``requires_grad = False`` and lose their
+    gradient; modules that the plan lists run in eval mode, and stay in it when a loop calls ``model.train()``.
+    Raises :class:`freezeplan.DiagnosticError`, before anything is changed, when the plan was not compiled for
+    this model or a wrapper around it cannot follow; ``KeyError`` for a phase that the plan does not have.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    >>> rules = [{"match": "**", "state": "trainable"}, {"match": "0", "state": "frozen"}]
+    >>> apply_freeze(model, compile_plan(model, {"rule": rules}))
+    >>> [tensor.requires_grad for tensor in model.parameters()], model.train()[0].training
+    ([False, False, True, True], False)
     """
     from freezeplan.apply.freezing import apply_freeze as apply_phase
 
@@ -73,9 +96,28 @@ def enter_phase(
     *,
     factor: float = 1.0,
 ) -> None:
-    """Put a model and its optimizer into one phase of the plan (its place or name), between two steps.
+    """Put a model and its optimizer into one phase of the plan, between two optimizer steps.
 
-    See :func:`freezeplan.apply.enter_phase`, which this calls.
+    ``phase`` is its place (from 0) or its name, ``factor`` the schedule's at the phase's first step. The model
+    gets the phase's gradients and modes as by :func:`apply_freeze`, each group of the optimizer the phase's
+    rate times ``factor`` (0.0 while it is frozen), weight decay and options; state that the plan gives up is
+    dropped, and so are all gradients. The groups stay the same. Raises :class:`freezeplan.DiagnosticError`,
+    before anything is changed, when model or optimizer are not the plan's; ``KeyError`` for an unknown phase.
+    :func:`freezeplan.apply.enter_phase` says more.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    >>> plan = compile_plan(model, {
+    ...     "optimizer": {"lr": 0.01, "no_decay": []},
+    ...     "rule": [{"name": "body", "match": "0", "state": "frozen"},
+    ...              {"name": "head", "match": "1", "state": "trainable"}],
+    ...     "phase": [{"name": "head only", "epochs": 1},
+    ...               {"name": "all", "epochs": 1, "rule": [
+    ...                   {"name": "thaw", "match": "0", "state": "trainable", "lr_mult": 0.5}]}]})
+    >>> optimizer = torch.optim.AdamW(build_param_groups(model, plan))
+    >>> enter_phase(model, optimizer, plan, "all")
+    >>> {group["name"]: group["lr"] for group in optimizer.param_groups}
+    {'thaw': 0.005, 'head': 0.01}
     """
     from freezeplan.apply.phases import enter_phase as enter
 
@@ -90,7 +132,22 @@ def verify(
 ) -> None:
     """Raise unless a model, and the optimizer over it, are as one phase of the plan says.
 
-    See :func:`freezeplan.apply.verify`, which this calls.
+    Call it right before the first step: what comes between the plan and the step (loading, wrapping) can undo
+    the plan without a word. Nothing is changed. Raises :class:`freezeplan.DiagnosticError` when the plan is for
+    another model, the optimizer holds other tensors than the model, or gradients or modes differ from the
+    plan; ``KeyError`` for a phase that the plan does not have.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 2)
+    >>> plan = compile_plan(model, {"rule": [{"match": "**", "state": "trainable"}]})
+    >>> optimizer = torch.optim.AdamW(build_param_groups(model, plan))
+    >>> verify(model, plan, optimizer)
+    >>> model.weight = torch.nn.Parameter(torch.zeros(2, 2))
+    >>> try:
+    ...     verify(model, plan, optimizer)
+    ... except DiagnosticError as error:
+    ...     print(error.diagnostics[0].message)
+    the optimizer does not hold the model's tensors
     """
     from freezeplan.apply.verifying import verify as verify_phase
 

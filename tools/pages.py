@@ -65,8 +65,8 @@ def with_table(page: str, name: str, table: str) -> str:
 
 
 def advice_table(items: Iterable[Entry]) -> str:
-    """Return a table of the warnings that compiling gives; those from FP450 on are about data and runs."""
-    advice = [item for item in items if item.severity == "warning" and item.code < "FP450"]
+    """Return a table of the warnings about plans; codes below FP200 are about sources, from FP450 on about data."""
+    advice = [item for item in items if item.severity == "warning" and "FP200" <= item.code < "FP450"]
     return _render("advice.md.j2", advice=advice)
 
 

@@ -41,10 +41,11 @@ def verify(
     >>> optimizer = torch.optim.AdamW(freezeplan.build_param_groups(model, plan))
     >>> freezeplan.verify(model, plan, optimizer)
     >>> model.weight = torch.nn.Parameter(torch.zeros(2, 2))
-    >>> freezeplan.verify(model, plan, optimizer)
-    Traceback (most recent call last):
-        ...
-    freezeplan.diagnostics.diagnostic.DiagnosticError: error[FP432]: the optimizer does not hold the model's tensors
+    >>> try:
+    ...     freezeplan.verify(model, plan, optimizer)
+    ... except freezeplan.DiagnosticError as error:
+    ...     print(error.diagnostics[0].code, error.diagnostics[0].message)
+    FP432 the optimizer does not hold the model's tensors
     """
     current = plan.phases[plan.phase_index(phase)]
     reshard_parameters(model)

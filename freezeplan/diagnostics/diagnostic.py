@@ -62,11 +62,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """Hold one finding; create it with :func:`diagnostic`, which knows the code's severity.
+    """Hold one finding: what is wrong or doubtful, where, and what to do about it.
 
+    ``code`` (such as ``FP201``) is what ``freezeplan explain`` takes; ``severity`` is error, warning or note;
+    ``help`` is a suggestion, ``notes`` are facts beside it. ``span`` is the place in a file (line and column),
     ``where`` is a key path such as ``rule[1].match`` for specs that have no file. ``pointer`` is that path for
     code that has no file at hand; ``Locations.attach`` turns it into a span. ``more`` counts the alike findings
-    that were left out behind this one (``capped``).
+    that were left out behind this one (``capped``). :func:`freezeplan.diagnostics.diagnostic` creates one.
     """
 
     code: str
@@ -113,7 +115,7 @@ def diagnostic(
 
 
 class DiagnosticError(Exception):
-    """Carry one or more diagnostics, at least one of them an error, out of a call that cannot go on."""
+    """Carry ``diagnostics``, at least one of them an error, out of a call that cannot go on."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)

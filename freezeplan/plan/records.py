@@ -205,8 +205,10 @@ class Target:
 class Plan:
     """The compiled plan. Two plans are equal when they do the same, whatever the model is called.
 
-    ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0 and
-    never changes. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
+    ``params`` are the model's tensors in registration order; each of ``phases`` holds what it does with every
+    one of them. ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0
+    and never changes. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
+    :func:`freezeplan.compile_plan` makes one.
     """
 
     model: str = field(compare=False)

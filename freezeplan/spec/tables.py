@@ -312,7 +312,8 @@ work, `off` never, `require` or else stop with an error."""
 class Spec(Table):
     """Hold a whole fine-tuning spec.
 
-    Build one with :func:`freezeplan.load_spec`, or ``Spec.model_validate`` from a dict.
+    Build one with :func:`freezeplan.load_spec`, from a file or a dict: it gives every problem as a diagnostic
+    with a place. The tables are attributes; ``rule``, ``task`` and ``phase`` are lists.
     """
 
     version: Annotated[Literal[1], BeforeValidator(check_version)] = 1
