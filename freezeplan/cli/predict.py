@@ -12,8 +12,10 @@ import click
 
 from freezeplan.cli.options import common_options, format_option, remote_code_option
 from freezeplan.cli.status import CLEAN
-from freezeplan.cli.streams import Settings, print_json, print_out
+from freezeplan.cli.streams import Settings, nobody_reads, print_json, print_out
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+
+LONGEST_LINE = 1 << 26
 
 
 @click.command(short_help="Label texts or images with a finished run.")
@@ -22,25 +24,31 @@ from freezeplan.diagnostics import DiagnosticError, diagnostic
 @click.option(
     "--file",
     "source",
-    type=click.File("r", encoding="utf-8", errors="surrogateescape"),
-    help="Read texts from FILE, one per line; `-` is standard input.",
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
+    help="Read texts from FILE, one per line, or the rows of a data file; `-` is standard input.",
 )
+@click.option("--column", metavar="NAME", help="The column of a data file. Default: `text`, or `image`.")
 @format_option("text", "json")
 @remote_code_option
 @common_options
 @click.pass_obj
 def predict(
-    settings: Settings, folder: Path, texts: tuple[str, ...], source: TextIO | None, form: str
+    settings: Settings,
+    folder: Path,
+    texts: tuple[str, ...],
+    source: Path | None,
+    column: str | None,
+    form: str,
 ) -> int:
     """Label each TEXT with every task of the run in DIR, one line (or JSON object) per text.
 
-    Without TEXT and --file, texts are read from standard input, one per line. For a run that reads
-    images, each TEXT is the path of an image file.
+    Without TEXT and --file, texts are read from standard input, one per line. A FILE that ends like a data
+    file (.jsonl, .csv, .parquet …) is read like training data, its --column. For a run that reads images,
+    each TEXT is the path of an image file.
     """
-    inputs = _inputs(texts, source)
-    from freezeplan.train.predict import predict as label
-
-    for answer in label(folder, inputs):
+    for answer in _answers(folder, texts, source, column):
+        if nobody_reads():
+            break
         if form == "json":
             print_json(json.dumps(answer, ensure_ascii=False))
         else:
@@ -48,18 +56,40 @@ def predict(
     return CLEAN
 
 
-def _inputs(texts: tuple[str, ...], source: TextIO | None) -> Iterable[str]:
+def _answers(
+    folder: Path, texts: tuple[str, ...], source: Path | None, column: str | None
+) -> Iterator[dict[str, Any]]:
+    from freezeplan.data.files import is_data_file
+
+    rows = source if source is not None and is_data_file(source) else None
+    if column and rows is None:
+        raise click.UsageError("--column is of a data file: name one with --file")
+    inputs = _inputs(texts, source) if rows is None or texts else ()
+    from freezeplan.train.predict import predict, predict_file
+
+    return predict(folder, inputs) if rows is None else predict_file(folder, rows, column)
+
+
+def _inputs(texts: tuple[str, ...], source: Path | None) -> Iterable[str]:
     if texts and source:
         raise click.UsageError("texts stand on the command line or in --file, not both")
     if texts:
         return _checked(texts)
     if source is None and sys.stdin.isatty():
         raise click.UsageError("there is no text: name some, or use --file, or pipe lines in")
-    return _checked(_lines(source or click.open_file("-", "r", encoding="utf-8", errors="surrogateescape")))
+    # A byte order mark is no part of the first text.
+    return _checked(
+        _lines(click.open_file(str(source or "-"), "r", encoding="utf-8-sig", errors="surrogateescape"))
+    )
 
 
 def _lines(source: TextIO) -> Iterator[str]:
-    for line in source:
+    number = 0
+    while line := source.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            message = f"input {number} is longer than {LONGEST_LINE:,} characters"
+            raise DiagnosticError([diagnostic("FP530", message, help="write one text per line")])
         yield line.removesuffix("\n").removesuffix("\r")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from freezeplan.diagnostics import Diagnostic
 
+_without_reader: set[int] = set()
 # Wider than any line: what is not read on a terminal is never folded.
 UNBOUNDED = 100_000
 
@@ -74,6 +75,7 @@ class PatientStream:
         try:
             yield
         except BrokenPipeError:
+            _without_reader.add(id(self._stream))
             set_stream_to_nowhere(self._stream)
         except OSError as error:
             set_stream_to_nowhere(self._stream)
@@ -84,6 +86,11 @@ class PatientStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def nobody_reads() -> bool:
+    """Tell whether the reader of standard output has gone: nothing that is written any more is seen."""
+    return id(sys.stdout) in _without_reader
 
 
 def set_streams_to_never_fail() -> None:

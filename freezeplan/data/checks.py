@@ -53,7 +53,7 @@ def check_inputs(
         report(
             kind.code,
             f"column `{column}` of `{source}` holds {what} in {places.phrase(found.rows, found.count)}",
-            help=kind.advice,
+            help=found.advice or kind.advice,
             notes=[
                 f"{places.place(row)}: {detail}"
                 for row, detail in zip(found.rows[:SHOWN_ROWS], found.details, strict=False)

@@ -68,6 +68,20 @@ class DataFile:
         return gzip.GzipFile(fileobj=file, mode="rb") if self.path.suffix.lower() == COMPRESSED else file
 
 
+def is_data_file(path: Path) -> bool:
+    """Tell by its name whether a file is one that holds rows.
+
+    >>> is_data_file(Path("rows.csv.gz")), is_data_file(Path("notes.txt"))
+    (True, False)
+    """
+    return _suffix(path) in FORMATS
+
+
+def _suffix(path: Path) -> str:
+    found = path.with_suffix("").suffix if path.suffix.lower() == COMPRESSED else path.suffix
+    return found.lower()
+
+
 def data_files(entries: Sequence[str], start: Path) -> tuple[DataFile, ...]:
     """Return the files that paths and patterns mean, seen from a folder, those of a pattern sorted.
 
@@ -99,8 +113,7 @@ def data_file(path: Path) -> DataFile:
         return _folder(path)
     if not path.exists():
         raise _missing(path)
-    suffix = path.with_suffix("").suffix if path.suffix.lower() == COMPRESSED else path.suffix
-    format = FORMATS.get(suffix.lower())
+    format = FORMATS.get(_suffix(path))
     if format is None:
         raise Unreadable("FP453", f"data file `{path}` has the suffix `{path.suffix}`", _readable())
     try:

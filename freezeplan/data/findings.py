@@ -10,10 +10,14 @@ KEPT = 20
 
 @dataclass(frozen=True)
 class Flaw:
-    """Say what is wrong with one row's value: in words that rows may share, and what is this row's own."""
+    """Say what is wrong with one row's value: in words that rows may share, and what is this row's own.
+
+    ``advice`` says what to do about it, where that is not what its kind of column always needs.
+    """
 
     what: str
     detail: str = ""
+    advice: str = ""
 
 
 @dataclass
@@ -23,6 +27,7 @@ class FlawedRows:
     count: int = 0
     rows: list[int] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    advice: str = ""
 
     def add(self, row: int, detail: str) -> None:
         """Count one more row."""
@@ -42,7 +47,7 @@ class Flaws:
 
     def add(self, row: int, flaw: Flaw) -> None:
         """Note what is wrong with a row, counted from 1."""
-        self._found.setdefault(flaw.what, FlawedRows()).add(row, flaw.detail)
+        self._found.setdefault(flaw.what, FlawedRows(advice=flaw.advice)).add(row, flaw.detail)
 
     def items(self) -> Iterator[tuple[str, FlawedRows]]:
         """Yield what is wrong, with the rows that share it."""
@@ -51,7 +56,7 @@ class Flaws:
     def rows(self) -> dict[int, Flaw]:
         """Return the rows that are kept, in their order, with what is wrong."""
         found = {
-            row: Flaw(what, detail)
+            row: Flaw(what, detail, kept.advice)
             for what, kept in self.items()
             for row, detail in zip(kept.rows, kept.details, strict=True)
         }

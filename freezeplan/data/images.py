@@ -18,6 +18,7 @@ from freezeplan.diagnostics.wording import first_line
 BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
 LEAST_BASE64 = 64
 LONGEST_SHOWN = 120
+DECODE = "decode it: write files and their paths, or bytes in Parquet"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 DEEP_MODES = ("I", "F")
 
@@ -52,7 +53,8 @@ def image_flaw(value: Any, folder: Path | None = None) -> Flaw | None:
     if value is None:
         return Flaw("null (no image)")
     if isinstance(value, str):
-        return Flaw(encoded_text(value) or "blank text")
+        held = encoded_text(value)
+        return Flaw(held, advice=DECODE) if held else Flaw("blank text")
     if isinstance(value, (bytes, list, tuple, numpy.ndarray)) or hasattr(value, "convert"):
         return None
     return Flaw(f"a value of type {type(value).__name__}")
@@ -62,12 +64,12 @@ def encoded_text(value: str) -> str | None:
     """Say in which way a text holds an image itself, None where it does not look like that.
 
     >>> encoded_text("data:image/png;base64,iVBORw0KGgo="), encoded_text("img/1.png")
-    ('a data URI, which is not read', None)
+    ('a data URI in the place of an image', None)
     """
     if value.startswith("data:"):
-        return "a data URI, which is not read"
+        return "a data URI in the place of an image"
     if len(value) >= LEAST_BASE64 and value.startswith(BASE64_STARTS) and "." not in value:
-        return "an image as base64 text, which is not read"
+        return "base64 text in the place of an image"
     return None
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from freezeplan.data.columns import BUILDERS, Column
-from freezeplan.data.files import DataFile, Format, data_files
+from freezeplan.data.columns import BUILDERS, Column, Texts
+from freezeplan.data.files import DataFile, Format, data_file, data_files
 from freezeplan.data.formats.hub_set import hub_rows
 from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
 from freezeplan.data.places import FilePlaces, Places
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.spec.tables import DataTable, Spec
 
 KEPT_BYTES = 256 << 20
@@ -118,6 +120,30 @@ def parts_of(spec: Spec, index: int, split: str) -> tuple[Part, ...]:
         return (HubSplit(data.hub, data.subset, "+".join(entries)),)
     start = spec.locations.directory_of(("task", index, "data", split)) or Path()
     return data_files(entries, start)
+
+
+def column_of(path: Path, name: str) -> Texts:
+    """Return the texts of one column of a data file; raises ``DiagnosticError`` (FP452 to FP456, FP530)."""
+    wanted = Wanted(name, "text")
+    try:
+        table = READER.read((data_file(path),), [wanted])
+    except Unreadable as problem:
+        raise DiagnosticError([diagnostic(problem.code, problem.message, help=problem.help)]) from None
+    if table.lacks:
+        advice = closest_or_all(name, table.lacks[0].present, "columns")
+        message = f"`{path.name}` has no column `{name}`"
+        raise DiagnosticError([diagnostic("FP456", message, help=f"{advice}; --column names it")])
+    column = table.columns[wanted]
+    found = [
+        diagnostic(
+            "FP530",
+            f"column `{name}` of `{path.name}` holds {what} in {table.places.phrase(rows.rows, rows.count)}",
+        )
+        for what, rows in column.flaws.items()
+    ]
+    if found:
+        raise DiagnosticError(found)
+    return column.values
 
 
 def wanted_of(data: DataTable) -> tuple[Wanted, Wanted]:

@@ -183,15 +183,16 @@ def _check_task(
 ) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     train = splits.get("train")
-    if train is not None:
-        found += check_classes(train.labels.names, labels, declared, train.source, train.report)
-        if not declared and task.data is not None:
-            found += check_measured(labels, task.data.label, train.source, train.report)
-    if splits:
-        found += check_alike(labels, next(iter(splits.values())).report)
     for split in splits.values():
         if labels:
             found += check_known(split.labels, labels, split.source, split.places, declared, split.report)
+    # Labels that are not known are the cause of those that are missing.
+    if train is not None and not (declared and found):
+        found += check_classes(train.labels.names, labels, declared, train.source, train.report)
+    if train is not None and not declared and task.data is not None:
+        found += check_measured(labels, task.data.label, train.source, train.report)
+    if splits:
+        found += check_alike(labels, next(iter(splits.values())).report)
     return found + _check_shared(splits)
 
 

@@ -215,7 +215,7 @@ def closest_or_all(word: str, known: Iterable[str], what: str) -> str:
     'did you mean `label`?'
     """
     known = list(known)
-    everything = f"the {what} are {quoted(known)}" if known else f"there are no {what}"
+    everything = f"the {what} are {some(known, MOST_NAMES)}" if known else f"there are no {what}"
     return closest(word, known) or everything
 
 

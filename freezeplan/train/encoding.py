@@ -23,6 +23,8 @@ CHUNK = 1000
 # Of a longer text, only the beginning is tokenised: no tokenizer makes fewer tokens of it than are kept.
 CHARACTERS_PER_TOKEN = 64
 SHORT = 1 << 16
+ANOTHER = "take the rows out, or use a source whose tokenizer has an unknown token"
+ENLARGE = "enlarge the model's embedding with `resize_token_embeddings`"
 Lists = dict[str, list[list[int]]]
 
 
@@ -81,7 +83,7 @@ class TextEncoder:
             try:
                 found, over = self._call([text])
             except Exception as error:
-                refused[row] = Flaw("text that the tokenizer refuses", first_line(error))
+                refused[row] = Flaw("text that the tokenizer refuses", first_line(error), ANOTHER)
                 found, over = {name: [[0]] for name in self.names}, 0
             cut += over
             for name in self.names:
@@ -125,13 +127,13 @@ class TextEncoder:
         if not ids:
             return Flaw("text without any token")
         if None in ids:
-            return Flaw("text with a word that the tokenizer has no token for")
+            return Flaw("text with a word that the tokenizer has no token for", advice=ANOTHER)
         if self.vocabulary is None or 0 <= min(ids) <= max(ids) < self.vocabulary:
             return None
         number = next(number for number in ids if not 0 <= number < self.vocabulary)
         name = self.tokenizer.convert_ids_to_tokens(number)
         what = f"text with a token beyond the {self.vocabulary} rows of the model's embedding"
-        return Flaw(what, f"`{name}` has the number {number}")
+        return Flaw(what, f"`{name}` has the number {number}", ENLARGE)
 
     def batch(
         self, texts: EncodedTexts, rows: Sequence[int], device: torch.device
@@ -182,9 +184,7 @@ def check_tokenizer(spec: Spec, encoder: TextEncoder) -> None:
     if number is not None and rows is not None and not 0 <= number < rows:
         token = f"the padding token `{encoder.tokenizer.pad_token}`"
         message = f"{token} has the number {number}, and the model's embedding has {rows} rows"
-        advice = (
-            "enlarge the embedding with `resize_token_embeddings`, or set `pad_token` to a token it knows"
-        )
+        advice = f"{ENLARGE}, or set `pad_token` to a token that the model knows"
         raise spec.locations.error(("model", "source"), "FP478", message, help=advice)
     odd = _odd_input(encoder)
     if odd is not None:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from freezeplan.data.findings import Flaws
-from freezeplan.data.modality import Kind
+from freezeplan.data.modality import IMAGE, Kind
+from freezeplan.data.reader import column_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.train.saved_run import SavedRun, load_run
@@ -33,6 +34,21 @@ def predict(folder: Path, inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     return _answers(run, inputs, device)
 
 
+def predict_file(folder: Path, path: Path, column: str | None = None) -> Iterator[dict[str, Any]]:
+    """Label the rows of a data file, read as training reads it: the texts, or paths of images, of one column.
+
+    The column is called like what the run reads unless it is named. Yields as :func:`predict` does, and raises
+    what it raises; FP530 names rows by their lines.
+    """
+    run = load_run(folder)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run.model.to(device)
+    kind = run.encoder.kind
+    texts = column_of(path, column or kind.name)
+    inputs = (str(path.parent / text) for text in texts) if kind is IMAGE else texts
+    return _answers(run, inputs, device)
+
+
 def _answers(run: SavedRun, inputs: Iterable[Any], device: torch.device) -> Iterator[dict[str, Any]]:
     rest, done, encoder = iter(inputs), 0, run.encoder
     while batch := list(islice(rest, run.batch_size)):
@@ -48,10 +64,12 @@ def _answers(run: SavedRun, inputs: Iterable[Any], device: torch.device) -> Iter
 
 
 def _check(flaws: Flaws, kind: Kind, done: int) -> None:
-    advice = kind.advice.replace("every row", "every input")
+    usual = kind.advice.replace("every row", "every input")
     found = [
         diagnostic(
-            "FP530", f"input {done + row} is {' '.join([flaw.what, flaw.detail]).strip()}", help=advice
+            "FP530",
+            f"input {done + row} is {flaw.what}{f': {flaw.detail}' if flaw.detail else ''}",
+            help=flaw.advice or usual,
         )
         for row, flaw in flaws.rows().items()
     ]

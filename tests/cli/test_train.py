@@ -73,7 +73,7 @@ def test_a_finished_run_is_not_overwritten(trained):
 def test_predict_answers_with_every_task_for_arguments_and_for_lines(trained):
     room, _ = trained
     texts = ["the parcel is broken", "a lovely till"]
-    room.write("texts.txt", "\r\n".join(texts))
+    room.write("texts.txt", "\ufeff" + "\r\n".join(texts))
     named = room.run("predict", "runs/freezeplan", *texts, "--format", "json")
     filed = room.run("predict", "runs/freezeplan", "--file", "texts.txt")
     assert (named.status, filed.status) == (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from transformers import BertModel
 from freezeplan.apply.fingerprints import fingerprints
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.runs.run_files import weights
-from freezeplan.train.predict import predict
+from freezeplan.train.predict import predict, predict_file
 from freezeplan.train.run import train
 from freezeplan.train.saved_run import load_run
 from tests.train.tiny import toy_rows, toy_spec
@@ -181,3 +182,25 @@ def test_tied_tensors_and_views_are_saved_once_and_whole(tmp_path: Path) -> None
     assert sorted(found) == ["a.bias", "a.weight", "b.bias", "b.part"]
     save_file(found, tmp_path / "model.safetensors")
     assert load_file(tmp_path / "model.safetensors")["b.part"].tolist() == [2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".csv.gz"])
+def test_a_data_file_is_read_as_training_reads_it(run: Path, tmp_path: Path, suffix: str) -> None:
+    texts = ["the great screen", "my parcel, is broken"]
+    path, data = tmp_path / f"rows{suffix}", [{"id": "1", "body": text} for text in texts]
+    if suffix == ".jsonl":
+        content = "".join(json.dumps(row) + "\n" for row in data).encode()
+    else:
+        content = b"id,body\n" + "".join(f'1,"{text}"\n' for text in texts).encode()
+    path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
+    assert list(predict_file(run, path, "body")) == list(predict(run, texts))
+    with pytest.raises(DiagnosticError) as caught:
+        list(predict_file(run, path))
+    assert [item.code for item in caught.value.diagnostics] == ["FP456"]
+
+
+def test_a_blank_row_of_a_data_file_is_named_by_its_line(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "box"}\n{"text": " "}\n')
+    with pytest.raises(DiagnosticError, match="blank text in line 2"):
+        list(predict_file(run, path))

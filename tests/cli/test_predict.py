@@ -1,0 +1,63 @@
+"""What ``freezeplan predict`` reads, and when it stops."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from freezeplan.cli import predict as command
+from freezeplan.cli.streams import Settings
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.train import predict as answering
+
+
+def ask(*arguments: str) -> Any:
+    return command.predict.main(["run", *arguments], obj=Settings(), standalone_mode=False)
+
+
+def test_it_stops_when_nobody_reads_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def endless(folder: Path, inputs: Iterable[str]) -> Iterator[dict[str, Any]]:
+        for number in itertools.count():
+            given.append(number)
+            yield {"text": "x", "t": {"label": "a", "score": 1.0}}
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(answering, "predict", endless)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert ask("a text") == 0
+    assert len(given) <= 2
+
+
+def test_an_input_of_gigabytes_without_a_line_break_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "LONGEST_LINE", 10)
+    monkeypatch.setattr(answering, "predict", lambda folder, inputs: iter(inputs))
+    (tmp_path / "texts.txt").write_text("x" * 99)
+    with pytest.raises(DiagnosticError, match="input 1 is longer than 10 characters"):
+        ask("--file", str(tmp_path / "texts.txt"))
+
+
+def test_a_column_is_one_of_a_data_file(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("x")
+    with pytest.raises(click.UsageError, match="--column is of a data file"):
+        ask("--file", str(tmp_path / "texts.txt"), "--column", "text")
+
+
+def test_a_data_file_is_read_by_its_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+    monkeypatch.setattr(answering, "predict_file", lambda *given: asked.append(given) or iter(()))
+    (tmp_path / "rows.csv").write_text("text\nx\n")
+    assert ask("--file", str(tmp_path / "rows.csv"), "--column", "text") == 0
+    assert asked == [(Path("run"), tmp_path / "rows.csv", "text")]
