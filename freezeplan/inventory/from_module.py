@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted
 from freezeplan.inventory.hints import hints_of
-from freezeplan.inventory.names import canonical_modules, canonical_parameters, class_names, own_buffers
+from freezeplan.inventory.names import canonical_modules, canonical_parameters, class_names, join, own_buffers
+from freezeplan.inventory.quantized import quantized_as
 from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
 from freezeplan.inventory.roles import with_structure
 
@@ -23,13 +24,14 @@ def inventory_of(
     origin: str = "a model in memory",
     loaded: Loaded | None = None,
     notes: Iterable[str] = (),
+    quantized: Mapping[str, str] | None = None,
 ) -> Inventory:
     """List every parameter name, module, tie, stack and role of a live model.
 
     ``model`` is any ``torch.nn.Module``; prefixes of wrappers (DDP, FSDP, torch.compile, activation
     checkpointing, PEFT) and of parametrizations are taken off the names. ``label`` says in words which model
     this is (default: its class). ``loaded`` tells for a parameter's name whether a checkpoint provides it
-    (default: not known).
+    (default: not known). ``quantized`` names parameters that will be packed once they are loaded, and how.
 
     Returns an :class:`Inventory` whose ``params`` are in registration order, tied tensors once per name.
     Raises ``DiagnosticError`` for a model without parameters (FP166), with uninitialised ones (FP167) or with
@@ -42,10 +44,11 @@ def inventory_of(
     if not hasattr(model, "_parameters") or isinstance(model, type):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise TypeError(f"a model is a torch.nn.Module (or an Inventory), not {what}")
-    params = _params(model, loaded or (lambda name: None))
+    found = list(canonical_modules(model))
+    packed = _packed(found) | dict(quantized or {})
+    params = _params(model, loaded or (lambda name: None), packed)
     modules = tuple(
-        ModuleInfo(path, class_names(module), own_buffers(outermost))
-        for path, module, outermost in canonical_modules(model)
+        ModuleInfo(path, class_names(module), own_buffers(outermost)) for path, module, outermost in found
     )
     label = label or modules[0].classes[0]
     if not params:
@@ -54,7 +57,18 @@ def inventory_of(
     return with_structure(bare, hints_of(model))
 
 
-def _params(model: Any, loaded: Loaded) -> tuple[ParamInfo, ...]:
+def _packed(modules: Iterable[tuple[str, Any, Any]]) -> dict[str, str]:
+    """Return how the quantised parameters of a live model are packed, by their names."""
+    own = ((path, name, tensor, module) for path, module, _ in modules for name, tensor in _own(module))
+    found = {join(path, name): quantized_as(name, tensor, module) for path, name, tensor, module in own}
+    return {name: packed for name, packed in found.items() if packed}
+
+
+def _own(module: Any) -> Iterable[tuple[str, Any]]:
+    return ((name, tensor) for name, tensor in module._parameters.items() if tensor is not None)
+
+
+def _params(model: Any, loaded: Loaded, packed: Mapping[str, str]) -> tuple[ParamInfo, ...]:
     first: dict[int, str] = {}
     found, lazy = [], []
     for name, module, tensor in canonical_parameters(model):
@@ -66,7 +80,10 @@ def _params(model: Any, loaded: Loaded) -> tuple[ParamInfo, ...]:
         alias_of = first.get(id(tensor))
         first.setdefault(id(tensor), name)
         dtype = str(tensor.dtype).removeprefix("torch.")
-        found.append(ParamInfo(name, tuple(tensor.shape), dtype, module, alias_of, loaded=loaded(name)))
+        shape, known = tuple(tensor.shape), loaded(name)
+        found.append(
+            ParamInfo(name, shape, dtype, module, alias_of, loaded=known, quantized=packed.get(name))
+        )
     if lazy:
         raise DiagnosticError([_uninitialised(lazy)])
     return _shared_loaded(found)

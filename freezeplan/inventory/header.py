@@ -41,7 +41,7 @@ def header_inventory(path: Path, label: str) -> Inventory:
     """
     tensors = read_header(path, label)
     _check_names(tensors, label)
-    names = sorted((name for name in tensors if last(name) not in STATISTICS), key=_natural)
+    names = sorted((name for name in tensors if not _is_buffer(name, tensors[name][1])), key=_natural)
     if not names:
         raise error_at_key(SOURCE, "FP166", f"`{label}` holds no parameters")
     params = tuple(_param(name, *tensors[name]) for name in names)
@@ -58,6 +58,11 @@ def _check_names(names: Iterable[str], label: str) -> None:
             raise error_at_key(SOURCE, "FP160", message, help="name another file: this one is damaged")
 
 
+def _is_buffer(name: str, dtype: str) -> bool:
+    """Tell a buffer by its name or its format: weights are packed into other integers than these."""
+    return last(name) in STATISTICS or dtype in ("bool", "int64")
+
+
 def _param(name: str, shape: tuple[int, ...], dtype: str) -> ParamInfo:
     name, module = without_parametrization(name, parent(name))
     return ParamInfo(name, shape, dtype, module, loaded=True)
@@ -66,7 +71,7 @@ def _param(name: str, shape: tuple[int, ...], dtype: str) -> ParamInfo:
 def _modules(names: list[str], tensors: dict[str, tuple[tuple[int, ...], str]]) -> tuple[ModuleInfo, ...]:
     buffers: dict[str, list[str]] = {}
     for name in tensors:
-        if last(name) in STATISTICS:
+        if _is_buffer(name, tensors[name][1]):
             buffers.setdefault(parent(name), []).append(last(name))
     paths = dict.fromkeys(path for name in names for path in reversed(ancestors(parent(name))))
     return tuple(ModuleInfo(path, (), tuple(buffers.get(path, ()))) for path in paths)

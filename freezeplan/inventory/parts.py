@@ -76,8 +76,13 @@ def is_norm(tree: Tree, path: str) -> bool:
         return False
     names = tree.classes(path) or (last(path),)
     return any(name in TORCH_NORMS or "norm" in name.lower() for name in names) or (
-        not tree.classes(path) and last(path).startswith("ln_")
+        not tree.classes(path) and (last(path).startswith("ln_") or _has_statistics(tree, path))
     )
+
+
+def _has_statistics(tree: Tree, path: str) -> bool:
+    info = tree.by_path.get(path)
+    return info is not None and "running_mean" in info.buffers
 
 
 def is_norm_only(tree: Tree, path: str) -> bool:

@@ -36,6 +36,7 @@ class ParamInfo:
     ``stack`` is the path of the layer stack the parameter belongs to, ``layer`` its layer's index there
     and ``stage`` its stage's: a parameter of a stage, but of none of its layers, has no ``layer``.
     All are None outside stacks. ``loaded`` tells whether a checkpoint provides the values (None: not known).
+    ``quantized`` says how the values are packed, so that they can take no gradient (None: plain numbers).
     """
 
     name: str
@@ -48,6 +49,7 @@ class ParamInfo:
     layer: int | None = None
     loaded: bool | None = None
     stage: int | None = None
+    quantized: str | None = None
 
     @property
     def numel(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from freezeplan.data.labels import labels_of
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
@@ -41,12 +42,21 @@ def _built(source: Source, spec: Spec, labels: Labels) -> Inventory:
     # Only here, so that an inventory from the cache is read in no time.
     from freezeplan.inventory.from_module import inventory_of
     from freezeplan.models.build import build_meta_model
-    from freezeplan.models.provided import provided_by
+    from freezeplan.models.provided import BACKBONE, provided_by
+    from freezeplan.models.quantized import quantized_in
 
     model = build_meta_model(source, spec, labels)
     loaded = provided_by(source, spec, model)
     notes = (*source.notes, *_pooling_note(source, spec))
-    return inventory_of(model, label_of(source, spec), origin=source.origin, loaded=loaded, notes=notes)
+    packed = {
+        BACKBONE * bool(spec.task) + name: how for name, how in quantized_in(_inner(model, spec)).items()
+    }
+    label = label_of(source, spec)
+    return inventory_of(model, label, origin=source.origin, loaded=loaded, notes=notes, quantized=packed)
+
+
+def _inner(model: Any, spec: Spec) -> Any:
+    return model.backbone if spec.task else model
 
 
 def _source_and_labels(spec: Spec, directory: Path | None) -> tuple[Source, Labels]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
@@ -24,6 +25,8 @@ from freezeplan.plan.ties import tie_conflicts
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
+
+FLOATING = ("float", "bfloat", "complex")
 
 
 def compile_plan(inventory: Inventory, spec: Spec) -> Plan:
@@ -100,12 +103,16 @@ def _assign_phase(resolution: Resolution, facts: OptimizerFacts, phase: int) -> 
 
 
 def _untrainable(resolution: Resolution, phase: int) -> Iterator[Diagnostic]:
-    """Report quantised (integer) tensors that a rule wants to train: they cannot require a gradient."""
-    by_name = resolution.by_name(phase)
+    """Report, rule by rule, quantised tensors that it wants to train: packed or integer, they take no gradient."""
+    by_name, found = resolution.by_name(phase), defaultdict(list)
     for info in resolution.inventory.tensors:
         what = by_name[info.name]
-        if what.trainable and not info.dtype.startswith(("float", "bfloat", "complex")):
+        packed = info.quantized or (None if info.dtype.startswith(FLOATING) else info.dtype)
+        if what.trainable and packed:
             path = (*resolution.rule_path(dict(what.decided)["state"]), "state")
-            message = f"`{info.name}` is {info.dtype}: a quantised tensor cannot require a gradient"
-            advice = "freeze it, or train adapters beside it"
-            yield at_key(path, "FP411", message, help=advice)
+            found[path].append((info.name, packed))
+    for path, tensors in found.items():
+        name, packed = tensors[0]
+        many = f", and {len(tensors) - 1} more are quantised: they" if len(tensors) > 1 else ": it"
+        message = f"`{name}` is quantised ({packed}){many} cannot require a gradient"
+        yield at_key(path, "FP411", message, help="freeze what is quantised, or train adapters beside it")

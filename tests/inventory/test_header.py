@@ -89,3 +89,14 @@ def test_a_number_of_many_digits_is_a_name_like_any_other() -> None:
     digits = "9" * 5000
     found = inventory_of(torch.nn.ModuleDict({digits: torch.nn.Linear(2, 2)}))
     assert [info.name for info in found.params] == [f"{digits}.weight", f"{digits}.bias"]
+
+
+def test_running_statistics_tell_a_norm_and_buffers_are_no_weights(tmp_path: Path) -> None:
+    zeros = torch.zeros
+    tensors = {"conv.weight": zeros(2, 1, 3, 3), "bn1.weight": zeros(2), "bn1.bias": zeros(2)}
+    tensors |= {"bn1.running_mean": zeros(2), "bn1.running_var": zeros(2)}
+    tensors |= {"causal_mask": zeros(2, 2, dtype=torch.bool), "steps": zeros((), dtype=torch.int64)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    found = header_inventory(tmp_path / "model.safetensors", "m")
+    assert [info.name for info in found.params] == ["bn1.bias", "bn1.weight", "conv.weight"]
+    assert found.role_nodes["norm"] == ("bn1",)
