@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,9 +86,29 @@ def _from(folder: Path, text: str) -> str:
 
 
 def _write_new(path: Path, text: str) -> None:
+    """Write a new file as a whole or not at all: an empty one would never be replaced."""
+    beside = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        with path.open("x", encoding="utf-8", newline="\n") as file:
+        with beside.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        _move_new(beside, path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise click.BadParameter(f"cannot write {path}: {reason}", param_hint="--out") from None
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _move_new(source: Path, target: Path) -> None:
+    """Give a file its name, which nothing may have by now."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # no links on this kind of disk
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "it exists, and is never replaced") from None
+        os.rename(source, target)

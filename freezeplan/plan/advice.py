@@ -70,6 +70,8 @@ class Subject:
         rule = self.rule_of(what, key)
         if rule is not None:
             return (*rule.path, rule.settings[key].key)
+        if key == "lr" and "lr" not in self.spec.optimizer.model_fields_set:
+            return self.place(what)
         return ("optimizer", key) if key == "lr" else ("rule",)
 
 

@@ -13,7 +13,7 @@ from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule, tensors_in
 from freezeplan.plan.cascade import NOBODY
 from freezeplan.plan.tree import NameTree
-from freezeplan.spec.locations import at_key
+from freezeplan.spec.locations import at_key, dotted
 from freezeplan.spec.tables import Table
 
 
@@ -128,7 +128,7 @@ def _value(rule: BoundRule, key: str) -> str:
 
 
 def _place(rule: BoundRule) -> str:
-    return f"at {rule.place}" if rule.place else f"rule {int(rule.path[1]) + 1}"
+    return f"at {rule.place}" if rule.place else f"`{dotted(rule.path)}`"
 
 
 def _idle_overrides(rules: Sequence[BoundRule], used: set[tuple[int, str]]) -> list[Diagnostic]:

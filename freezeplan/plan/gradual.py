@@ -76,12 +76,14 @@ def _ladders(tree: NameTree, gradual: Gradual) -> tuple[list[tuple[Stack, Rungs]
     return found, problems
 
 
-def _last_segment(text: str) -> Segment:
-    return parse_selector(text).branches[0][-1]
+def _last_segment(text: str) -> Segment | None:
+    """Return the last segment of a path, None for patterns that are none (`class:`, `re:`)."""
+    branches = parse_selector(text).branches
+    return branches[0][-1] if branches else None
 
 
-def _inside(tree: NameTree, mask: int, segment: Segment) -> list[tuple[Stack, Rungs]]:
-    if segment.role not in ("layers", "stages"):
+def _inside(tree: NameTree, mask: int, segment: Segment | None) -> list[tuple[Stack, Rungs]]:
+    if segment is None or segment.role not in ("layers", "stages"):
         return []
     found = []
     for stack in tree.inventory.stacks:
@@ -113,7 +115,8 @@ def _steps(
         size = gradual.per_phase
         columns.append([ordered[at : at + size] for at in range(0, len(ordered), size)])
     rows = list(zip_longest(*columns, fillvalue=[]))
-    word = _last_segment(gradual.over[0]).role or "layers"
+    first = _last_segment(gradual.over[0])
+    word = (first.role if first else None) or "layers"
     thaws = [_thaw(tree, word, row) for row in rows]
     above = _above(spec, tree, [stack for stack, _ in ladders])
     top = 0 if top_down else len(thaws) - 1

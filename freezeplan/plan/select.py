@@ -211,10 +211,11 @@ def _by_regex(tree: NameTree, selector: Selector) -> Match:
     try:
         pattern = regex.compile(selector.value)
         hits = _full_matches(tree, pattern)
-    except regex.error as problem:
+    except (regex.error, RecursionError, MemoryError, OverflowError) as problem:
+        reason = str(problem) or "it is too large"
         return Match(
             masks.EMPTY,
-            (Miss("FP145", f"not a regular expression: {problem}", 3, end, "escape it, or use a glob"),),
+            (Miss("FP145", f"not a regular expression: {reason}", 3, end, "escape it, or use a glob"),),
         )
     except TimeoutError:
         message = f"the regular expression took more than {REGEX_SECONDS:g} s"

@@ -82,7 +82,7 @@ def phase_position(names: Sequence[str], phase: str | None) -> int:
     """
     if phase is None:
         return len(names) - 1
-    if phase not in names and phase.isdecimal() and 1 <= int(phase) <= len(names):
+    if phase not in names and phase.isdecimal() and len(phase) < 10 and 1 <= int(phase) <= len(names):
         return int(phase) - 1
     if phase not in names:
         advice = closest(phase, names) or f"phases: {quoted(names)}"

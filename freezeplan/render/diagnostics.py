@@ -48,7 +48,8 @@ def render_diagnostic(item: Diagnostic, width: int = 10_000) -> Group:
     margin = len(str(item.span.line)) if item.span else 1
     parts: list[Any] = [_headline(item)]
     if item.span:
-        parts += [_arrow(margin, str(item.span)), *_source(item.span, margin, width, STYLES[item.severity])]
+        parts.append(_arrow(margin, str(item.span)))
+        parts += _source(item.span, margin, width, STYLES[item.severity]) if item.span.text else []
     elif item.where:
         parts.append(_arrow(margin, item.where))
     advice = [("help", item.help)] if item.help else []

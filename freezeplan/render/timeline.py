@@ -72,9 +72,11 @@ def timeline_svg(plan: Plan) -> str:
 
 def _columns(lengths: Sequence[Length], label: float) -> list[tuple[float, float]]:
     sizes = [1 if length.unit == "steps" else min(length.count, MOST_WIDE) for length in lengths]
-    share = (WIDTH - GAP * (len(sizes) - 1)) / sum(sizes)
+    # Of very many phases the gaps would take more than all of the width.
+    gap = min(GAP, WIDTH / (4 * len(sizes)))
+    share = (WIDTH - gap * (len(sizes) - 1)) / sum(sizes)
     widths = [round(share * size, 1) for size in sizes]
-    starts = [0.0, *accumulate(width + GAP for width in widths)]
+    starts = [0.0, *accumulate(width + gap for width in widths)]
     return [(round(label + start, 1), width) for start, width in zip(starts, widths, strict=False)]
 
 

@@ -12,6 +12,7 @@ SCALES = {
     **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)},
     **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)},
 }
+MOST_DIGITS = 30
 PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 
 
@@ -28,4 +29,6 @@ def parse_bytes(text: str | int) -> int:
     scale = SCALES.get(found[2].lower()) if found else None
     if found is None or scale is None:
         raise ValueError(f"`{text}` is no amount of memory: write a number and a unit, such as `2GiB`")
+    if len(found[1]) > MOST_DIGITS:
+        raise ValueError(f"`{text[:MOST_DIGITS]}…` is more memory than there is")
     return int(Decimal(found[1]) * scale)

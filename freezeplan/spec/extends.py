@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -38,10 +39,16 @@ def merge_bases(root: SpecNode, path: Path | None) -> SpecNode:
     wrong in the base's own text.
     """
     chain = [_identity(path) if path else "a mapping"]
-    return _merge_bases(root, path.parent if path else Path(), chain)
+    folder = path.parent if path else Path()
+    return _merge_bases(root, folder, chain, (_tree_of(Path(_identity(folder))), _identity(Path())))
 
 
-def _merge_bases(root: SpecNode, folder: Path, chain: Sequence[str]) -> SpecNode:
+def _tree_of(folder: Path) -> str:
+    """Return the repository that a folder is in, else the folder itself."""
+    return str(next((above for above in (folder, *folder.parents) if (above / ".git").exists()), folder))
+
+
+def _merge_bases(root: SpecNode, folder: Path, chain: Sequence[str], trees: Sequence[str]) -> SpecNode:
     own = SpecNode({key: node for key, node in root.value.items() if key != "extends"}, root.place)
     extends = root.value.get("extends")
     if extends is None or not isinstance(extends.value, str):
@@ -52,10 +59,18 @@ def _merge_bases(root: SpecNode, folder: Path, chain: Sequence[str]) -> SpecNode
     path = None if is_preset else folder / target
     identity = target if path is None else _identity(path)
     _refuse_endless(extends, identity, target, chain)
-    source = _preset(extends) if path is None else _file(extends, path)
+    if path is None:
+        source = _preset(extends)
+    else:
+        # No line is shown of a file that is somewhere else, such as a secret of the machine that checks.
+        source = replace(_file(extends, path), quoted=any(_is_below(identity, tree) for tree in trees))
     base = _parsed(source, extends)
     base_folder = folder if path is None else path.parent
-    return merge(_merge_bases(base, base_folder, [*chain, identity]), own)
+    return merge(_merge_bases(base, base_folder, [*chain, identity], trees), own)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _refuse_endless(extends: SpecNode, identity: str, target: str, chain: Sequence[str]) -> None:
@@ -93,6 +108,14 @@ def _parsed(source: SourceText, extends: SpecNode) -> SpecNode:
     try:
         return parse(source)
     except DiagnosticError as error:
+        if not source.quoted:
+            lines = [item.span.line for item in error.diagnostics if item.span]
+            where = f" (line {lines[0]})" if lines else ""
+            message = f"`{source.name}` is no spec: it is not valid TOML{where}"
+            advice = (
+                "its lines are not shown: it is outside the spec's repository, and outside the working folder"
+            )
+            raise _error(extends, "FP120", message, advice) from None
         note = f"`{source.name}` is extended by {extends.place.value or 'the spec given'}"
         raise DiagnosticError(_with_note(item, note) for item in error.diagnostics) from None
 

@@ -47,11 +47,11 @@ class Locations:
     directory: Path | None = None
 
     def key(self, path: KeyPath) -> Span | None:
-        """Return the span of the key, or of the closest enclosing one that has a span."""
+        """Return the span of the key, or of the closest enclosing one that has a span: at last, of the file."""
         return self._closest(path, "key")
 
     def value(self, path: KeyPath) -> Span | None:
-        """Return the span of the value, or of the closest enclosing one that has a span."""
+        """Return the span of the value, or of the closest enclosing one that has a span: at last, of the file."""
         return self._closest(path, "value")
 
     def within(self, path: KeyPath, start: int, length: int) -> Span | None:
@@ -107,7 +107,7 @@ class Locations:
         return _last_part(span) if span and pointer.part is KeyPart.KEY else span
 
     def _closest(self, path: KeyPath, kind: str) -> Span | None:
-        for end in range(len(path), 0, -1):
+        for end in range(len(path), -1, -1):
             place = self.places.get(path[:end])
             if place is not None:
                 # A place without spans was written in no file (a mapping): nothing above it points there.

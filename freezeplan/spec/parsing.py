@@ -48,6 +48,7 @@ def parse(source: SourceText) -> SpecNode:
     if excess:
         raise DiagnosticError([_too_much(source, excess)])
     places = {path: _place(source, *spans) for path, spans in locate(source.text).items()}
+    places[()] = Place(source.first, None, source.directory)
     return grow(data, places)
 
 

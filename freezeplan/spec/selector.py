@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.braces import Choice, Piece, alternatives
+from freezeplan.spec.regexes import check_regex
 from freezeplan.spec.selector_error import SelectorError
 
 ROLES = (
@@ -107,7 +108,10 @@ def _prefixed(text: str, kind: str) -> Selector:
         raise SelectorError(
             "FP140", f"`{text}` names nothing", 0, len(text), f"write `{kind}:` and {WANTED[kind]}"
         )
-    return Selector(text, "regex" if kind == "re" else kind, value=value)
+    if kind == "re":
+        check_regex(value, len("re:"))
+        return Selector(text, "regex", value=value)
+    return Selector(text, kind, value=value)
 
 
 def _refuse_odd_text(text: str) -> None:
@@ -154,9 +158,10 @@ def _branches(text: str) -> tuple[tuple[Segment, ...], ...]:
 def _split_dots(piece: Piece) -> list[Piece]:
     """Split at dots, but not inside the brackets of a role's slice."""
     found, start = [], 0
-    for match in re.finditer(r"\.(?![^\[]*\])", piece.text):
-        found.append(piece.part(start, match.start()))
-        start = match.end()
+    for match in re.finditer(r"\[[^\[\]]*\]|\.", piece.text):
+        if match.group() == ".":
+            found.append(piece.part(start, match.start()))
+            start = match.end()
     return [*found, piece.part(start, len(piece.text))]
 
 

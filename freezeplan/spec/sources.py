@@ -11,18 +11,23 @@ from itertools import accumulate
 from pathlib import Path
 
 from freezeplan.diagnostics import Diagnostic, Span, diagnostic
-from freezeplan.diagnostics.wording import nearest, some
+from freezeplan.diagnostics.wording import first_line, nearest, some
+from freezeplan.outside.regular import open_regular
 
 MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class SourceText:
-    """Hold a file's text under the name that diagnostics show, and the folder its paths start from."""
+    """Hold a file's text under the name that diagnostics show, and the folder its paths start from.
+
+    Lines of a file that is not ``quoted`` are never shown.
+    """
 
     name: str
     text: str
     directory: Path | None
+    quoted: bool = True
 
     @cached_property
     def lines(self) -> list[str]:
@@ -40,7 +45,14 @@ class SourceText:
         column = start - self._starts[index]
         line = self.lines[index]
         length = min(end - start, len(line) - column)
-        return Span(self.name, index + 1, column + 1, max(length, 1), line)
+        return Span(self.name, index + 1, column + 1, max(length, 1), line if self.quoted else "")
+
+    @property
+    def first(self) -> Span:
+        """The span of the first line that says something, else of the first line."""
+        said = (number for number, line in enumerate(self.lines) if line.strip() and line.strip()[0] != "#")
+        start = self._starts[next(said, 0)]
+        return self.span(start, start + len(self.text))
 
     def start_of(self, line: int) -> int:
         """Return the offset at which a line, counted from 1, begins."""
@@ -48,7 +60,7 @@ class SourceText:
 
     def span_at(self, line: int, column: int) -> Span:
         """Return the one-character span at a line and a column, both counted from 1."""
-        return Span(self.name, line, column, 1, self.lines[line - 1])
+        return Span(self.name, line, column, 1, self.lines[line - 1] if self.quoted else "")
 
 
 @dataclass(eq=False)
@@ -92,17 +104,15 @@ def read_file(path: Path) -> SourceText:
 
 def _read_bytes(path: Path, name: str) -> bytes:
     try:
-        with path.open("rb") as file:
+        if os.path.isdir(path):
+            message = f"`{name}` is a folder, not a spec file"
+            raise UnreadableSpec("FP002", message, _listed(_toml_files(path), "name one of the files in it"))
+        with open_regular(path) as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise UnreadableSpec("FP001", f"there is no file `{name}`", _files_near(path)) from None
-    except IsADirectoryError:
-        message = f"`{name}` is a folder, not a spec file"
-        raise UnreadableSpec(
-            "FP002", message, _listed(_toml_files(path), "name one of the files in it")
-        ) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = first_line(error)
         raise UnreadableSpec(
             "FP002", f"cannot read `{name}`: {reason.lower()}", "check the path and its permissions"
         ) from None

@@ -56,8 +56,7 @@ def flatten(root: SpecNode) -> tuple[dict[str, Any], dict[KeyPath, Place]]:
 
 
 def _plain(node: SpecNode, path: KeyPath, places: dict[KeyPath, Place]) -> Any:
-    if path:
-        places[path] = node.place
+    places[path] = node.place
     if isinstance(node.value, dict):
         return {key: _plain(item, (*path, key), places) for key, item in node.value.items()}
     if isinstance(node.value, list):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -132,6 +134,37 @@ def test_init_never_replaces_a_file(room: Room, here: Here) -> None:
     done = here("init", "bert", "--scenario", "llrd", "--out", "good.toml")
     assert done.status == 2 and "never replaced" in done.err
     assert (room.path / "good.toml").read_text().startswith("[model]")
+
+
+def test_init_leaves_nothing_behind_where_it_cannot_write(
+    room: Room, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(item.name for item in room.path.iterdir())
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        done = here("init", "bert", "--scenario", "llrd", "--out", "new.toml")
+    assert done.status == 2 and "no space left on device" in done.err
+    assert sorted(item.name for item in room.path.iterdir()) == before
+    assert here("init", "bert", "--scenario", "llrd", "--out", "new.toml").status == 0
+
+
+def test_init_replaces_no_file_that_came_in_between(
+    room: Room, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(handle: int) -> None:
+        (room.path / "new.toml").write_text("somebody's\n", "utf-8")
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    for links in (True, False):
+        if not links:
+            monkeypatch.delattr(os, "link")
+        (room.path / "new.toml").unlink(missing_ok=True)
+        assert here("init", "bert", "--scenario", "llrd", "--out", "new.toml").status == 2
+        assert (room.path / "new.toml").read_text("utf-8") == "somebody's\n"
 
 
 def test_init_in_another_folder_keeps_the_way_to_a_local_model(room: Room, here: Here) -> None:

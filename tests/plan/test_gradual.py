@@ -96,6 +96,13 @@ def test_only_a_slice_of_the_stack_thaws() -> None:
     assert [phase.name for phase in plan.phases] == ["start", "layers 4", "layers 3"]
 
 
+@pytest.mark.parametrize("text", ["class:BertLayer", "re:encoder\\.layer\\..*", "encoder.layer.{0..4}", "**"])
+def test_what_names_no_stack_is_refused_at_its_place(text: str) -> None:
+    with pytest.raises(DiagnosticError) as refused:
+        plan_of(BERT, over=text)
+    assert [(item.code, item.where) for item in refused.value.diagnostics] == [("FP216", "gradual.over[1]")]
+
+
 def test_the_pooler_goes_with_the_top_layer_where_something_reads_it() -> None:
     assert thaws(plan_of(BERT))[1] == {"encoder.layer.4", "pooler"}
     assert thaws(plan_of(BERT, tasks=1))[1] == {"encoder.layer.4"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
 import pytest
+import regex
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,8 @@ from freezeplan.plan import tree as tree_module
 from freezeplan.plan.document import to_record
 from freezeplan.plan.walk import segment_matcher
 from freezeplan.spec.braces import alternatives
+from freezeplan.spec.selector import parse_selector
+from freezeplan.spec.selector_error import SelectorError
 from tests.plan.matching import codes_of, compiled, errors_of, named, rule, selected, states, untied
 from tests.plan.reference_matching import all_paths, forms, meaning
 from tests.strategies import inventories, is_below, selectors
@@ -233,3 +237,41 @@ def test_a_path_may_leave_out_the_base_model() -> None:
     inventory = named("distilbert.layer.0.weight", "head.weight", base="distilbert")
     assert selected(inventory, "layer.0") == ({"distilbert.layer.0.weight"}, False)
     assert selected(inventory, "distilbert.layer.0") == ({"distilbert.layer.0.weight"}, False)
+
+
+REFUSED = [
+    "(?R)", "(a)(?1)", "(?<n>a)(?&n)", "(?P<n>a)(?P>n)", "(?(1)a|b)", "(?x) a # {", "(?V1)[[a]--[b]]",
+    "(*FAIL)", "a{e<=3}",
+    "(a{999}){999}", "((a{100}){100}){100}", "a{10001}", "(a|b{200}){100}", "a{9999999999999999999999}",
+    "(" * 50 + ")" * 50,
+    "a" * 3000,
+]  # fmt: skip
+TAKEN = [
+    r"layer\.(\d+)\.(?:weight|bias)", "(?P<n>a)(?P=n)", "(?=a)(?!b)(?<=c)(?<!d)(?>e)", "(?i)x", "(?i:x)", "[({]{3}",
+    r"\(\{{2}",
+    "a{2,}(b{3}){3}", "(a{99}){99}", "[]]", "[^]{9999}]{9999}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_an_expression_that_could_take_gigabytes_is_refused_before_it_is_compiled(text: str) -> None:
+    with pytest.raises(SelectorError) as caught:
+        parse_selector("re:" + text)
+    error = caught.value
+    assert error.code == "FP145" and error.advice
+    assert error.start >= 3 and error.start + error.length <= 3 + len(text)
+
+
+@pytest.mark.parametrize("text", TAKEN)
+def test_ordinary_expressions_are_not(text: str) -> None:
+    assert parse_selector("re:" + text).value == text
+
+
+@given(st.text("ab()[]{},.0129\\?*+|^:<=!iRx", max_size=40))
+def test_what_is_taken_compiles_small_or_is_no_expression(text: str) -> None:
+    try:
+        parse_selector("re:" + text)
+    except SelectorError:
+        return
+    with suppress(regex.error):
+        regex.compile(text)

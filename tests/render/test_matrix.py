@@ -94,6 +94,15 @@ def test_columns_are_as_wide_as_phases_are_long_and_do_not_overlap() -> None:
         assert start + width < after
 
 
+def test_hundreds_of_phases_are_drawn_beside_each_other() -> None:
+    plan = plan_of(
+        {"name": "start", "epochs": 2**62}, *({"name": f"p{at}", "steps": 2**62} for at in range(300))
+    )
+    cells = [node for node in ElementTree.fromstring(timeline_svg(plan)).iter(f"{SVG}rect") if node.get("rx")]
+    assert all(float(node.get("width")) > 0 for node in cells)
+    assert max(float(node.get("x")) for node in cells) < 1000
+
+
 def test_names_are_escaped_in_the_picture() -> None:
     plan = plan_of(
         {"name": "<a> & b", "epochs": 1}, {**THAW, "rule": [rule("layer.1", "trainable", name="x<y")]}

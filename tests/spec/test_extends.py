@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.render.diagnostics import DiagnosticsView
 from freezeplan.spec.extends import MAX_CHAIN, preset_names
 from freezeplan.spec.merging import merge
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tree import flatten, from_mapping
+from tests.render.drawing import drawn
 
 BASE = """\
 [model]
@@ -167,12 +171,50 @@ def test_a_base_that_cannot_be_read_is_refused(tmp_path: Path, target: str) -> N
     assert only(tmp_path / "spec.toml").code == "FP120"
 
 
-def test_a_broken_base_says_who_extends_it(folder: Path) -> None:
+def test_a_broken_base_says_who_extends_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     (folder / "base" / "spec.toml").write_text("a = \n", "utf-8")
     item = only(folder / "own" / "spec.toml")
     assert item.code == "FP005"
     assert Path(item.span.file).parent.name == "base"
     assert item.notes[-1].endswith("own/spec.toml:1:11")
+
+
+SECRETS = {
+    "no TOML": "KEY=s3cret\n",
+    "a name twice": "s3cret = 1\ns3cret = 2\n",
+    "no spec": "[model]\nsource = 5 # s3cret\n",
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+@pytest.mark.parametrize("inside", ["nowhere", "repository", "working folder"])
+def test_no_line_is_shown_of_a_file_outside_the_spec_s_tree(
+    folder: Path, kind: str, inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "own" / "spec.toml").write_text('extends = "../base/spec.toml"\n', "utf-8")
+    (folder / "base" / "spec.toml").write_text(SECRETS[kind], "utf-8")
+    if inside == "repository":
+        (folder / ".git").mkdir()
+    monkeypatch.chdir(folder if inside == "working folder" else folder / "own")
+    item = only(Path("own/spec.toml") if inside == "working folder" else folder / "own" / "spec.toml")
+    text = drawn(DiagnosticsView([item])) + json.dumps(item.as_record())
+    assert ("s3cret" in text) is (inside != "nowhere")
+    assert item.span is not None and "spec.toml" in item.span.file
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have no name here")
+def test_a_pipe_or_a_device_is_refused_as_a_spec_and_as_a_base_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "own.toml").write_text('extends = "pipe.toml"\n', "utf-8")
+    (tmp_path / "zero.toml").write_text('extends = "/dev/zero"\n', "utf-8")
+    paths = [*(tmp_path / name for name in ("pipe.toml", "own.toml", "zero.toml")), Path("/dev/zero")]
+    found = [only(path) for path in paths]
+    assert [item.code for item in found] == ["FP002", "FP120", "FP120", "FP002"]
+    kinds = ["pipe", "pipe", "device", "device"]
+    assert [item.message.rpartition(": ")[2] for item in found] == [
+        f"it is a {kind}, not a file" for kind in kinds
+    ]
 
 
 def test_extends_must_be_a_string() -> None:
