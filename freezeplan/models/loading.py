@@ -20,7 +20,8 @@ from freezeplan.models.configs import config_object
 from freezeplan.models.provided import BACKBONE, base_prefix
 from freezeplan.models.remote_code import check_remote_code, place_of, revision_of, trusts
 from freezeplan.models.resolve import Source, resolve_source, with_real_config
-from freezeplan.models.run_record import RUN_WEIGHTS
+from freezeplan.models.run_weights import read_weights
+from freezeplan.models.sealed import Altered
 from freezeplan.models.ties import tied_pairs, untie
 from freezeplan.outside import hub
 from freezeplan.outside.quiet import quiet
@@ -66,11 +67,12 @@ def load_model(spec: Spec, directory: Path | None = None, *, weights: bool = Tru
     labels = labels_of(spec, source.trained_labels)
     if not weights:
         return _to_be_filled(source, spec, labels)
-    model, missing, unused = _loaded_backbone(source, spec)
+    state = _read_run(source)
+    model, missing, unused = _loaded_backbone(source, spec, state)
     if spec.task:
         with torch.random.fork_rng(devices=[]):
             model = with_heads(model, source, spec, labels)
-        missing = {BACKBONE + name for name in missing} | set(_set_heads(model, source, spec))
+        missing = {BACKBONE + name for name in missing} | set(_set_heads(model, source, spec, state))
     names = [name for name, _ in model.named_parameters()]
     fresh = tuple(name for name in names if name in missing)
     return model.train(), LoadRecord(
@@ -86,14 +88,14 @@ def _to_be_filled(source: Source, spec: Spec, labels: Labels) -> tuple[Any, Load
     return model.train(), LoadRecord(tuple(name for name, _ in model.named_parameters()), ())
 
 
-def _loaded_backbone(source: Source, spec: Spec) -> tuple[Any, set[str], set[str]]:
+def _loaded_backbone(source: Source, spec: Spec, state: Mapping[str, Any]) -> tuple[Any, set[str], set[str]]:
     config = config_object(source, spec)
     chosen = chosen_class(config, source, spec)
     if source.kind == "none":
         model = _random(chosen, config, source, spec)
         return model, {name for name, _ in model.named_parameters()}, set()
     if source.run is not None:
-        return _from_run(chosen, config, source, spec)
+        return _from_run(chosen, config, source, spec, state)
     return _from_pretrained(chosen, config, source, spec)
 
 
@@ -130,8 +132,8 @@ def _options(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[str 
     """Return where transformers finds the weights and how it may read them: safetensors only."""
     # It could name any other file to be loaded in the place of the weights.
     config.transformers_weights = None
-    if source.kind == "file":
-        return None, {"state_dict": _read(source)}
+    if source.file is not None:
+        return None, {"state_dict": _read(source.file, source)}
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": source.kind != "hub"}
     revision = _checked_weights(source, spec)
     if revision:
@@ -192,14 +194,14 @@ def _unfit(source: Source, what: str) -> DiagnosticError:
     return error_at_key(SOURCE, "FP169", message, help="use the config that belongs to the weights")
 
 
-def _from_run(chosen: Any, config: Any, source: Source, spec: Spec) -> tuple[Any, set[str], set[str]]:
+def _from_run(
+    chosen: Any, config: Any, source: Source, spec: Spec, tensors: Mapping[str, Any]
+) -> tuple[Any, set[str], set[str]]:
     """Load a run's backbone, whose tensors have the names that it has in memory."""
     model = _random(chosen, config, source, spec)
     prefix = base_prefix(model)
-    tensors = _read(source).items()
-    state = {
-        prefix + name.removeprefix(BACKBONE): value for name, value in tensors if name.startswith(BACKBONE)
-    }
+    own = [name for name in tensors if name.startswith(BACKBONE)]
+    state = {prefix + name.removeprefix(BACKBONE): tensors[name] for name in own}
     untie(model, [name for name, other in tied_pairs(model).items() if _are_two(state, name, other)])
     try:
         missing, unused = model.load_state_dict(state, strict=False)
@@ -224,13 +226,24 @@ def _untied(model: Any, missing: Iterable[str]) -> set[str]:
     return {name for name, tensor in tensors if name in lost and id(tensor) not in loaded}
 
 
-def _read(source: Source) -> dict[str, Any]:
+def _read_run(source: Source) -> dict[str, Any]:
+    """Return a run's tensors, its files checked against their hashes; nothing for other sources."""
+    if source.run is None or source.folder is None:
+        return {}
+    try:
+        source.run.check_files(source.folder)
+        return read_weights(source.folder, source.run.weights)
+    except Altered as problem:
+        message = f"the run `{source.label}` cannot be used: {problem}"
+        advice = "copy the folder again, whole, or name another run"
+        raise error_at_key(SOURCE, "FP164", message, help=advice) from None
+
+
+def _read(path: Path, source: Source) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    path = source.file or (source.folder or Path()) / RUN_WEIGHTS
     if not os.path.lexists(path):
-        message = f"`{source.label}` has no {path.name}"
-        raise error_at_key(SOURCE, "FP168", message, help="name a finished run, or train this one again")
+        raise error_at_key(SOURCE, "FP168", f"`{source.label}` has no {path.name}")
     try:
         open_regular(path).close()
         return load_file(path)
@@ -241,9 +254,8 @@ def _read(source: Source) -> dict[str, Any]:
         raise error_at_key(SOURCE, "FP160", message) from None
 
 
-def _set_heads(model: Any, source: Source, spec: Spec) -> list[str]:
+def _set_heads(model: Any, source: Source, spec: Spec, state: Mapping[str, Any]) -> list[str]:
     """Fill the heads, from the run where it has them, and return the names of those that are fresh."""
-    state = _read(source) if source.run is not None else {}
     fresh: list[str] = []
     for task in spec.task:
         names = {name: f"heads.{task.name}.{name}" for name, _ in model.heads[task.name].named_parameters()}

@@ -9,6 +9,7 @@ from freezeplan.inventory.structure import is_under
 from freezeplan.models.checkpoint import checkpoint_names
 from freezeplan.models.renaming import filled_by
 from freezeplan.models.resolve import Source
+from freezeplan.models.run_weights import weight_names
 from freezeplan.spec.tables import Spec
 
 Loaded = Callable[[str], bool | None]
@@ -33,7 +34,8 @@ def provided_by(source: Source, spec: Spec, model: Any) -> Loaded:
 
 
 def _from_run(source: Source, spec: Spec, model: Any) -> Loaded:
-    names = checkpoint_names(source.folder) if source.folder else None
+    known = source.folder is not None and source.run is not None
+    names = weight_names(source.folder, source.run.weights) if known else None
     if names is None:
         return lambda name: None
     if spec.task:

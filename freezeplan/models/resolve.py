@@ -12,7 +12,7 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import closest, some
 from freezeplan.models.checkpoint import INDEX, SINGLE
 from freezeplan.models.config_file import CONFIG_FILE, read_config
-from freezeplan.models.run_record import RunRecord, read_run
+from freezeplan.models.run_record import RunRecord, home_of, read_run
 from freezeplan.outside import hub
 from freezeplan.outside.packages import PREFIX, PackageProblem, package_folder
 from freezeplan.outside.regular import special_file
@@ -217,13 +217,17 @@ def _local(text: str, path: Path, table: ModelTable) -> Source:
     if strange:
         message, advice = f"`{text}/{strange}` is a pipe or a device, not a file", "remove it from the folder"
         raise error_at_key(SOURCE, "FP176", message, help=advice)
+    home, checkpoint = home_of(path)
     try:
-        run = read_run(path)
+        run = read_run(home, checkpoint)
+        if run is not None:
+            run.check_file(home, CONFIG_FILE)
     except ValueError as problem:
         advice = "name another run's folder, or train that one again"
         raise error_at_key(
             SOURCE, "FP164", f"the run `{text}` cannot be used: {problem}", help=advice
         ) from None
+    path = path if run is None else home
     source = Source("run" if run else "folder", text, folder=path, run=run)
     if not os.path.lexists(path / CONFIG_FILE):
         return source

@@ -1,19 +1,25 @@
-"""The folder of a finished run, as a record: what the trainer writes and a later spec starts from."""
+"""The folder of a run, as a record: what the trainer writes and a later spec starts from."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from freezeplan.outside.regular import read_regular
+from freezeplan.diagnostics.wording import closest_or_all
+from freezeplan.models.sealed import Altered, fault_of, read_object, read_sealed
 
 RUN_MARKER = "run.json"
-RUN_FORMAT = 1
-RUN_WEIGHTS = "model.safetensors"
+RUN_FORMAT = 2
+NEXT = ".next"
+"""Where files that are decided on wait to be moved into the folder: they count as moved."""
+CHECKPOINTS = "checkpoints"
+CHECKPOINT_STATE = "state.json"
+CHECKPOINT_FORMAT = 2
+BEST = "best"
+UNLOADED = ("spec.toml", "plan.json", "metrics.jsonl", "evidence.json")
+"""The files of a run that no model is made from."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,20 @@ class RunTask:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Hold what ``run.json`` says: the tasks with their heads, the pooling, the spec's file name."""
+    """Hold what ``run.json`` says: the tasks with their heads, the pooling, the spec's file name, the weights.
+
+    ``weights`` maps the files of tensors to their sha256, seen from the run's folder; ``files`` does so for
+    everything that is there besides the checkpoints. ``checkpoint`` names the one that ``weights`` are of, where
+    they are not those of the folder. ``everything`` is the whole record.
+    """
 
     tasks: Mapping[str, RunTask] = field(default_factory=dict)
     pooling: str = "mean"
     spec: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: str | None = None
+    everything: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]:
@@ -38,41 +53,105 @@ class RunRecord:
         return {name: task.labels for name, task in self.tasks.items()}
 
     def as_record(self) -> dict[str, Any]:
-        """Return the JSON form that :func:`read_run` reads back."""
+        """Return the JSON form that :func:`read_run` reads back, without the hashes of files."""
         tasks = {name: {"labels": list(task.labels), "kind": task.kind} for name, task in self.tasks.items()}
-        return {"format_version": RUN_FORMAT, "tasks": tasks, "pooling": self.pooling, "spec": self.spec}
+        return {
+            "format_version": RUN_FORMAT,
+            "tasks": tasks,
+            "pooling": self.pooling,
+            "spec": self.spec,
+            "weights": dict(self.weights),
+        }
+
+    def check_files(self, folder: Path) -> None:
+        """Check what a model is made from, weights aside; raises :class:`Altered`."""
+        for name in self.files:
+            if name not in UNLOADED and not name.endswith(".safetensors"):
+                self.check_file(folder, name)
+
+    def check_file(self, folder: Path, name: str) -> None:
+        """Check one file against its hash, if it has one; raises :class:`Altered`."""
+        expected = self.files.get(name)
+        reason = None if expected is None else fault_of(file_of(folder, name), name, expected)
+        if reason is not None:
+            raise Altered(reason)
 
 
-def read_run(folder: Path) -> RunRecord | None:
+def file_of(folder: Path, name: str) -> Path:
+    """Return where a file of a run lies: one that waits to be moved into the folder counts as moved."""
+    waiting = folder / NEXT / name
+    return waiting if waiting.exists() else folder / name
+
+
+def home_of(folder: Path) -> tuple[Path, str | None]:
+    """Return the folder of the run that a folder belongs to, and the checkpoint's name where it is one's."""
+    above = folder.absolute().parents
+    inside = len(above) > 1 and above[0].name == CHECKPOINTS and (folder / CHECKPOINT_STATE).exists()
+    return (above[1], folder.absolute().name) if inside else (folder, None)
+
+
+def read_run(folder: Path, checkpoint: str | None = None) -> RunRecord | None:
     """Read the marker of a run's folder; None when the folder holds none.
 
-    Raises ``ValueError`` with a plain sentence when the marker cannot be used.
+    ``checkpoint`` names the one whose weights are wanted, or is ``best``; those of the folder without it.
+    Raises ``ValueError`` with a plain sentence when the marker is not the one that was written, or too old.
     """
-    path = folder / RUN_MARKER
-    if not os.path.lexists(path):
+    path = file_of(folder, RUN_MARKER)
+    if not path.exists():
         return None
-    try:
-        record = json.loads(read_regular(path).decode("utf-8"))
-    except OSError as error:
-        raise ValueError(f"`{RUN_MARKER}` cannot be read: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"`{RUN_MARKER}` is not readable JSON ({error})") from None
-    return _record(record)
+    _check_format(read_object(path), RUN_MARKER, RUN_FORMAT)
+    found = _record(read_sealed(path))
+    return found if checkpoint is None else _at_checkpoint(found, folder, checkpoint)
 
 
-def _record(record: Any) -> RunRecord:
-    version = record.get("format_version") if isinstance(record, dict) else None
-    if str(version).partition(".")[0] != str(RUN_FORMAT):
-        raise ValueError(f"`{RUN_MARKER}` has format_version {version!r}; this version reads {RUN_FORMAT}")
+def read_state(folder: Path, checkpoint: str) -> dict[str, Any]:
+    """Read what a checkpoint says of itself; raises :class:`Altered` when that is not what was written."""
+    path = folder / CHECKPOINTS / checkpoint / CHECKPOINT_STATE
+    _check_format(read_object(path), CHECKPOINT_STATE, CHECKPOINT_FORMAT)
+    return read_sealed(path)
+
+
+def _at_checkpoint(run: RunRecord, folder: Path, name: str) -> RunRecord:
+    if name == BEST:
+        best = run.everything.get("best")
+        if not isinstance(best, dict):
+            raise ValueError("it keeps no best checkpoint: `train.keep_best` names the metric that decides")
+        name = str(best.get("checkpoint"))
+    place = folder / CHECKPOINTS
+    known = sorted(item.name for item in place.iterdir() if item.name[:1] != ".") if place.is_dir() else []
+    if name not in known:
+        raise ValueError(f"it has no checkpoint `{name}`: {closest_or_all(name, known, 'checkpoints')}")
+    return replace(run, weights=_hashes(read_state(folder, name).get("weights")), checkpoint=name)
+
+
+def _check_format(record: Mapping[str, Any], name: str, known: int) -> None:
+    version = record.get("format_version")
+    if str(version).partition(".")[0] != str(known):
+        raise Altered(f"`{name}` has format_version {version!r}; this version reads {known}")
+
+
+def _record(record: Mapping[str, Any]) -> RunRecord:
     tasks = record.get("tasks")
     if not isinstance(tasks, dict):
-        raise ValueError(f"`{RUN_MARKER}` has no table `tasks`")
+        raise Altered(f"`{RUN_MARKER}` has no table `tasks`")
     found = {name: _task(name, task) for name, task in tasks.items()}
-    return RunRecord(found, str(record.get("pooling", "mean")), str(record.get("spec", "")))
+    pooling, spec = str(record.get("pooling", "mean")), str(record.get("spec", ""))
+    hashes = _hashes(record.get("weights")), _hashes(record.get("files"))
+    return RunRecord(found, pooling, spec, *hashes, everything=record)
 
 
 def _task(name: str, task: Any) -> RunTask:
     labels = task.get("labels") if isinstance(task, dict) else None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"`{RUN_MARKER}` lists no labels for the task `{name}`")
+        raise Altered(f"`{RUN_MARKER}` lists no labels for the task `{name}`")
     return RunTask(tuple(labels), str(task.get("kind", "classification")))
+
+
+def _hashes(found: Any) -> dict[str, str]:
+    """Return a table of files and hashes whose names stay inside the folder."""
+    if not isinstance(found, dict) or not found:
+        raise Altered(f"`{RUN_MARKER}` lists no files")
+    for name, digest in found.items():
+        if not isinstance(digest, str) or name.startswith(("/", "\\")) or ".." in Path(name).parts:
+            raise Altered(f"`{RUN_MARKER}` lists `{name}`, which no run writes")
+    return dict(found)

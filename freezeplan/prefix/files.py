@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import zlib
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from freezeplan.diagnostics.wording import format_bytes
+from freezeplan.models.sealed import read_sealed, write_sealed
 from freezeplan.prefix.keys import Key, differences
 from freezeplan.prefix.refusal import Reason, Refused
 
@@ -42,7 +42,9 @@ class StoreFile:
     def fault(self, key: Key) -> str | None:
         """Say why the file cannot be used for a key, None when it can; reads all of it."""
         try:
-            record = json.loads(self.record.read_text("utf-8"))
+            if not self.record.exists():
+                return "missing"
+            record = read_sealed(self.record)
             unlike = differences(record["key"], key)
             if record["version"] != VERSION or unlike:
                 return f"made from other {', '.join(unlike) or 'software'}"
@@ -68,7 +70,7 @@ class StoreFile:
             }
             draft = self.partial.with_name(f".{self.record.name}.partial-{os.getpid()}")
             try:
-                draft.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+                write_sealed(draft, record)
                 _sync(draft)
                 os.replace(self.partial, self.numbers)
                 os.replace(draft, self.record)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from freezeplan.outside.regular import open_regular
 from freezeplan.runs.events import Scores
+
+FILE = "metrics.jsonl"
 
 
 @dataclass
 class MetricsLog:
-    """Collect records in the order they happen; no record holds a time, so equal runs give equal logs."""
+    """Append records to a file in the order they happen; no record holds a time, so equal runs give equal logs.
+
+    ``records`` holds those that are not in the file yet. Of the file only what ``standing`` tells counts: what
+    comes behind it was written by a process that was killed, and the next append takes its place.
+    """
 
     records: list[dict[str, Any]] = field(default_factory=list)
+    length: int = 0
+    _digest: Any = field(default_factory=hashlib.sha256, repr=False)
 
     def add_steps(
         self, epoch: int, step: int, losses: Mapping[str, float], rates: Mapping[str, float]
@@ -40,13 +52,37 @@ class MetricsLog:
         self._add("phase", phase=phase, epoch=epoch, step=step, **what)
 
     def as_lines(self) -> str:
-        """Return the records as JSON lines."""
+        """Return the records that are not in the file yet as JSON lines."""
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.records)
+
+    @property
+    def standing(self) -> dict[str, Any]:
+        """How many bytes of the file count, and their sha256 (hex)."""
+        return {"bytes": self.length, "sha256": self._digest.hexdigest()}
+
+    def append(self, path: Path) -> None:
+        """Put the records behind those in the file, on the disk; raises ``OSError``, and may be called again."""
+        data = self.as_lines().encode("utf-8", "surrogatepass")
+        if not data and self.length:
+            return
+        with path.open("r+b" if self.length else "wb") as file:
+            file.truncate(self.length)
+            file.seek(self.length)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        self.length += len(data)
+        self._digest.update(data)
+        self.records.clear()
+
+    def go_on(self, path: Path, standing: Mapping[str, Any]) -> None:
+        """Take up a file where ``standing`` says; raises ``ValueError`` when it does not hold that, ``OSError``."""
+        with open_regular(path) as file:
+            head = file.read(standing["bytes"])
+        self.records.clear()
+        self.length, self._digest = len(head), hashlib.sha256(head)
+        if self.standing != dict(standing):
+            raise ValueError(f"`{path.name}` is not what was written (its sha256 differs)")
 
     def _add(self, kind: str, **values: Any) -> None:
         self.records.append({"kind": kind, **values})
-
-
-def log_of(lines: str) -> MetricsLog:
-    """Return the log that :meth:`MetricsLog.as_lines` wrote."""
-    return MetricsLog([json.loads(line) for line in lines.splitlines()])

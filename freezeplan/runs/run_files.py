@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,19 +11,22 @@ from typing import Any
 
 import tomli_w
 import torch
-from safetensors.torch import save_file
 
-from freezeplan.apply.tensors import weights
+from freezeplan.apply.ending import Scores
 from freezeplan.data.encoder import Encoder
 from freezeplan.models.attention import save_config
-from freezeplan.models.run_record import RUN_MARKER, RUN_WEIGHTS, RunRecord, RunTask
+from freezeplan.models.run_record import RUN_MARKER, RunRecord, RunTask
+from freezeplan.models.sealed import file_sha256, write_sealed
 from freezeplan.plan.document import plan_hash, to_json
 from freezeplan.plan.records import Plan
-from freezeplan.runs.checkpoints.store import file_sha256
+from freezeplan.runs.checkpoints.store import name_of
 from freezeplan.runs.evidence import Evidence
+from freezeplan.runs.metrics_log import FILE as LOG
 from freezeplan.runs.metrics_log import MetricsLog
-from freezeplan.runs.position import Position
+from freezeplan.runs.position import Measured, Position
 from freezeplan.runs.run_folder import write_json
+from freezeplan.runs.times import TIMES, Times
+from freezeplan.runs.weight_files import WeightFiles
 from freezeplan.spec.tables import Spec
 
 LIBRARIES = ("freezeplan", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
@@ -41,6 +43,8 @@ class RunFiles:
     whole run, at most. ``hashes`` holds the sha256 of every file that was written, for ``run.json``.
     ``plan_text`` is the plan as JSON; a resumed run keeps the one it began with, whose advice has its places, and
     its config and encoder, which ``model_files`` then copies. ``attention`` is what the config asks for.
+    ``scored`` is the evaluation that the weights were last measured by, ``test`` the scores on test data;
+    ``checkpoints`` maps those that a run has at its end to the sha256 of their state.
     """
 
     spec: Spec
@@ -52,10 +56,15 @@ class RunFiles:
     epochs: int
     attention: Mapping[str, Any] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    times: Times = field(default_factory=Times)
+    scored: Measured | None = None
+    test: Scores = field(default_factory=dict)
+    checkpoints: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.plan_text = to_json(self.plan)
         self.model_files: Callable[[Path], None] | None = None
+        self.tensors = WeightFiles(self.model, self.plan)
 
     def write_start(self, folder: Path) -> None:
         """Write what stays the same for the whole run: the backbone's config, the encoder, spec and plan."""
@@ -67,27 +76,51 @@ class RunFiles:
         (folder / "spec.toml").write_text(SPEC_NOTE + spec_text(self.spec), "utf-8")
         (folder / "plan.json").write_text(self.plan_text, "utf-8")
 
-    def write_weights(self, folder: Path) -> None:
-        """Write every parameter and persistent buffer once, tied ones under their first name."""
-        # One entry only: safetensors writes several in an order that changes from run to run.
-        save_file(weights(self.model), folder / RUN_WEIGHTS, metadata={"format": "pt"})
-        _set_usual_mode(folder / RUN_WEIGHTS)
-
-    def write_state(self, folder: Path, status: str, position: Position, evidence: Evidence | None) -> None:
+    def write_state(
+        self, folder: Path, home: Path | None, status: str, position: Position, evidence: Evidence | None
+    ) -> None:
         """Write how far the run got: ``metrics.jsonl``, ``evidence.json`` if there is any, ``run.json``.
 
-        ``run.json`` holds the sha256 of every other file. It is put in place last, so after a crash between two
-        files it does not fit, and ``verify`` finds that out.
+        ``home`` is the run's folder where the log grows, None when it is still to be made. ``run.json`` holds
+        the sha256 of every other file, and its own: what it names is what the run is.
         """
-        (folder / "metrics.jsonl").write_text(self.log.as_lines(), "utf-8")
+        self.log.append((home or folder) / LOG)
         if evidence is not None:
             write_json(folder / "evidence.json", evidence.as_record())
-        self.hashes |= {item.name: file_sha256(item) for item in folder.iterdir() if item.is_file()}
-        write_json(folder / RUN_MARKER, self._record(status, position, evidence))
+        found = {item.relative_to(folder).as_posix(): item for item in sorted(folder.rglob("*"))}
+        plain = {name: path for name, path in found.items() if path.is_file() and name not in (LOG, TIMES)}
+        self.hashes |= {
+            name: file_sha256(path) for name, path in plain.items() if name not in self.tensors.known
+        }
+        self.times.note(self.plan.phases[position.phase].name)
+        self.times.write(folder)
+        write_sealed(folder / RUN_MARKER, self._record(status, position, evidence))
+
+    def _scores(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.scored is not None and self.scored.scores:
+            found["validation"] = {
+                "epoch": self.scored.epoch,
+                "step": self.scored.step,
+                "scores": plain_scores(self.scored.scores),
+            }
+        return found | ({"test": {"scores": plain_scores(self.test)}} if self.test else {})
+
+    def _best(self, position: Position) -> dict[str, Any] | None:
+        """Return which checkpoint ``train.keep_best`` keeps, and its value."""
+        if position.best is None:
+            return None
+        step, value = position.best
+        return {"checkpoint": name_of(step), "metric": self.spec.train.keep_best, "value": value}
+
+    @property
+    def _files(self) -> dict[str, str]:
+        tensors = {**self.tensors.weights, **self.tensors.buffers}
+        return dict(sorted({**self.hashes, **tensors, LOG: self.log.standing["sha256"]}.items()))
 
     def _record(self, status: str, position: Position, evidence: Evidence | None) -> dict[str, Any]:
         tasks = {task.name: RunTask(tuple(self.labels[task.name]), task.kind) for task in self.spec.task}
-        record = RunRecord(tasks, self.spec.model.pooling, "spec.toml").as_record()
+        record = RunRecord(tasks, self.spec.model.pooling, "spec.toml", self.tensors.weights).as_record()
         for task in self.spec.task:
             if task.data is not None:
                 record["tasks"][task.name] |= {
@@ -100,6 +133,9 @@ class RunFiles:
             "step": position.step,
             "phase": self.plan.phases[position.phase].name,
             "ended": position.ended,
+            "scores": self._scores(),
+            "best": self._best(position),
+            "checkpoints": self.checkpoints,
             "execution": _execution(evidence),
             "input": self.encoder.kind.name,
             "max_length": self.encoder.max_length,
@@ -107,8 +143,14 @@ class RunFiles:
             "dtype": self.spec.model.dtype,
             "libraries": libraries(),
             "plan_hash": plan_hash(self.plan),
-            "files": dict(sorted(self.hashes.items())),
+            "log_bytes": self.log.length,
+            "files": self._files,
         }
+
+
+def plain_scores(scores: Scores) -> dict[str, dict[str, float]]:
+    """Return scores as plain JSON types."""
+    return {task: dict(values) for task, values in scores.items()}
 
 
 def _execution(evidence: Evidence | None) -> dict[str, str]:
@@ -134,11 +176,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _set_usual_mode(path: Path) -> None:
-    """Give a file the permissions of any new file: safetensors makes its own readable by the owner alone."""
-    probe = path.with_name("mode")
-    probe.touch()
-    shutil.copymode(probe, path)
-    probe.unlink()

@@ -1,8 +1,7 @@
-"""Writes a run's folder so that at any moment it holds one complete epoch, or does not exist yet."""
+"""Writes a run's folder so that at any moment it holds one complete state, or does not exist yet."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,8 +14,10 @@ from safetensors import SafetensorError
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
-from freezeplan.models.run_record import RUN_MARKER
+from freezeplan.models.run_record import NEXT, RUN_MARKER, file_of
+from freezeplan.models.sealed import Altered, json_text, read_object
 from freezeplan.runs.claim import INSIDE, claimed
+from freezeplan.runs.flushing import flush, flush_tree
 from freezeplan.runs.interrupts import interrupt_after
 
 UNFINISHED = ("running", "interrupted", "failed")
@@ -26,9 +27,10 @@ UNFINISHED = ("running", "interrupted", "failed")
 class RunFolder:
     """Own the folder of one run.
 
-    Files are written into a hidden folder, beside it or in it where it exists already, and moved into place
-    by renaming, the marker ``run.json`` last. ``started`` tells whether this run has put an epoch there. Of
-    several processes one ``writes``; for the others publishing does nothing but that.
+    Files are written into a hidden folder, beside it or in it where it exists already, and go to the disk. One
+    rename then decides: of the whole folder to its name, or within one that stays to ``.next``, whose files
+    count as moved, and are moved, the marker ``run.json`` last. ``started`` tells whether this run has put
+    something there. Of several processes one ``writes``; for the others publishing does nothing but that.
     """
 
     path: Path
@@ -58,6 +60,8 @@ class RunFolder:
                 os.rename(item, real)
             else:
                 shutil.rmtree(item, ignore_errors=True)
+        with self.disk_errors():
+            self.settle()
 
     def check_free(self) -> None:
         """Make sure that a run may be written here, before anything is computed; writes nothing.
@@ -68,12 +72,12 @@ class RunFolder:
         if self.path.is_dir() and not self._stays():
             self._check_replaceable()
             self._check_movable()
-        elif self.path.exists() and not self.path.is_dir():
-            raise _taken(f"`{self.path}` is a file", "name a folder that does not exist yet")
         self.check_writable()
 
     def check_writable(self) -> None:
-        """Make sure that something can be written here; raises ``DiagnosticError`` (FP502)."""
+        """Make sure that a folder can be written here; raises ``DiagnosticError`` (FP501 for a file, FP502)."""
+        if self.path.exists() and not self.path.is_dir():
+            raise _taken(f"`{self.path}` is a file", "name a folder that does not exist yet")
         ancestor = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
         if not (ancestor.is_dir() and os.access(ancestor, os.W_OK)):
             message = f"nothing can be written to `{self.path}`: `{ancestor}` is not a writable folder"
@@ -88,16 +92,37 @@ class RunFolder:
         if not self.writes:
             self.started = True
             return
-        partial = self._workplace()
         with self.disk_errors():
+            self._check_there()
+            self.settle()
+            partial = self._workplace()
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 partial.mkdir(parents=True)
                 write(partial)
+                flush_tree(partial)
                 with interrupt_after():
                     self._put_in_place(partial)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+
+    def settle(self) -> None:
+        """Move the files into place that are decided on: a process may have been killed while it did that."""
+        waiting = self._real / NEXT
+        if not waiting.is_dir():
+            return
+        files = sorted(item for item in waiting.rglob("*") if not item.is_dir())
+        for item in sorted(files, key=lambda item: item.name == RUN_MARKER):
+            place = self._real / item.relative_to(waiting)
+            place.parent.mkdir(exist_ok=True)
+            os.replace(item, place)
+        for folder in {item.parent for item in files}:
+            flush(self._real / folder.relative_to(waiting))
+        shutil.rmtree(waiting)
+
+    def _check_there(self) -> None:
+        if self.started and not file_of(self._real, RUN_MARKER).is_file():
+            raise FileNotFoundError(2, "somebody has removed the folder, or its `run.json`")
 
     @property
     def _real(self) -> Path:
@@ -124,14 +149,16 @@ class RunFolder:
     def _put_in_place(self, partial: Path) -> None:
         real = self._real
         if partial.parent == real:
-            for item in sorted(partial.iterdir(), key=lambda item: item.name == RUN_MARKER):
-                os.replace(item, real / item.name)
+            os.rename(partial, real / NEXT)
+            flush(real)
+            self.settle()
         else:
             old = partial.with_name(partial.name.replace(".partial-", ".replaced-"))
             if real.exists():
                 self._check_replaceable()
                 os.rename(real, old)
             os.rename(partial, real)
+            flush(real.parent)
             shutil.rmtree(old, ignore_errors=True)
         self.started = True
 
@@ -145,7 +172,7 @@ class RunFolder:
             )
 
     def _check_replaceable(self) -> None:
-        status = _status(self.path)
+        status = status_of(self.path)
         if status not in UNFINISHED:
             what = (
                 "a finished run"
@@ -187,12 +214,12 @@ def _leftovers(real: Path) -> list[Path]:
     return [item for place in places for item in place.iterdir() if ours.fullmatch(item.name)]
 
 
-def _status(folder: Path) -> str | None:
+def status_of(folder: Path) -> str | None:
+    """Return how the run in a folder stands, ``finished`` where it does not say; None where there is none."""
     try:
-        record = json.loads((folder / RUN_MARKER).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_object(file_of(folder, RUN_MARKER)).get("status", "finished")
+    except Altered:
         return None
-    return record.get("status", "finished") if isinstance(record, dict) else None
 
 
 def _taken(message: str, advice: str) -> DiagnosticError:
@@ -201,4 +228,4 @@ def _taken(message: str, advice: str) -> DiagnosticError:
 
 def write_json(path: Path, record: object) -> None:
     """Write a record as indented JSON in UTF-8."""
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    path.write_bytes(json_text(record).encode("utf-8", "surrogatepass"))

@@ -1,31 +1,35 @@
-"""Re-checks a run's folder: do its files, weights, plan and evidence still say the same?"""
+"""Re-checks a run's folder: is every file in it what was written, and do weights, plan and evidence agree?"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
-from freezeplan.apply.fingerprints import sha256
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
-from freezeplan.inventory.names import without_parametrization
-from freezeplan.models.run_record import RUN_MARKER, RUN_WEIGHTS
-from freezeplan.plan.document import record_hash
-from freezeplan.runs.checkpoints.store import file_sha256
-from freezeplan.runs.evidence import Evidence, evidence_of
+from freezeplan.models.run_record import NEXT, RUN_MARKER, RunRecord, file_of, home_of, read_run
+from freezeplan.models.sealed import Altered, fault_of, read_object, read_sealed
+from freezeplan.runs.checkpoints.store import STATE, CheckpointStore, Damaged
+from freezeplan.runs.claim import INSIDE
+from freezeplan.runs.metrics_log import FILE as LOG
+from freezeplan.runs.proving import Contents, contradictions
+from freezeplan.runs.stored_files import check_stores, is_store
+from freezeplan.runs.times import TIMES
 
 SHOWN = 10
 COPY = "copy the folder again, whole, or go on from a checkpoint with `freezeplan train --resume`"
+ALWAYS = ("config.json", "spec.toml", "plan.json", "evidence.json", LOG)
+FINISHED = "finished"
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a run's folder proves: its status, the statement of its evidence, and all that speaks against it."""
+    """What a run's folder proves: its status, the statement of its evidence, and all that speaks against it.
+
+    ``files`` and ``tensors`` count what was checked.
+    """
 
     status: str
     statement: str
@@ -42,137 +46,156 @@ class Verified:
 def verify_run(folder: Path) -> Verified:
     """Check a run's folder against what it says of itself; nothing is loaded into a model, nothing is changed.
 
-    Checked are: the sha256 of every file against ``run.json`` (FP550), the plan against its hash there (FP551),
-    every tensor of the weights against the evidence (FP552), and the evidence itself: that its hashes show what
-    its statement says, phase by phase, and that what it calls frozen is what the plan freezes (FP553). A run
-    that is not finished is a warning (FP554). Raises ``DiagnosticError`` (FP520, FP521) for a folder that holds
-    no run, or files that cannot be read.
+    Checked are: ``run.json`` against its own hash, and the sha256 of every file against it, those of checkpoints
+    against each checkpoint's ``state.json``, both ways: none is missing (FP550), none is there that the run did
+    not write (FP559, a warning). Then the plan against its hash (FP551), every tensor against the evidence
+    (FP552), and the evidence itself: that its hashes show what its statement says, phase by phase, and that what
+    it calls frozen is what the plan freezes (FP553). A run that is not finished is a warning (FP554). Raises
+    ``DiagnosticError`` (FP520, FP521) for a folder that holds no run, or records that cannot be read.
     """
     folder = Path(folder)
-    marker = folder / RUN_MARKER
-    if not marker.is_file():
-        what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
-        message = f"`{folder}` is not the folder of a run: {what}"
-        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
-    run = _read(folder, RUN_MARKER)
-    files = run.get("files")
-    if not isinstance(files, dict):
-        raise _unreadable(folder, f"`{RUN_MARKER}` lists no files: an older version wrote it")
-    problems = [*_check_files(folder, files)]
-    plan, record = _read(folder, "plan.json"), _read(folder, "evidence.json")
-    try:
-        evidence = evidence_of(record)
-        problems += _check_plan(plan, run)
-        problems += _check_weights(folder, evidence)
-        problems += _check_evidence(record, evidence, plan)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise _unreadable(folder, f"`plan.json` or `evidence.json` lacks {error}") from None
+    home, _ = home_of(folder)
+    run = _run_of(home, folder)
+    checkpoints, files = _checkpoints(home, run), _files(home, run)
+    problems = [item for item in (*files, *checkpoints.problems) if item is not None]
+    problems += check_stores(home)
+    problems += _unknown(home, run, checkpoints)
+    contents = _contents(home, run, problems)
+    problems += contradictions(contents)
     problems += _check_status(run)
+    count = len(files) + checkpoints.count
     return Verified(
-        str(run.get("status")), evidence.statement, len(files), len(evidence.tensors), tuple(problems)
+        _status(run), contents.evidence.statement, count, len(contents.evidence.tensors), tuple(problems)
     )
 
 
-def _check_files(folder: Path, files: Mapping[str, str]) -> Iterator[Diagnostic]:
-    for name, expected in files.items():
-        if not (folder / name).is_file():
-            yield diagnostic("FP550", f"`{name}` is missing", help=COPY)
-        elif file_sha256(folder / name) != expected:
-            message = f"`{name}` is not the file that `{RUN_MARKER}` was written with (its sha256 differs)"
-            yield diagnostic("FP550", message, help=COPY)
-
-
-def _check_plan(plan: dict[str, Any], run: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    if record_hash(plan) != run.get("plan_hash"):
-        yield diagnostic("FP551", "`plan.json` is not the plan of this run (its hash differs)", help=COPY)
-
-
-def _check_weights(folder: Path, evidence: Evidence) -> Iterator[Diagnostic]:
-    """Compare the tensors in the weights file with the last hashes of the evidence."""
-    expected = {item.name: item.after for item in evidence.tensors}
-    frozen = {item.name for item in evidence.tensors if item.frozen}
-    parameters = [item.name for item in evidence.tensors if item.kind == "parameter"]
+def _run_of(home: Path, folder: Path) -> RunRecord:
     try:
-        with safe_open(folder / RUN_WEIGHTS, "pt") as file:
-            digests = {name: sha256(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(folder, f"`{RUN_WEIGHTS}` is not a readable .safetensors file") from error
-    found = {without_parametrization(name, "")[0]: digest for name, digest in digests.items()}
-    wrong = [name for name, digest in found.items() if expected.get(name) != digest]
-    wrong += [name for name in parameters if name not in found]
-    if wrong:
-        kept = [name for name in wrong if name in frozen]
-        what = f", {len(kept)} of them frozen" if kept else ""
-        message = f"`{RUN_WEIGHTS}` differs from the evidence in {counted(len(wrong), 'tensor')}{what}"
-        yield diagnostic("FP552", message, help=COPY, notes=_listed(wrong))
+        run = read_run(home)
+    except (OSError, ValueError) as error:
+        raise DiagnosticError([_unreadable(folder, str(error))]) from None
+    if run is None:
+        what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
+        message = f"`{folder}` is not the folder of a run: {what}"
+        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
+    return run
 
 
-def _check_evidence(
-    record: Mapping[str, Any], evidence: Evidence, plan: Mapping[str, Any]
-) -> Iterator[Diagnostic]:
-    problems = []
-    if evidence.violations:
-        problems.append(f"frozen tensors moved: {', '.join(_listed(evidence.violations))}")
-    if record["statement"] != evidence.statement:
-        problems.append(f"its hashes say: {evidence.statement}")
-    problems += _against_plan(evidence, plan)
-    problems += _broken_chain(record, evidence)
-    if problems:
-        message = "`evidence.json` does not prove what it says"
-        yield diagnostic("FP553", message, notes=problems)
+def _status(run: RunRecord) -> str:
+    return str(run.everything.get("status"))
 
 
-def _against_plan(evidence: Evidence, plan: Mapping[str, Any]) -> Iterator[str]:
-    trained = [
-        {row["name"] for row in phase["parameters"] if row["state"] == "trainable"}
-        for phase in plan["phases"]
-    ]
-    never = {item.name for item in evidence.tensors if item.kind == "parameter"}.difference(*trained)
-    if never != {item.name for item in evidence.tensors if item.kind == "parameter" and item.frozen}:
-        yield "what it calls frozen is not what the plan freezes"
-    for phase in evidence.phases:
-        frozen = {item["name"] for item in phase["tensors"] if item["kind"] == "parameter" and item["frozen"]}
-        everything = {item["name"] for item in phase["tensors"] if item["kind"] == "parameter"}
-        if frozen != everything - trained[phase["index"]]:
-            yield f"what it calls frozen in phase `{phase['phase']}` is not what the plan freezes in it"
+def _altered(reason: str) -> Diagnostic:
+    return diagnostic("FP550", reason, help=COPY)
 
 
-def _broken_chain(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
-    """Follow every tensor's hashes through the phases, from the start of the run to its end."""
-    current = {item.name: item.before for item in evidence.tensors}
-    for phase in record["phases"]:
-        for item in phase["tensors"]:
-            if current[item["name"]] != item["before"]:
-                yield f"`{item['name']}` changed between the phases, before `{phase['phase']}`"
-            if item["frozen"] and item["before"] != item["after"] and item["name"] not in phase["violations"]:
-                yield f"`{item['name']}` was frozen in phase `{phase['phase']}` and moved"
-            current[item["name"]] = item["after"]
-    if record["phases"]:
-        for item in evidence.tensors:
-            if current[item.name] != item.after:
-                yield f"`{item.name}` changed after the last phase"
+def _files(home: Path, run: RunRecord) -> list[Diagnostic | None]:
+    """Check each file that ``run.json`` lists, or must list; None for one that is as it was written."""
+    found: list[Diagnostic | None] = []
+    for name, expected in run.files.items():
+        length = run.everything.get("log_bytes") if name == LOG else None
+        reason = fault_of(file_of(home, name), name, expected, length if isinstance(length, int) else None)
+        found.append(_altered(reason) if reason else None)
+    listed = {*run.files, *run.weights}
+    missing = [name for name in ALWAYS if name not in run.files]
+    found += [_altered(f"`{RUN_MARKER}` does not list `{name}`") for name in missing]
+    found += [_altered(f"`{RUN_MARKER}` does not list `{name}`") for name in listed.difference(run.files)]
+    try:
+        read_sealed(file_of(home, TIMES))
+        found.append(None)
+    except Altered as error:
+        found.append(_altered(str(error)))
+    return [*found, _check_log(home, run)]
 
 
-def _check_status(run: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    if run.get("status") != "finished":
-        message = f"the run is not finished: it is {run.get('status')}, after epoch {run.get('epoch')}"
+def _check_log(home: Path, run: RunRecord) -> Diagnostic | None:
+    """Refuse a log that goes on behind what counts, unless a process may have been killed while it wrote."""
+    length = run.everything.get("log_bytes")
+    if not isinstance(length, int):
+        return _altered(f"`{RUN_MARKER}` does not say how much of `{LOG}` counts")
+    try:
+        more = file_of(home, LOG).stat().st_size - length
+    except OSError:
+        return None
+    if more > 0 and _status(run) == FINISHED:
+        return _altered(f"`{LOG}` goes on for {counted(more, 'byte')} that the run did not write")
+    return None
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What became of the checkpoints: the files that belong to them, and what is wrong."""
+
+    names: frozenset[str]
+    problems: tuple[Diagnostic, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.names)
+
+
+def _checkpoints(home: Path, run: RunRecord) -> _Checked:
+    store, names, problems = CheckpointStore(home), set(), []
+    there = store.names()
+    for name in there:
+        try:
+            found = store.read(name)
+        except Damaged as error:
+            problems.append(_altered(f"checkpoint `{name}` is damaged: {error}"))
+            names |= {f"{store.folder.name}/{name}/{item.name}" for item in (store.folder / name).iterdir()}
+            continue
+        names |= {f"{store.folder.name}/{name}/{file}" for file in (*found.state["files"], STATE)}
+    names |= store.weight_files()
+    known = run.everything.get("checkpoints")
+    if isinstance(known, dict):
+        problems += _against_known(home, known, there)
+    return _Checked(frozenset(names), tuple(problems))
+
+
+def _against_known(home: Path, known: Mapping[str, Any], there: list[str]) -> Iterator[Diagnostic]:
+    """Compare the checkpoints that a run ended with and those that are there, both ways."""
+    for name in known:
+        if name not in there:
+            yield _altered(f"checkpoint `{name}` is missing")
+        elif fault_of(home / "checkpoints" / name / STATE, STATE, str(known[name])) is not None:
+            yield _altered(f"checkpoint `{name}` is not the one that the run ended with")
+    for name in there:
+        if name not in known:
+            yield _altered(f"checkpoint `{name}` is none that the run ended with")
+
+
+def _unknown(home: Path, run: RunRecord, checkpoints: _Checked) -> Iterator[Diagnostic]:
+    known = {*run.files, RUN_MARKER, TIMES, INSIDE, *checkpoints.names}
+    unfinished = _status(run) != FINISHED
+    found = []
+    for item in sorted(home.rglob("*")):
+        name = item.relative_to(home).as_posix().removeprefix(f"{NEXT}/")
+        if item.is_dir() and not item.is_symlink():
+            continue
+        if name not in known and not (unfinished and (is_store(name) or ".partial-" in name)):
+            found.append(name)
+    if found:
+        message = f"{counted(len(found), 'file')} in the folder that the run did not write"
+        shown = first_few([f"`{name}`" for name in found], SHOWN)
+        yield diagnostic("FP559", message, notes=shown)
+
+
+def _contents(home: Path, run: RunRecord, problems: list[Diagnostic]) -> Contents:
+    try:
+        plan, record = (read_object(file_of(home, name)) for name in ("plan.json", "evidence.json"))
+        return Contents(home, run, plan, record)
+    except (Altered, KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        reason = (
+            str(error) if isinstance(error, Altered) else "`evidence.json` does not hold what a run writes"
+        )
+        raise DiagnosticError([_unreadable(home, reason), *problems]) from None
+
+
+def _check_status(run: RunRecord) -> Iterator[Diagnostic]:
+    if _status(run) != FINISHED:
+        message = f"the run is not finished: it is {_status(run)}, after epoch {run.everything.get('epoch')}"
         yield diagnostic("FP554", message, help="go on with `freezeplan train --resume`")
 
 
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        record = json.loads((folder / name).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(folder, f"`{name}` is missing or not readable JSON") from error
-    if not isinstance(record, dict):
-        raise _unreadable(folder, f"`{name}` does not hold what a run writes")
-    return record
-
-
-def _unreadable(folder: Path, reason: str) -> DiagnosticError:
-    message = f"the run `{folder}` cannot be used: {reason}"
-    return DiagnosticError([diagnostic("FP521", message, help=COPY)])
-
-
-def _listed(names: Any) -> list[str]:
-    return first_few([f"`{name}`" for name in names], SHOWN)
+def _unreadable(folder: Path, reason: str) -> Diagnostic:
+    return diagnostic("FP521", f"the run `{folder}` cannot be used: {reason}", help=COPY)

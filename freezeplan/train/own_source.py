@@ -10,7 +10,7 @@ from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.run_record import RUN_MARKER
-from freezeplan.runs.checkpoints.store import file_sha256
+from freezeplan.models.sealed import file_sha256
 from freezeplan.spec.tables import Spec
 
 CHANGING = ("spec.toml", "plan.json", "metrics.jsonl", "evidence.json")

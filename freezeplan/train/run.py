@@ -102,11 +102,12 @@ def _kept(session: Session | None, place: Path | None) -> str:
         return "no epoch was complete: nothing was written"
     if session is None or session.running.evidence is None:
         return f"nothing was done yet: `{place}` is as it was"
-    published, saved = session.running.published, session.running.saved_step
-    further = f", its newest checkpoint step {saved}" if saved is not None and saved > published.step else ""
+    published = session.running.published
+    if not published.sums and published.epoch:
+        return f"epoch {published.epoch} is complete and usable in `{place}`"
     if published.epoch:
-        return f"epoch {published.epoch} is complete and usable in `{place}`{further}"
-    return f"no epoch was complete; `{place}` holds step {published.step}{further}"
+        return f"`{place}` holds step {published.step}, in epoch {published.epoch + 1}"
+    return f"no epoch was complete; `{place}` holds step {published.step}"
 
 
 def result_of(status: str, session: Session | None, folder: RunFolder, *more: Diagnostic) -> RunResult:

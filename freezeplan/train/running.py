@@ -30,11 +30,13 @@ from freezeplan.runs.events import Observer
 from freezeplan.runs.evidence import SHOWN, Evidence
 from freezeplan.runs.interrupts import interrupt_after
 from freezeplan.runs.ledger import Ledger, ledger_of, new_ledger
-from freezeplan.runs.metrics_log import MetricsLog, log_of
+from freezeplan.runs.metrics_log import FILE as LOG
+from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.runs.phase_evidence import PhaseEvidence
 from freezeplan.runs.position import Measured, Position, position_of
 from freezeplan.runs.run_files import RunFiles
 from freezeplan.runs.run_folder import RunFolder
+from freezeplan.runs.weight_files import remove_unused
 from freezeplan.train.evaluation import evaluate
 from freezeplan.train.execution import STORE, Execution
 from freezeplan.train.forward import EncodedSplit, Forward
@@ -50,8 +52,7 @@ class Running:
 
     ``validation`` holds the scores of the current weights when they were last evaluated. ``published`` is where
     the run stood when the weights in the folder were put there, ``saved_validation`` their scores, ``evidence``
-    what their hashes prove; ``saved_step`` is the step of the newest checkpoint. A run that only evaluates has
-    no optimizer.
+    what their hashes prove. A run that only evaluates has no optimizer.
     """
 
     setup: Setup
@@ -63,7 +64,6 @@ class Running:
     evidence: Evidence | None = None
     published: Position = field(default_factory=Position)
     saved_validation: Scores = field(default_factory=dict)
-    saved_step: int | None = None
 
     def __post_init__(self) -> None:
         setup = self.setup
@@ -128,21 +128,33 @@ class Running:
     def publish(self, evidence: Evidence, *, everything: bool = False) -> None:
         """Put the current weights, with what is proved about them, into the run's folder."""
         standing = replace(self.position)
+        self.files.scored, self.files.checkpoints = self._measured(), None
 
         def write(place: Path) -> None:
             if everything or not self.folder.started:
                 self.files.write_start(place)
-            self.files.write_weights(place)
-            self.files.write_state(place, "running" if evidence.holds else "failed", standing, evidence)
+            self.files.tensors.write(place, self.ledger.latest)
+            self._write_state(place, "running" if evidence.holds else "failed", standing, evidence)
 
         self.folder.publish(write)
         self.published, self.saved_validation, self.evidence = standing, self.validation, evidence
+
+    def _measured(self) -> Measured | None:
+        """Return the evaluation whose scores are those of the current weights, or of the last that were evaluated."""
+        found = [item for item in self.position.history if item.scores == self.validation]
+        return found[-1] if found else None
+
+    def _write_state(self, place: Path, status: str, standing: Position, evidence: Evidence | None) -> None:
+        home = self.folder.path if self.folder.started else None
+        self.files.write_state(place, home, status, standing, evidence)
 
     def mark(self, status: str) -> None:
         """Write into the folder how the run stands, once it has put anything there."""
         if self.evidence is not None:
             standing = replace(self.published, ended=self.position.ended)
-            self.folder.publish(lambda place: self.files.write_state(place, status, standing, self.evidence))
+            self.files.checkpoints = self.store.hashes()
+            self.folder.publish(lambda place: self._write_state(place, status, standing, self.evidence))
+            self._remove_unused()
 
     def take_evidence(self, ended: str | None = None) -> tuple[Evidence, PhaseEvidence]:
         """Hash the model; return the evidence of the run so far, and of the current phase (``ended``: why).
@@ -191,13 +203,12 @@ class Running:
         """
         if not self._is_planned(self.position.step) and any(self.ranks.gather(self.folder.replaces)):
             return
-        if not self.folder.started:
+        if not self.folder.started or self.published.step != self.position.step:
             self.publish(self.take_evidence()[0])
         states = self.ranks.gather(randomness())
         if self.ranks.first:
             self._write(states)
         self.ranks.wait()
-        self.saved_step = self.position.step
 
     def _write(self, states: Sequence[Mapping[str, Any]]) -> None:
         train, step = self.setup.spec.train, self.position.step
@@ -209,6 +220,7 @@ class Running:
                 self.store.remove(name for name in self.store.names() if not self._is_kept(step_of(name)))
                 extra = 0 if self._is_planned(step) else 1
                 self.store.prune(step, train.keep_last + extra, [*best, *self._needed()])
+                self._remove_unused()
 
     def _is_kept(self, step: int) -> bool:
         return step == self.position.step or self._is_planned(step)
@@ -219,19 +231,30 @@ class Running:
         measured = any(item.step == step for item in self.position.history)
         return measured or step == 0 or (every is not None and step % every == 0)
 
+    def _remove_unused(self) -> None:
+        """Delete the files of tensors that neither the folder nor a checkpoint refers to."""
+        if not self.folder.writes:
+            return
+        tensors = self.files.tensors
+        used = {*tensors.weights, *tensors.buffers, *self.store.weight_files()}
+        tensors.forget_but(used)
+        with self.folder.disk_errors():
+            remove_unused(self.folder.path, used)
+
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint of the current step, as the first rank sees it."""
         return self.ranks.gather(name_of(self.position.step) in self.store.names())[0]
 
     def _fill(self, place: Path, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         plan = self.setup.plan
-        more = save_contents(
-            place, self.setup.model, self.optimizer, self.log, self.ledger, self.files.plan_text, states
-        )
+        more = save_contents(place, self.optimizer, self.ledger, self.files.plan_text, states)
         return {
             "phase": plan.phases[self.position.phase].name,
             "position": self.position.as_record(),
             "validation": {task: dict(values) for task, values in self.validation.items()},
+            "weights": self.files.tensors.weights,
+            "buffers": self.files.tensors.buffers,
+            "log": self.log.standing,
             "optimizer": more,
             "identity": self.identity,
             "origins": origins(self.setup.spec, self.folder.path),
@@ -263,7 +286,8 @@ class Running:
         except Damaged as error:
             message = f"the best epoch cannot be brought back: checkpoint `{name}` is damaged: {error}"
             raise DiagnosticError([diagnostic("FP549", message)]) from None
-        load_tensors(found.path, self.setup.model, self.optimizer, found.state["optimizer"])
+        still = self.files.tensors.still(self.position.phase)
+        load_tensors(found, self.folder.path, self.setup.model, self.optimizer, still)
         self.validation = best.scores
 
     def reason_to_end(self) -> str | None:
@@ -290,11 +314,12 @@ class Running:
     def restore(self, found: Checkpoint) -> None:
         """Go on from a checkpoint: everything as it was when it was written, the folder too."""
         self.position = position_of(found.state["position"])
-        self.saved_step = self.position.step
         self.validation = found.state["validation"]
-        self.log.records[:] = log_of((found.path / "metrics.jsonl").read_text("utf-8")).records
+        self.log.go_on(self.folder.path / LOG, found.state["log"])
         self.enter_phase()
-        load_tensors(found.path, self.setup.model, self.optimizer, found.state["optimizer"])
+        load_tensors(found, self.folder.path, self.setup.model, self.optimizer)
+        self.files.times.go_on(self.folder.path)
+        self.files.tensors.known |= {**found.state["weights"], **found.state["buffers"]}
         self.ledger = ledger_of(self.setup.plan, read_ledger(found.path), self.setup.model)
         saved = read_plan(found.path)
         if record_hash(json.loads(saved)) == plan_hash(self.setup.plan):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import IMAGE, KINDS, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.loading import load_model, load_tokenizer
-from freezeplan.models.run_record import RUN_MARKER, read_run
+from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, file_of, home_of, read_run
 from freezeplan.spec.tables import ModelTable, Spec
 from freezeplan.train.encoding import make_text_encoder
 from freezeplan.train.image_encoding import make_image_encoder
@@ -43,18 +43,21 @@ class SavedRun:
         return self.record["eval_batch_size"]
 
 
-def load_run(folder: Path) -> SavedRun:
+def load_run(folder: Path, checkpoint: str | None = None) -> SavedRun:
     """Load a run from its folder, the model in eval mode on the CPU.
 
-    Raises ``DiagnosticError``: FP520 when it is no run's folder, FP521 when a file of it is missing or
-    damaged.
+    ``checkpoint`` names the one whose weights are loaded, or is ``best``: the one that ``train.keep_best`` kept;
+    a checkpoint's folder may be named instead. Every file that the model is made from is checked against its
+    hash. Raises ``DiagnosticError``: FP520 when it is no run's folder, FP521 when a file of it is missing or is
+    not the one that was written.
     """
     folder = Path(folder)
-    if not (folder / RUN_MARKER).is_file():
+    home, inside = home_of(folder)
+    if not os.path.lexists(file_of(home, RUN_MARKER)):
         what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
         message = f"`{folder}` is not the folder of a run: {what}"
         raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
-    record, spec = _read(folder)
+    record, spec = _read(home, checkpoint or inside)
     try:
         model, loaded = load_model(spec)
         encoder = _encoder(spec, model.backbone, record)
@@ -80,15 +83,16 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
     return record.get("input", TEXT.name) in KINDS and all(isinstance(n, int) and n > 0 for n in numbers)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], Spec]:
+def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec]:
     try:
-        run = read_run(folder)
-        record = json.loads((folder / RUN_MARKER).read_text("utf-8"))
+        run = read_run(folder, checkpoint)
     except (OSError, ValueError) as error:
         raise _damaged(folder, str(error)) from error
+    record = run.everything if run is not None else {}
     if run is None or not run.tasks or not _is_sound(record) or run.pooling not in POOLINGS:
         raise _damaged(folder, f"`{RUN_MARKER}` does not hold what a run writes")
-    model = {"source": str(folder.resolve()), "pooling": run.pooling}
+    place = folder if run.checkpoint is None else folder / CHECKPOINTS / run.checkpoint
+    model = {"source": str(place.resolve()), "pooling": run.pooling}
     if record.get("dtype") in DTYPES:
         model["dtype"] = record["dtype"]
     tasks = [

@@ -105,6 +105,7 @@ class Session:
             running.log.add_scores("test", epoch, self.test)
             self.observer(Evaluated("test", self.test))
         running.execution.close()
+        running.files.test = self.test
         self.mark("finished")
         self.observer(EvidenceReady(evidence.statement, evidence.holds))
         self.observer(Finished(self.folder.path, self.test or running.validation))

@@ -53,7 +53,7 @@ def test_train_shows_the_plan_first_and_ends_with_the_evidence(trained):
     assert (done.status, "\x1b" in done.out) == (0, False)
     assert done.out.startswith("group ")
     assert done.out.index("coverage ") < done.out.index("epoch 1/1: ") < done.out.index("evidence: ")
-    assert (room.path / "runs" / "freezeplan" / "model.safetensors").is_file()
+    assert (room.path / "runs" / "freezeplan" / "run.json").is_file()
 
 
 def test_what_train_shows_is_what_show_shows(trained):

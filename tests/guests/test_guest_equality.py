@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainingArguments
 
 from freezeplan.apply import fused_option
 from freezeplan.guests.transformers import trainer_guest
+from freezeplan.models.run_weights import weights_of_run
 from freezeplan.runs.events import ignore_events
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.tables import Spec
@@ -139,7 +139,7 @@ def test_a_stock_trainer_ends_with_the_same_bits(
     more = {"momentum": 0.9} if optimizer == "sgd" else {}
     spec = single_task(still, clip_norm, optimizer={"name": optimizer, "lr": 0.05, **more})
     train(spec, tmp_path / "ours")
-    ours = load_file(tmp_path / "ours" / "model.safetensors")
+    ours = weights_of_run(tmp_path / "ours")
     theirs = by_a_stock_trainer(prepare(spec), tmp_path / "theirs")
     assert {name for name, value in theirs.items() if not torch.equal(value, ours[name])} == set()
 

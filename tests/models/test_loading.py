@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.models.loading import load_model, load_tokenizer
-from freezeplan.models.run_record import RUN_MARKER, RUN_WEIGHTS, RunRecord, RunTask, read_run
+from freezeplan.models.run_record import RUN_MARKER, RunRecord, RunTask, read_run
+from freezeplan.models.sealed import file_sha256, write_sealed
 from freezeplan.models.sources import inventory_for
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import Spec
@@ -27,6 +29,13 @@ def same(left: torch.Tensor, right: torch.Tensor) -> bool:
     return left.dtype == right.dtype and torch.equal(left, right)
 
 
+def write_marker(folder: Path, record: RunRecord) -> dict[str, str]:
+    files = {item.name: file_sha256(item) for item in folder.iterdir()}
+    weights = {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
+    write_sealed(folder / RUN_MARKER, record.as_record() | {"weights": weights, "files": files})
+    return files
+
+
 def write_run(folder: Path, spec: Spec) -> torch.nn.Module:
     """Write a run's folder the way training ends, with heads that were moved, and return its model."""
     model, _ = load_model(spec)
@@ -35,11 +44,10 @@ def write_run(folder: Path, spec: Spec) -> torch.nn.Module:
             parameter.add_(1.0)
     folder.mkdir()
     model.backbone.config.save_pretrained(folder)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / RUN_WEIGHTS
-    )
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "all.safetensors")
     tasks = {task.name: RunTask(tuple(task.labels or ())) for task in spec.task}
-    (folder / RUN_MARKER).write_text(json.dumps(RunRecord(tasks).as_record()), "utf-8")
+    write_marker(folder, RunRecord(tasks))
     return model
 
 
@@ -210,8 +218,9 @@ def test_a_broken_run_is_refused(content: str, tmp_path: Path) -> None:
 
 def test_a_run_record_survives_its_json(tmp_path: Path) -> None:
     record = RunRecord({"a": RunTask(("x", "y"))}, "cls", "spec.toml")
-    (tmp_path / RUN_MARKER).write_text(json.dumps(record.as_record()), "utf-8")
-    assert read_run(tmp_path) == record
+    (tmp_path / "all.safetensors").write_bytes(b"")
+    files = write_marker(tmp_path, record)
+    assert read_run(tmp_path) == replace(record, weights=files, files=files)
 
 
 @pytest.mark.parametrize("model_type", ["bert", "roberta", "gpt2", "mpnet"])

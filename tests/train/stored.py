@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from freezeplan.models.run_weights import weights_of_run
 from freezeplan.runs.events import Event, ExecutionChosen
 from freezeplan.spec.tables import Spec
 from freezeplan.train.encoding import TextEncoder
@@ -90,7 +90,7 @@ class Ran:
         self.events: list[Event] = []
         self.result: RunResult = train(spec, out, self.events.append)
         assert self.result.status == "finished"
-        self.weights = load_file(out / "model.safetensors")
+        self.weights = weights_of_run(out)
         self.log = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
 
     @property

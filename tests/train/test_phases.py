@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.models.run_weights import weights_of_run
 from freezeplan.runs.checkpoints.store import CheckpointStore
 from freezeplan.runs.events import (
     EpochDone,
@@ -130,11 +131,11 @@ def test_the_best_epoch_comes_back_with_its_weights(toy: Path, tmp_path: Path) -
     assert ran.result.validation["topic"]["loss"] == losses[best]
     store = CheckpointStore(tmp_path / "run")
     names = store.names()
-    saved, wanted = (load_file(store.folder / names[at] / "model.safetensors") for at in (-1, best))
+    saved, wanted = (weights_of_run(tmp_path / "run", names[at]) for at in (-1, best))
     assert all(torch.equal(saved[name], wanted[name]) for name in saved)
     states = [load_file(store.folder / names[at] / "optimizer.safetensors") for at in (-1, best)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
-    published = load_file(tmp_path / "run" / "model.safetensors")
+    published = weights_of_run(tmp_path / "run")
     assert all(torch.equal(published[name], wanted[name]) for name in published)
 
 

@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
 from freezeplan.apply.fingerprints import fingerprints
+from freezeplan.apply.tensors import weights
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.runs.run_files import weights
 from freezeplan.train.predict import predict, predict_file
 from freezeplan.train.run import train
 from freezeplan.train.saved_run import load_run
+from tests.runs.changing import change_tensors, reseal, tensors_file
 from tests.train.tiny import toy_rows, toy_spec
 
 EVERYTHING = [{"match": "**", "state": "trainable"}, {"match": "backbone.pooler", "state": "frozen"}]
@@ -129,20 +130,17 @@ def test_what_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
 
 
 def cut_weights(folder: Path) -> None:
-    path = folder / "model.safetensors"
+    path = tensors_file(folder)
     path.write_bytes(path.read_bytes()[:-100])
 
 
 def drop_head(folder: Path) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    del tensors["heads.mood.linear.bias"]
-    save_file(tensors, folder / "model.safetensors")
+    change_tensors(folder, "heads.mood.linear.bias", lambda tensors: tensors.pop("heads.mood.linear.bias"))
 
 
 def change_record(**values: Any) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
-        path = folder / "run.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+        reseal(folder / "run.json", lambda run: run.update(values))
 
     return change
 
@@ -152,7 +150,7 @@ def change_record(**values: Any) -> Callable[[Path], None]:
     [
         cut_weights,
         drop_head,
-        lambda folder: (folder / "model.safetensors").unlink(),
+        lambda folder: tensors_file(folder).unlink(),
         lambda folder: (folder / "tokenizer.json").write_text("{"),
         lambda folder: (folder / "config.json").unlink(),
         lambda folder: (folder / "run.json").write_text('{"tasks": '),

@@ -18,6 +18,7 @@ from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
 from freezeplan.train.run import RunResult, train
+from tests.runs.changing import flip_a_bit
 from tests.train.phased import HEADS_ONLY, assert_same_tree, every_kind, phased_spec, stopping, tree
 from tests.train.tiny import toy_data, toy_spec, write_toy_data
 
@@ -148,7 +149,7 @@ def test_a_stop_before_the_first_epoch_goes_on_from_a_checkpoint_in_steps(toy: P
     train(spec, tmp_path / "whole")
     result = stopped(spec, tmp_path / "run", 5)
     assert result.diagnostics[-1].message.endswith(
-        f"no epoch was complete; `{tmp_path / 'run'}` holds step 2, its newest checkpoint step 4"
+        f"no epoch was complete; `{tmp_path / 'run'}` holds step 4"
     )
     resume(tmp_path / "run")
     assert_same_tree(tmp_path / "run", tmp_path / "whole")
@@ -220,17 +221,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
-def flip_a_bit(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
 FILES = [
-    "model.safetensors",
     "optimizer.safetensors",
     "rng.json",
-    "metrics.jsonl",
+    "plan.json",
     "ledger.json",
     "state.json",
 ]
@@ -248,11 +242,11 @@ def test_a_damaged_checkpoint_is_found_by_its_hashes(
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said(half: Path, made: Path) -> None:
-    flip_a_bit(half / "checkpoints" / "step-00000024" / "model.safetensors")
+    flip_a_bit(half / "checkpoints" / "step-00000024" / "ledger.json")
     seen: list[Event] = []
     (warning,) = resume(half, seen.append).diagnostics
     assert (warning.code, warning.is_error) == ("FP541", False)
-    assert "checkpoint `step-00000024` is damaged: `model.safetensors`" in warning.message
+    assert "checkpoint `step-00000024` is damaged: `ledger.json`" in warning.message
     assert isinstance(seen[1], Resumed) and (seen[1].step, list(seen[1].skipped)) == (12, ["step-00000024"])
     assert_same_tree(half, made / "whole")
 
@@ -278,7 +272,7 @@ def test_a_checkpoint_that_needs_a_damaged_one_is_not_used(toy: Path, tmp_path: 
     store = CheckpointStore(tmp_path / "run")
     needed = store.read(store.names()[-1]).state["needs"]
     assert needed, "the last epoch must not be the best one"
-    flip_a_bit(store.folder / needed[0] / "model.safetensors")
+    flip_a_bit(store.folder / needed[0] / "ledger.json")
     found, reasons = store.newest()
     assert found is not None and store.names().index(found.name) < store.names().index(needed[0])
     assert f"it needs `{needed[0]}`, which cannot be used" in reasons[store.names()[-1]]

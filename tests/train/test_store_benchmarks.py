@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.against_trainer import Case, lines
 from benchmarks.gradual_store import apart
@@ -17,6 +16,7 @@ from benchmarks.our_run import Epoch, OurRun, Stamp, Watch, run_of
 from benchmarks.plain_limits import batches_of, lower_half, run_lower, run_whole, upper_half
 from benchmarks.stock_trainer import our_order, stock_trainer
 from benchmarks.timing import Clock, in_turns, median_ratio
+from freezeplan.models.run_weights import weights_of_run
 from freezeplan.outside.quiet import quiet
 from freezeplan.runs.events import EpochDone, ExecutionChosen, Finished, StepDone
 from freezeplan.train.run import train
@@ -54,7 +54,7 @@ def test_the_trainer_on_our_batches_ends_with_our_weights(tmp_path: Path) -> Non
     before = setup.model.state_dict()
     result = train(setup.spec, tmp_path / "ours")
     assert result.status == "finished"
-    ours = load_file(tmp_path / "ours" / "model.safetensors")
+    ours = weights_of_run(tmp_path / "ours")
     moved = {name for name in ours if not torch.equal(ours[name], before[name].cpu())}
     assert moved and all("layer.0." not in name and "embeddings" not in name for name in moved)
     # A key's bias changes nothing, so its gradient is rounding, which AdamW scales up.

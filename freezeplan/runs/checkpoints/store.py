@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FORMAT_VERSION = "1.0"
-STATE = "state.json"
-FOLDER = "checkpoints"
-CHUNK = 1 << 20
+from freezeplan.models.run_record import (
+    CHECKPOINT_FORMAT,
+    CHECKPOINTS,
+    file_of,
+    read_state,
+)
+from freezeplan.models.run_record import CHECKPOINT_STATE as STATE
+from freezeplan.models.sealed import Altered, fault_of, file_sha256, write_sealed
+from freezeplan.runs.flushing import flush, flush_tree
+from freezeplan.runs.metrics_log import FILE as LOG
+
 _NAME = re.compile(r"step-(\d{8,})")
 _PARTIAL = ".partial-"
 
@@ -42,11 +48,12 @@ class CheckpointStore:
     """Own the folder ``checkpoints`` in the folder of a run."""
 
     run: Path
+    _checked: dict[tuple[Any, ...], str | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
         """Where the checkpoints are."""
-        return self.run / FOLDER
+        return self.run / CHECKPOINTS
 
     def names(self) -> list[str]:
         """Return the names of all checkpoints, damaged ones included, the oldest first."""
@@ -66,9 +73,9 @@ class CheckpointStore:
         try:
             state = fill(partial)
             hashes = {item.name: file_sha256(item) for item in sorted(partial.iterdir())}
-            _write_state(partial / STATE, {"format_version": FORMAT_VERSION, "step": step, **state}, hashes)
-            for item in (*partial.iterdir(), partial):
-                _flush(item)
+            record = {"format_version": CHECKPOINT_FORMAT, "step": step, **state, "files": hashes}
+            write_sealed(partial / STATE, record)
+            flush_tree(partial)
             self._put_in_place(partial, self.folder / name_of(step))
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -80,13 +87,37 @@ class CheckpointStore:
         Raises :class:`Damaged`.
         """
         path = self.folder / name
-        state = _read_state(path / STATE)
-        for file, expected in state["files"].items():
-            if not (path / file).is_file():
-                raise Damaged(f"it has no `{file}`")
-            if file_sha256(path / file) != expected:
-                raise Damaged(f"`{file}` is not what was written (its sha256 differs)")
+        try:
+            state = read_state(self.run, name)
+        except Altered as error:
+            raise Damaged(str(error)) from None
+        if not isinstance(state.get("files"), dict) or not isinstance(state.get("needs", []), list):
+            raise Damaged(f"`{STATE}` does not hold what a run writes")
+        for reason in self._faults(path, state):
+            raise Damaged(reason)
         return Checkpoint(path, state)
+
+    def _faults(self, path: Path, state: Mapping[str, Any]) -> Iterator[str]:
+        """Say what is wrong with the files of a checkpoint, and with those of the run that it refers to."""
+        found = [fault_of(path / file, file, digest) for file, digest in state["files"].items()]
+        for file, digest in (*_table(state, "weights"), *_table(state, "buffers")):
+            found.append(self._fault(file, digest))
+        log = state.get("log")
+        if isinstance(log, dict):
+            found.append(self._fault(LOG, log.get("sha256"), log.get("bytes")))
+        yield from (reason for reason in found if reason is not None)
+
+    def _fault(self, file: str, digest: Any, length: Any = None) -> str | None:
+        """Check a file that checkpoints share, once for all that refer to it in the same state."""
+        path = file_of(self.run, file)
+        try:
+            stamp = path.stat()
+        except OSError:
+            return fault_of(path, file, digest, length)
+        key = (file, digest, length, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns)
+        if key not in self._checked:
+            self._checked[key] = fault_of(path, file, digest, length)
+        return self._checked[key]
 
     def newest(self) -> tuple[Checkpoint | None, dict[str, str]]:
         """Return the newest checkpoint that can be used, and why each newer one cannot, by its name.
@@ -120,6 +151,20 @@ class CheckpointStore:
         for name in list(names):
             self._remove(name)
 
+    def hashes(self) -> dict[str, str]:
+        """Return the sha256 of the state of each checkpoint that has one."""
+        found = {name: self.folder / name / STATE for name in self.names()}
+        return {name: file_sha256(path) for name, path in found.items() if path.is_file()}
+
+    def weight_files(self) -> set[str]:
+        """Return the files of tensors that some checkpoint refers to; one that cannot be read refers to none."""
+        found: set[str] = set()
+        for name in self.names():
+            with suppress(Altered):
+                state = read_state(self.run, name)
+                found |= {file for table in ("weights", "buffers") for file, _ in _table(state, table)}
+        return found
+
     def remove_leftovers(self) -> None:
         """Remove what a killed process left half written."""
         if self.folder.is_dir():
@@ -137,7 +182,7 @@ class CheckpointStore:
         if place.exists():
             self._remove(place.name)
         os.rename(partial, place)
-        _flush(self.folder)
+        flush(self.folder)
 
     def _remove(self, name: str) -> None:
         # Renamed first: a checkpoint that is half removed must not look like one.
@@ -160,46 +205,6 @@ def step_of(name: str) -> int:
     return int(name.removeprefix("step-"))
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_state(path: Path, state: dict[str, Any], files: dict[str, str]) -> None:
-    record = {**state, "files": files}
-    record["sha256"] = _own_hash(record)
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise Damaged(f"it has no `{STATE}`") from None
-    except (OSError, ValueError, RecursionError):
-        raise Damaged(f"`{STATE}` is not readable JSON") from None
-    if not isinstance(record, dict) or record.get("sha256") != _own_hash(record):
-        raise Damaged(f"`{STATE}` is not what was written (its sha256 differs)")
-    version = str(record.get("format_version"))
-    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
-        raise Damaged(f"it has format_version {version}; this version reads {FORMAT_VERSION}")
-    return record
-
-
-def _own_hash(record: dict[str, Any]) -> str:
-    rest = {key: value for key, value in record.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Make sure that a file, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        # Some file systems take no fsync of a folder.
-        if path.is_file():
-            raise
-    finally:
-        os.close(handle)
+def _table(state: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+    found = state.get(name)
+    return list(found.items()) if isinstance(found, dict) else []
