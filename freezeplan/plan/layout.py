@@ -38,7 +38,8 @@ class Stage:
 
 def whole_run(spec: Spec) -> tuple[Stage, ...]:
     """Return the one phase of a spec that has none."""
-    return (Stage(WHOLE_RUN, (), Length("epochs", spec.train.epochs)),)
+    best = spec.train.restore_best
+    return (Stage(WHOLE_RUN, (), Length("epochs", spec.train.epochs, best, restore_best=best is not None)),)
 
 
 def written_phases(spec: Spec) -> tuple[Stage, ...]:

@@ -87,7 +87,7 @@ class Length:
 
     With ``unit = "until"`` the phase ends after an epoch in which ``metric`` (``task/name``) reached
     ``target``, or when it has not improved for ``patience`` epochs, at the latest after ``count`` epochs;
-    ``restore_best`` then brings back the epoch in which the metric was best.
+    ``restore_best`` then brings back the epoch in which the metric was best. So does a whole run in epochs.
     """
 
     unit: str

@@ -19,7 +19,8 @@ def length_text(length: Length) -> str:
     ('2 epochs', 'until topic/accuracy (patience 2), at most 5 epochs')
     """
     if length.unit != "until":
-        return counted(length.count, length.unit.removesuffix("s"))
+        best = f", the best by {length.metric} restored" if length.restore_best else ""
+        return counted(length.count, length.unit.removesuffix("s")) + best
     conditions = []
     if length.target is not None:
         sign = "<=" if (length.metric or "").endswith("/loss") else ">="

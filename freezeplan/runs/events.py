@@ -132,6 +132,15 @@ class PhaseDone:
 
 
 @dataclass(frozen=True)
+class BestRestored:
+    """The weights of ``epoch``, in which ``metric`` was best at ``value``, are those that the run ends with."""
+
+    epoch: int
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
 class HeadDrifted:
     """A head that was frozen in phase ``since`` scored ``before``; now that phase ``phase`` is over, ``after``."""
 
@@ -193,6 +202,7 @@ Event = (
     | StepDone
     | EpochDone
     | PhaseDone
+    | BestRestored
     | HeadDrifted
     | StoppedEarly
     | Evaluated

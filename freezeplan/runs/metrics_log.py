@@ -51,6 +51,10 @@ class MetricsLog:
         """Add that a phase is over: why, the rates that its groups really had, which epoch was brought back."""
         self._add("phase", phase=phase, epoch=epoch, step=step, **what)
 
+    def add_restored(self, epoch: int, step: int, metric: str | None) -> None:
+        """Add that the weights of an epoch, the best by a metric, are back at the end of the run."""
+        self._add("restored", epoch=epoch, step=step, metric=metric)
+
     def as_lines(self) -> str:
         """Return the records that are not in the file yet as JSON lines."""
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.records)

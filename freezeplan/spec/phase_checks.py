@@ -39,6 +39,10 @@ def _exclusions(document: Document) -> Iterator[Diagnostic]:
     if (has_phases or has_gradual) and document.table("train").get("epochs") is not None:
         message = "`train.epochs` has no effect: the phases say how long the run is"
         yield at_key(("train", "epochs"), "FP132", message, help="remove the key", part=KeyPart.KEY)
+    if (has_phases or has_gradual) and document.table("train").get("restore_best") is not None:
+        message = "`train.restore_best` has no effect: each phase says whether its best epoch comes back"
+        advice = "write `restore_best = true` in the `until` of a phase"
+        yield at_key(("train", "restore_best"), "FP132", message, help=advice, part=KeyPart.KEY)
 
 
 def _length(document: Document, path: KeyPath, phase: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -90,7 +94,12 @@ def _schedule(
 
 def _metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnostic]:
     tasks = {name: task for _, task in document.entries("task") if isinstance(name := task.get("name"), str)}
-    for path in [*places, ("train", "stop_when", "metric"), ("train", "keep_best")]:
+    for path in [
+        *places,
+        ("train", "stop_when", "metric"),
+        ("train", "keep_best"),
+        ("train", "restore_best"),
+    ]:
         text = document.at(path)
         name, slash, _ = text.partition("/") if isinstance(text, str) else ("", "", "")
         if not slash:

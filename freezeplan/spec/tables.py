@@ -307,6 +307,8 @@ work, `off` never, `require` or else stop with an error."""
     """Checkpoints to keep; older ones are removed."""
     keep_best: Metric | None = None
     """Also keep the checkpoint in which this metric (`task/accuracy` …) was best."""
+    restore_best: Metric | None = None
+    """End with the weights of the epoch in which this metric was best; a phase says so in its `until`."""
 
 
 class Spec(Table):

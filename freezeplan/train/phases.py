@@ -8,6 +8,7 @@ from freezeplan.apply.ending import metric_value, reached
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.records import WHOLE_RUN
 from freezeplan.runs.events import (
+    BestRestored,
     EpochDone,
     EvidenceReady,
     HeadDrifted,
@@ -184,6 +185,8 @@ def put_in_place(run: Running, ended: str | None = None, restored: int | None = 
             run.log.add_phase(
                 current.name, run.position.epoch, run.position.step, {"ended": ended, "restored": restored}
             )
+        elif restored is not None:
+            run.log.add_restored(restored, run.position.step, run.scheduled.phase.length.metric)
     run.publish(whole)
     if not whole.holds:
         run.observer(EvidenceReady(whole.statement, False))
@@ -197,6 +200,9 @@ def _tell(run: Running, current: PhaseEvidence, restored: int | None) -> None:
     if has_phases(run.setup):
         number, count = current.index + 1, len(run.setup.phases)
         run.observer(PhaseDone(current.name, number, count, current.line, run.validation, restored))
+    elif restored is not None:
+        metric = run.scheduled.phase.length.metric
+        run.observer(BestRestored(restored, metric, metric_value(metric, run.validation)))
     if run.position.ended:
         run.observer(StoppedEarly(run.position.ended))
 

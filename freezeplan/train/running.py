@@ -296,7 +296,7 @@ class Running:
         if position.ended is not None:
             return position.ended
         length = scheduled.phase.length
-        if length.metric is not None:
+        if length.unit == "until":
             seen = position.measured(position.phase)
             return reason_to_end(length, [metric_value(length.metric, item.scores) for item in seen])
         return "complete" if position.phase_step >= scheduled.steps else None
