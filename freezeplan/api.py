@@ -162,8 +162,9 @@ def build_param_groups(
     ``spec`` is a path, a dict, a :class:`Spec` or an already compiled plan; ``[model]``, ``[[task]]`` and
     ``[train]`` may be absent. The groups are the spec's partition of all trainable tensors, in
     registration order; each holds ``params`` as ``(name, tensor)`` pairs, ``name``, ``lr``,
-    ``weight_decay`` and the optimizer's options. ``freeze=False`` leaves the model alone. What was
-    frozen, and all advice, is logged under ``freezeplan``; raises :class:`freezeplan.DiagnosticError`.
+    ``weight_decay`` and the options that the spec sets: these overrule the optimizer's constructor, and all others
+    are the constructor's. ``freeze=False`` leaves the model alone. What was frozen, and all advice, is logged
+    under ``freezeplan``; raises :class:`freezeplan.DiagnosticError`.
 
     >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))

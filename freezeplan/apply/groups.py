@@ -19,11 +19,11 @@ def parameter_groups(model: torch.nn.Module, plan: Plan) -> list[dict[str, Any]]
     """Return the plan's groups for a torch.optim optimizer, in the plan's order.
 
     Each holds ``params`` (a list of ``(name, tensor)`` pairs in registration order), ``name``, ``lr``,
-    ``weight_decay`` where the optimizer has one, and the optimizer's own options. The list is the
-    static partition of every tensor that any phase trains. Under ``fully_shard`` they hold the sharded
-    tensors, and a group over several meshes is split by mesh (see
-    :func:`freezeplan.apply.sharding.split_by_mesh`). Raises :class:`freezeplan.DiagnosticError` when the
-    plan was not compiled for this model.
+    ``weight_decay`` where the optimizer has one, and the options that the spec sets: these overrule what the
+    optimizer's constructor is given, and all others are the constructor's. The list is the static partition of
+    every tensor that any phase trains. Under ``fully_shard`` they hold the sharded tensors, and a group over
+    several meshes is split by mesh (see :func:`freezeplan.apply.sharding.split_by_mesh`). Raises
+    :class:`freezeplan.DiagnosticError` when the plan was not compiled for this model.
     """
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
@@ -38,7 +38,7 @@ def _group(group: Group, plan: Plan, tensors: dict[str, torch.nn.Parameter]) -> 
     }
     if optimizer_table()[plan.optimizer.lower()].has_weight_decay:
         found["weight_decay"] = group.weight_decay[0]
-    return found | dict(group.options[0])
+    return found | group.written_options(0)
 
 
 def first_rate(group: Group) -> float:

@@ -137,7 +137,7 @@ def _foreign(label: str, planned: list[str], more: bool) -> Diagnostic:
 def _set_groups(groups: Owned, plan: Plan, index: int, factor: float) -> None:
     decays = optimizer_table()[plan.optimizer.lower()].has_weight_decay
     for group, planned in groups:
-        group.update(planned.options[index])
+        group.update(planned.written_options(index))
         if decays:
             group["weight_decay"] = planned.weight_decay[index]
         _set_rate(group, _rate(planned, index, factor))

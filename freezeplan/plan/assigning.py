@@ -49,13 +49,18 @@ def assign(
 
 def base_options(spec: Spec, facts: OptimizerFacts) -> dict[str, Any]:
     """Return the options of ``[optimizer]`` over the optimizer's own defaults, by name."""
-    written = {key: getattr(spec.optimizer, key) for key in OPTION_NAMES}
-    given = {
+    given = written_options(spec)
+    return {key: given.get(key, default) for key, default in facts.options.items() if key in OPTION_NAMES}
+
+
+def written_options(spec: Spec) -> dict[str, Any]:
+    """Return the options that ``[optimizer]`` sets, by name."""
+    values = {key: getattr(spec.optimizer, key) for key in OPTION_NAMES}
+    return {
         key: tuple(value) if isinstance(value, list) else value
-        for key, value in written.items()
+        for key, value in values.items()
         if value is not None
     }
-    return {key: given.get(key, default) for key, default in facts.options.items() if key in OPTION_NAMES}
 
 
 def base_weight_decay(spec: Spec, facts: OptimizerFacts) -> float:

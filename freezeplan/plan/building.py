@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import ITEM_BYTES, Inventory
-from freezeplan.plan.assigning import base_options, base_weight_decay
+from freezeplan.plan.assigning import base_options, base_weight_decay, written_options
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.grouping import partition
 from freezeplan.plan.layout import lay_schedules
@@ -25,7 +25,7 @@ def build_plan(resolution: Resolution) -> Plan:
     assert facts is not None
     params = _planned(inventory)
     whats = [_of_tensors(resolution, phase) for phase in range(len(resolution.stages))]
-    groups, frozen = partition(params, whats, _selected_by(resolution.rules))
+    groups, frozen = partition(params, whats, _selected_by(resolution.rules), written_options(spec))
     shapes = {param.name: param.shape for param in params}
     problems = [*resolution.problems, *demand_problems(facts, groups, shapes)]
     if any(item.is_error for item in problems):

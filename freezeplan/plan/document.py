@@ -82,6 +82,7 @@ def _group(group: Group) -> dict[str, Any]:
         "lr": list(group.lr),
         "weight_decay": list(group.weight_decay),
         "options": [_options(options) for options in group.options],
+        "written": list(group.written),
         "members": list(group.members),
     }
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from freezeplan.plan.records import Assignment, FrozenSet, Group, PlannedParam
 
 
 def partition(
-    params: Sequence[PlannedParam], phases: Sequence[Sequence[Assignment]], selected_by: dict[str, str]
+    params: Sequence[PlannedParam],
+    phases: Sequence[Sequence[Assignment]],
+    selected_by: dict[str, str],
+    written: Collection[str] = (),
 ) -> tuple[tuple[Group, ...], tuple[FrozenSet, ...]]:
     """Return the groups of all tensors that any phase trains, and the rest by the rule that froze it.
 
     A group has the name of the rule under which it first trains. ``phases`` holds one assignment per
-    parameter and phase. Groups come in the order of their first tensor; so do the members of each.
+    parameter and phase, ``written`` the options that the spec sets for all. Groups come in the order of their
+    first tensor; so do the members of each.
     """
     trained: dict[tuple[object, ...], list[int]] = {}
     frozen: dict[str, list[int]] = {}
@@ -25,7 +29,7 @@ def partition(
             frozen.setdefault(_freezer(history[-1]), []).append(index)
     names = _unique_names([_wanted_name(phases, members) for members in trained.values()])
     groups = [
-        _group(name, params, phases, members, selected_by)
+        _group(name, params, phases, members, selected_by, written)
         for name, members in zip(names, trained.values(), strict=True)
     ]
     rows = [_frozen(rule, params, members, selected_by) for rule, members in frozen.items()]
@@ -72,6 +76,7 @@ def _group(
     phases: Sequence[Sequence[Assignment]],
     members: list[int],
     selected_by: dict[str, str],
+    written: Collection[str],
 ) -> Group:
     first = [phase[members[0]] for phase in phases]
     rule = _first_trained(first).rule
@@ -84,7 +89,17 @@ def _group(
         lr=tuple(what.lr if what.trainable else None for what in first),
         weight_decay=tuple(what.weight_decay for what in first),
         options=tuple(what.options for what in first),
+        written=_written(phases, members, written),
     )
+
+
+def _written(
+    phases: Sequence[Sequence[Assignment]], members: list[int], everywhere: Collection[str]
+) -> tuple[str, ...]:
+    """Return the options that are set for all tensors, or by a rule for one of these in some phase."""
+    decided = {key for phase in phases for index in members for key, _ in phase[index].decided}
+    options = (key for key, _ in phases[0][members[0]].options)
+    return tuple(key for key in options if key in everywhere or key in decided)
 
 
 def _frozen(

@@ -58,7 +58,8 @@ class Group:
     """One optimizer parameter group: tensors that share every number in every phase.
 
     ``lr``, ``weight_decay`` and ``options`` hold one entry per phase (``lr`` is None while frozen).
-    ``name`` is unique. ``members`` are canonical parameter names in registration order.
+    ``name`` is unique. ``members`` are canonical parameter names in registration order. ``written`` names the
+    options that the spec sets, in ``[optimizer]`` or in a rule; all others are the optimizer's own defaults.
     """
 
     name: str
@@ -69,6 +70,11 @@ class Group:
     lr: tuple[float | None, ...]
     weight_decay: tuple[float, ...]
     options: tuple[Options, ...]
+    written: tuple[str, ...] = ()
+
+    def written_options(self, phase: int) -> dict[str, Any]:
+        """Return the options that an optimizer's group holds in a phase: those that the spec sets."""
+        return {key: value for key, value in self.options[phase] if key in self.written}
 
 
 @dataclass(frozen=True)

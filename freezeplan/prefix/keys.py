@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from freezeplan.apply.fingerprints import sha256
 from freezeplan.prefix.replay import Cut
 
 Key = Mapping[str, str]
+ABOUT_FILES = frozenset(["transformers_weights", "_name_or_path"])
 LIBRARIES = ("torch", "transformers", "freezeplan")
 
 
@@ -25,7 +28,7 @@ def store_key(model: nn.Module, cut: Cut, inputs: str, format: torch.dtype, know
     config = getattr(_backbone(model), "config", None)
     return {
         "weights": _weights(model, cut.depends_on, known),
-        "config": _hash([config.to_json_string() if hasattr(config, "to_json_string") else "", repr(model)]),
+        "config": _hash([_settings(config), repr(model)]),
         "attention": str(getattr(config, "_attn_implementation", None)),
         "arithmetic": _arithmetic(model, cut),
         "inputs": inputs,
@@ -43,6 +46,14 @@ def differences(found: Key, wanted: Key) -> tuple[str, ...]:
 
 def _backbone(model: nn.Module) -> nn.Module:
     return getattr(model, "backbone", model)
+
+
+def _settings(config: Any) -> str:
+    """Return what a config says of the computation; where its files lie changes when it is saved."""
+    if not hasattr(config, "to_json_string"):
+        return ""
+    record = json.loads(config.to_json_string())
+    return json.dumps({key: value for key, value in record.items() if key not in ABOUT_FILES}, sort_keys=True)
 
 
 def _weights(model: nn.Module, names: Sequence[str], known: dict[str, str]) -> str:

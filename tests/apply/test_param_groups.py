@@ -16,7 +16,7 @@ from torch.optim import lr_scheduler
 
 import freezeplan
 from freezeplan.api import apply_freeze, build_param_groups, compile_plan
-from freezeplan.apply import build_optimizer
+from freezeplan.apply import build_optimizer, enter_phase
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.optimizers import optimizer_table
 from tests.apply.splitting import all_names, plan_training, split_models
@@ -97,6 +97,47 @@ def test_a_group_carries_exactly_the_options_of_its_optimizer(facts: Any) -> Non
         assert keys <= set(facts.options)
         assert ("weight_decay" in keys) is facts.has_weight_decay
         assert {key: theirs[key] for key in (*keys, "lr")} == {key: ours[key] for key in (*keys, "lr")}
+
+
+def groups_of(name: str, rules: list[dict[str, Any]] | None = None, **optimizer: Any) -> list[dict[str, Any]]:
+    rules = rules or [{"name": "all", "match": "**", "state": "trainable"}]
+    return build_param_groups(Mixed(), {"optimizer": {"name": name, "lr": 0.1, **optimizer}, "rule": rules})
+
+
+def test_what_the_spec_leaves_out_is_the_constructors() -> None:
+    assert all(set(group) == {"params", "name", "lr", "weight_decay"} for group in groups_of("sgd"))
+    given = torch.optim.SGD(groups_of("sgd"), momentum=0.9, nesterov=True).param_groups
+    assert {(group["momentum"], group["nesterov"]) for group in given} == {(0.9, True)}
+    written = torch.optim.AdamW(groups_of("adamw", eps=1e-6), betas=(0.8, 0.95), eps=1e-5).param_groups
+    assert {(group["betas"], group["eps"]) for group in written} == {((0.8, 0.95), 1e-6)}
+
+
+def test_an_optimizer_of_another_kind_keeps_its_own_defaults() -> None:
+    class Sign(torch.optim.Optimizer):
+        def __init__(self, params: Any, lr: float = 1e-4, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+            super().__init__(params, {"lr": lr, "betas": betas})
+
+    assert {group["betas"] for group in Sign(groups_of("adamw")).param_groups} == {(0.9, 0.99)}
+
+
+def test_what_one_rule_sets_stands_in_its_groups_alone_and_in_every_phase_of_them() -> None:
+    rules = [
+        {"name": "all", "match": "**", "state": "trainable"},
+        {"name": "head", "match": "head", "betas": [0.5, 0.9]},
+    ]
+    spec = {"rule": rules, "optimizer": {"no_decay": []}}
+    found = {group["name"]: group.get("betas") for group in build_param_groups(Mixed(), spec)}
+    assert found == {"all": None, "head": (0.5, 0.9)}
+    later = [{"name": "later", "match": "head", "betas": [0.5, 0.9]}]
+    spec = {"rule": rules[:1], "optimizer": {"no_decay": []}}
+    spec["phase"] = [{"name": "a", "steps": 1}, {"name": "b", "steps": 1, "rule": later}]
+    model = Mixed()
+    plan = compile_plan(model, spec)
+    optimizer = torch.optim.AdamW(build_param_groups(model, plan), betas=(0.7, 0.8))
+    for phase, expected in (("a", (0.9, 0.999)), ("b", (0.5, 0.9))):
+        enter_phase(model, optimizer, plan, phase)
+        seen = {group["betas"] for group in optimizer.param_groups}
+        assert seen == {(0.7, 0.8), expected}
 
 
 @settings(max_examples=40)
