@@ -14,6 +14,7 @@ import numpy
 import pytest
 import torch
 
+from freezeplan.models.sealed import write_sealed
 from freezeplan.prefix import PrefixStore, Reason, StoreSettings, parse_bytes
 from freezeplan.prefix.examples import Examples
 from freezeplan.prefix.files import StoreFile, checksum, remove_partial_files
@@ -70,7 +71,7 @@ def spoil_record(store: PrefixStore, data: Data, path: Path) -> None:
 def spoil_version(store: PrefixStore, data: Data, path: Path) -> None:
     record = json.loads(path.with_suffix(".json").read_text("utf-8"))
     record["key"]["libraries"] = "torch 1.0"
-    path.with_suffix(".json").write_text(json.dumps(record), "utf-8")
+    write_sealed(path.with_suffix(".json"), {key: value for key, value in record.items() if key != "sha256"})
 
 
 @pytest.mark.parametrize(
