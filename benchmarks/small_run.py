@@ -23,7 +23,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from benchmarks.minilm import SOURCE  # noqa: E402
 from benchmarks.timing import median_ratio  # noqa: E402
-from freezeplan.runs.run_files import spec_text  # noqa: E402
+from freezeplan.runs.spec_file import spec_text  # noqa: E402
 from tests.train.tiny import FROZEN_BACKBONE, save_tiny_bert, toy_data, toy_spec, write_toy_data  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]

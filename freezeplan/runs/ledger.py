@@ -135,6 +135,21 @@ def ledger_of(plan: Plan, record: Mapping[str, Any], model: torch.nn.Module) -> 
     )
 
 
+def check_record(record: Mapping[str, Any]) -> None:
+    """Make sure that a record is one that :meth:`Ledger.as_record` can have written.
+
+    Raises whatever a record of another form leads to: ``KeyError``, ``TypeError``, ``ValueError``,
+    ``AttributeError``.
+    """
+    for part in ("start", "phase_start"):
+        Fingerprints(**record[part]).everything.items()
+    watches = [watch_of(item) for item in record["watches"]]
+    phases = [(item["phase"], item["violations"], item["tensors"]) for item in record["finished"]]
+    if not len(phases) <= len(watches) == len(record["execution"]):
+        raise ValueError("its phases do not add up")
+    _ = [(item["since"], item["scores"].items()) for item in record["frozen_at"].values()]
+
+
 def fixed_buffers(plan: Plan, phase: int, hashes: Fingerprints) -> tuple[str, ...]:
     """Return the names of the buffers of modules that a phase keeps in eval mode."""
     fixed = set(plan.phases[phase].eval_modules)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-import tomli_w
 import torch
 
 from freezeplan.apply.ending import Scores
@@ -17,7 +16,7 @@ from freezeplan.data.encoder import Encoder
 from freezeplan.models.attention import save_config
 from freezeplan.models.run_record import RUN_MARKER, RunRecord, RunTask
 from freezeplan.models.sealed import file_sha256, write_sealed
-from freezeplan.plan.document import plan_hash, to_json
+from freezeplan.plan.document import as_json, plan_hash, to_record
 from freezeplan.plan.records import Plan
 from freezeplan.runs.checkpoints.store import name_of
 from freezeplan.runs.evidence import Evidence
@@ -25,14 +24,12 @@ from freezeplan.runs.metrics_log import FILE as LOG
 from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.runs.position import Measured, Position
 from freezeplan.runs.run_folder import write_json
+from freezeplan.runs.spec_file import SPEC_NOTE, spec_text
 from freezeplan.runs.times import TIMES, Times
 from freezeplan.runs.weight_files import WeightFiles
 from freezeplan.spec.tables import Spec
 
 LIBRARIES = ("freezeplan", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
-SPEC_NOTE = (
-    "# The spec of this run, whole; relative paths start at the folder of the file that it was read from.\n\n"
-)
 
 
 @dataclass
@@ -43,8 +40,9 @@ class RunFiles:
     whole run, at most. ``hashes`` holds the sha256 of every file that was written, for ``run.json``.
     ``plan_text`` is the plan as JSON; a resumed run keeps the one it began with, whose advice has its places, and
     its config and encoder, which ``model_files`` then copies. ``attention`` is what the config asks for.
-    ``scored`` is the evaluation that the weights were last measured by, ``test`` the scores on test data;
-    ``checkpoints`` maps those that a run has at its end to the sha256 of their state.
+    ``scored`` is the evaluation that the weights were last measured by, ``test`` the scores on test data.
+    ``place`` is the run's folder, there or to be made; ``checkpoints`` maps those that a run has at its end to
+    the sha256 of their state.
     """
 
     spec: Spec
@@ -59,10 +57,11 @@ class RunFiles:
     times: Times = field(default_factory=Times)
     scored: Measured | None = None
     test: Scores = field(default_factory=dict)
+    place: Path | None = None
     checkpoints: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        self.plan_text = to_json(self.plan)
+        self.plan_text = as_json(without_folders(to_record(self.plan)))
         self.model_files: Callable[[Path], None] | None = None
         self.tensors = WeightFiles(self.model, self.plan)
 
@@ -73,7 +72,7 @@ class RunFiles:
             self.encoder.save(folder)
         else:
             self.model_files(folder)
-        (folder / "spec.toml").write_text(SPEC_NOTE + spec_text(self.spec), "utf-8")
+        (folder / "spec.toml").write_text(SPEC_NOTE + spec_text(self.spec, self.place), "utf-8")
         (folder / "plan.json").write_text(self.plan_text, "utf-8")
 
     def write_state(
@@ -148,6 +147,15 @@ class RunFiles:
         }
 
 
+def without_folders(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan's record with the bare names of the files that its advice points into."""
+    spans = (item["span"] for item in record["diagnostics"])
+    for span in spans:
+        if span is not None and span.get("file"):
+            span["file"] = PurePath(span["file"]).name
+    return record
+
+
 def plain_scores(scores: Scores) -> dict[str, dict[str, float]]:
     """Return scores as plain JSON types."""
     return {task: dict(values) for task, values in scores.items()}
@@ -157,12 +165,6 @@ def _execution(evidence: Evidence | None) -> dict[str, str]:
     """Return how the frozen part of each phase so far ran, by the phase's name."""
     phases = evidence.phases if evidence else ()
     return {item["phase"]: item["execution"] for item in phases if item["execution"]}
-
-
-def spec_text(spec: Spec) -> str:
-    """Return a spec as TOML, what it extends merged in and what it leaves to defaults left out."""
-    values = spec.model_dump(by_alias=True, exclude_unset=True, exclude_none=True, exclude={"extends"})
-    return tomli_w.dumps(values)
 
 
 def libraries() -> dict[str, str | None]:

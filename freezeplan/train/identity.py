@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from freezeplan.data.task_rows import SPLITS, TaskData
 from freezeplan.runs.run_files import libraries
-from freezeplan.spec.locations import KeyPath, Locations, Place
-from freezeplan.spec.tables import Spec
 from freezeplan.train.setup import Setup
 
 SETTINGS = (
@@ -75,40 +69,3 @@ def _settings(setup: Setup) -> dict[str, Any]:
         for name in ("kind", "weight", "dropout"):
             found[f"task `{task.name}`, {name}"] = getattr(task, name)
     return found
-
-
-def origins(spec: Spec, folder: Path) -> dict[str, str]:
-    """Return, for each key that may hold a relative path, the folder that it starts from, seen from ``folder``.
-
-    The run's ``spec.toml`` stands in another folder than the files it was read from.
-    """
-    here = os.path.realpath(folder)
-    return {json.dumps(path): _seen_from(here, spec.locations.directory_of(path)) for path in _paths(spec)}
-
-
-def with_origins(spec: Spec, folder: Path, found: Mapping[str, str]) -> Spec:
-    """Return a spec whose relative paths start where :func:`origins` says."""
-    here, places = os.path.realpath(folder), dict(spec.locations.places)
-    for text, start in found.items():
-        path: KeyPath = tuple(json.loads(text))
-        directory = Path(os.path.normpath(os.path.join(here, start)))
-        places[path] = replace(places.get(path, Place(None, None)), directory=directory)
-    return spec.with_locations(Locations(places, spec.locations.directory))
-
-
-def _seen_from(here: str, directory: Path | None) -> str:
-    there = os.path.realpath(directory or Path.cwd())
-    try:
-        return os.path.relpath(there, here)
-    except ValueError:  # another drive
-        return there
-
-
-def _paths(spec: Spec) -> list[KeyPath]:
-    data = [
-        ("task", index, "data", split)
-        for index, task in enumerate(spec.task)
-        for split in SPLITS
-        if task.data is not None and getattr(task.data, split) is not None
-    ]
-    return [("model", "source"), ("model", "architecture"), *data]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.models.run_record import RUN_MARKER
-from freezeplan.models.sealed import file_sha256
+from freezeplan.models.run_record import file_of, read_run
+from freezeplan.models.sealed import fault_of
 from freezeplan.spec.tables import Spec
 
-CHANGING = ("spec.toml", "plan.json", "metrics.jsonl", "evidence.json")
+SPEC = "spec.toml"
+CHANGING = (SPEC, "plan.json", "metrics.jsonl", "evidence.json")
 WEIGHTS = ".safetensors"
 
 
@@ -34,31 +33,39 @@ def check_own(folder: Path) -> None:
 
     Raises ``DiagnosticError`` (FP521) for one that is missing or not the file that was written.
     """
-    for name, expected in _recorded(folder).items():
-        place = folder / name
-        if not place.is_file() or file_sha256(place) != expected:
-            what = (
-                "is not the file that the run wrote (its sha256 differs)" if place.exists() else "is missing"
-            )
-            message = f"the run `{folder}` cannot be used: `{name}` {what}"
-            advice = "copy the file again, from a copy of the run or from the source that it began with"
+    advice = "copy the file again, from a copy of the run or from the source that it began with"
+    _check(folder, dict(_unchanging(_recorded(folder))), advice)
+
+
+def check_spec(folder: Path) -> None:
+    """Check a run's own spec against its hash; raises ``DiagnosticError`` (FP521) when it was changed."""
+    advice = (
+        "name the changed spec on the command line, `freezeplan train SPEC --resume …`, or put this one back"
+    )
+    _check(folder, {name: digest for name, digest in _recorded(folder).items() if name == SPEC}, advice)
+
+
+def _check(folder: Path, expected: dict[str, str], advice: str) -> None:
+    for name, digest in expected.items():
+        reason = fault_of(file_of(folder, name), name, digest)
+        if reason is not None:
+            message = f"the run `{folder}` cannot be used: {reason}"
             raise DiagnosticError([diagnostic("FP521", message, help=advice)])
 
 
 def copy_own(folder: Path, place: Path) -> None:
     """Copy config and encoder of a run's folder as they are."""
-    for name in _recorded(folder):
+    for name in dict(_unchanging(_recorded(folder))):
         shutil.copyfile(folder / name, place / name)
 
 
 def _recorded(folder: Path) -> dict[str, str]:
-    """Return the hashes of the files that stay the same for the whole run."""
+    """Return the hashes of the files in a run's folder; none where ``run.json`` cannot be used."""
     try:
-        record = json.loads((folder / RUN_MARKER).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        record = {}
-    files: Any = record.get("files") if isinstance(record, dict) else None
-    return dict(_unchanging(files)) if isinstance(files, dict) else {}
+        run = read_run(folder)
+    except (OSError, ValueError):
+        return {}
+    return dict(run.files) if run is not None else {}
 
 
 def _unchanging(files: dict[str, str]) -> Iterator[tuple[str, str]]:

@@ -11,19 +11,19 @@ from typing import Any
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few, quoted
 from freezeplan.models.config_file import CONFIG_FILE
-from freezeplan.models.run_record import RUN_MARKER
+from freezeplan.models.run_record import RUN_MARKER, file_of
 from freezeplan.plan.diff import LENGTHS, diff_records
 from freezeplan.plan.document import record_hash, to_json
 from freezeplan.plan.records import Plan
 from freezeplan.render.diff import difference_lines
-from freezeplan.runs.checkpoints.contents import read_plan
+from freezeplan.runs.checkpoints.contents import check_contents, read_plan
 from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore
 from freezeplan.runs.events import Observer, ignore_events
-from freezeplan.runs.run_folder import RunFolder
+from freezeplan.runs.run_folder import RunFolder, status_of
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.train.identity import identity_of, with_origins
-from freezeplan.train.own_source import check_own, own_spec
+from freezeplan.train.identity import identity_of
+from freezeplan.train.own_source import SPEC, check_own, check_spec, own_spec
 from freezeplan.train.run import RunResult, interrupted, result_of
 from freezeplan.train.session import Session
 from freezeplan.train.setup import Setup, prepare
@@ -36,13 +36,14 @@ SHOWN = 20
 class Stop:
     """Where an interrupted run can go on: its newest sound checkpoint.
 
-    ``skipped`` maps newer ones to what is wrong with them.
+    ``skipped`` maps newer ones to what is wrong with them, ``damaged`` older ones.
     """
 
     folder: Path
     checkpoint: Checkpoint
     skipped: Mapping[str, str]
     finished: bool
+    damaged: Mapping[str, str]
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -51,10 +52,9 @@ class Stop:
 
     @property
     def spec(self) -> Spec:
-        """The spec of the run, its relative paths starting where they did. Raises ``DiagnosticError``."""
-        return with_origins(
-            load_spec(self.folder / "spec.toml"), self.folder, self.checkpoint.state["origins"]
-        )
+        """The spec of the run. Raises ``DiagnosticError`` (FP521) when it is not the one that was written."""
+        check_spec(self.folder)
+        return load_spec(self.folder / SPEC)
 
     def own(self, spec: Spec) -> Spec:
         """Return a spec with this run's folder as the source of its model."""
@@ -62,10 +62,11 @@ class Stop:
 
     def warnings(self) -> tuple[Diagnostic, ...]:
         """Return FP541 for each checkpoint that cannot be used."""
-        advice = f"the run goes on from `{self.checkpoint.name}`, the one before"
+        newer = f"the run goes on from `{self.checkpoint.name}`, the one before"
+        advice = dict.fromkeys(self.skipped, newer) | dict.fromkeys(self.damaged, "it is left as it is")
         return tuple(
-            diagnostic("FP541", f"checkpoint `{name}` is damaged: {reason}", help=advice)
-            for name, reason in self.skipped.items()
+            diagnostic("FP541", f"checkpoint `{name}` is damaged: {reason}", help=advice[name])
+            for name, reason in {**self.damaged, **self.skipped}.items()
         )
 
 
@@ -75,11 +76,12 @@ def find_stop(folder: Path) -> Stop:
     Raises ``DiagnosticError``: FP520 for a folder that holds no run, FP542 when no checkpoint can be used, FP521
     when its config, tokenizer or image processor is not what was written.
     """
-    if not (folder / RUN_MARKER).is_file():
+    if not file_of(folder, RUN_MARKER).is_file():
         what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
         message = f"`{folder}` is not the folder of a run: {what}"
         raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
-    found, reasons = CheckpointStore(folder).newest()
+    store = CheckpointStore(folder)
+    found, reasons = store.newest(check_contents)
     if found is None:
         what = "none of its checkpoints can be used" if reasons else "it has no checkpoint"
         notes = [f"`{name}`: {reason}" for name, reason in reasons.items()]
@@ -88,7 +90,7 @@ def find_stop(folder: Path) -> Stop:
             [diagnostic("FP542", f"`{folder}` cannot be resumed: {what}", help=advice, notes=notes)]
         )
     check_own(folder)
-    return Stop(folder, found, reasons, _is_finished(folder))
+    return Stop(folder, found, reasons, status_of(folder) == "finished", store.damaged(found.name))
 
 
 def resume(
@@ -238,14 +240,6 @@ def _check_unfinished(stop: Stop, setup: Setup) -> None:
         advice = "to train longer, lengthen the last phase in the spec and add `--allow epochs`"
         message = f"the run in `{stop.folder}` is finished: there is nothing to go on with"
         raise DiagnosticError([diagnostic("FP546", message, help=advice)])
-
-
-def _is_finished(folder: Path) -> bool:
-    try:
-        record = json.loads((folder / RUN_MARKER).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("status") == "finished"
 
 
 def _count(found: Collection[object]) -> str:

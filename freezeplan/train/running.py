@@ -40,7 +40,7 @@ from freezeplan.runs.weight_files import remove_unused
 from freezeplan.train.evaluation import evaluate
 from freezeplan.train.execution import STORE, Execution
 from freezeplan.train.forward import EncodedSplit, Forward
-from freezeplan.train.identity import identity_of, origins
+from freezeplan.train.identity import identity_of
 from freezeplan.train.own_source import copy_own
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.setup import Setup
@@ -78,6 +78,7 @@ class Running:
             setup.epochs,
             setup.attention,
         )
+        self.files.place = self.folder.path
         self.forward = Forward(setup.model, setup.encoder, setup.accelerator.device)
         self.ranks = setup.ranks
         own = f"{STORE}-{self.ranks.number}" if self.ranks.number else STORE
@@ -257,7 +258,6 @@ class Running:
             "log": self.log.standing,
             "optimizer": more,
             "identity": self.identity,
-            "origins": origins(self.setup.spec, self.folder.path),
             "needs": self._needed(),
         }
 

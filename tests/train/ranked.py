@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from freezeplan.runs.run_files import spec_text
+from freezeplan.runs.spec_file import spec_text
 from freezeplan.spec.tables import Spec
 from tests.train.phased import ALL, POOLER, TOP, every_kind, phased_spec
 from tests.train.tiny import save_tiny_bert, write_toy_data

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from freezeplan.apply.tensors import all_tensors
+from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.run_weights import read_weights
 from freezeplan.models.sealed import Altered
+from freezeplan.plan.document import record_hash
 from freezeplan.runs.checkpoints.optimizer_state import restore_optimizer, save_optimizer
-from freezeplan.runs.checkpoints.store import Checkpoint
-from freezeplan.runs.ledger import Ledger
+from freezeplan.runs.checkpoints.store import Checkpoint, Damaged
+from freezeplan.runs.ledger import Ledger, check_record
+from freezeplan.runs.position import Position, position_of
 
 LEDGER = "ledger.json"
 PLAN = "plan.json"
@@ -70,6 +74,33 @@ def load_tensors(
             raise Altered(f"its tensor `{name}` is none of this model")
         live[name].copy_(tensor)
     restore_optimizer(optimizer, found.path, found.state["optimizer"])
+
+
+def check_contents(found: Checkpoint) -> None:
+    """Make sure that a checkpoint, whose hashes all fit, holds what a run writes; raises :class:`Damaged`."""
+    try:
+        for flaw in _flaws(found):
+            raise Damaged(f"{flaw} does not hold what a run writes")
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, OSError) as error:
+        raise Damaged(f"it does not hold what a run writes ({first_line(error)})") from None
+
+
+def _flaws(found: Checkpoint) -> Iterator[str]:
+    state, texts = found.state, TypeAdapter(dict[str, str])
+    TypeAdapter(Position).validate_python(position_of(state["position"]).as_record())
+    TypeAdapter(dict[str, dict[str, float]]).validate_python(state["validation"])
+    for table in ("weights", "buffers"):
+        texts.validate_python(state[table])
+    for part in ("data", "settings", "surroundings"):
+        TypeAdapter(dict[str, Any]).validate_python(state["identity"][part])
+    optimizer = state["optimizer"]
+    if not all(isinstance(optimizer[key], list) for key in ("parameters", "elsewhere")):
+        yield "`optimizer`"
+    TypeAdapter(dict[str, Any]).validate_python(optimizer["values"])
+    record_hash(json.loads(read_plan(found.path)))
+    check_record(read_ledger(found.path))
+    if not isinstance(json.loads((found.path / random_file(0)).read_text("utf-8")), dict):
+        yield f"`{random_file(0)}`"
 
 
 def read_plan(folder: Path) -> str:

@@ -119,21 +119,36 @@ class CheckpointStore:
             self._checked[key] = fault_of(path, file, digest, length)
         return self._checked[key]
 
-    def newest(self) -> tuple[Checkpoint | None, dict[str, str]]:
+    def newest(
+        self, check: Callable[[Checkpoint], None] = lambda found: None
+    ) -> tuple[Checkpoint | None, dict[str, str]]:
         """Return the newest checkpoint that can be used, and why each newer one cannot, by its name.
 
         A checkpoint that needs another one (to bring its phase's best epoch back) is used only with it.
+        ``check`` looks at what is in one whose hashes all fit; it raises :class:`Damaged`.
         """
         reasons: dict[str, str] = {}
         for name in reversed(self.names()):
             try:
                 found = self.read(name)
+                check(found)
                 for needed in found.state.get("needs", []):
                     self._check_needed(needed)
                 return found, reasons
             except Damaged as error:
                 reasons[name] = str(error)
         return None, reasons
+
+    def damaged(self, before: str) -> dict[str, str]:
+        """Return why each checkpoint older than one cannot be used, for those that cannot."""
+        reasons: dict[str, str] = {}
+        for name in self.names():
+            try:
+                if step_of(name) < step_of(before):
+                    self.read(name)
+            except Damaged as error:
+                reasons[name] = str(error)
+        return reasons
 
     def prune(self, newest: int, last: int, keep: Iterable[str]) -> None:
         """Remove all checkpoints but ``last`` up to the step ``newest`` and those named in ``keep``.
