@@ -28,6 +28,7 @@ LONGEST_LINE = 1 << 26
     help="Read texts from FILE, one per line, or the rows of a data file; `-` is standard input.",
 )
 @click.option("--column", metavar="NAME", help="The column of a data file. Default: `text`, or `image`.")
+@click.option("--checkpoint", metavar="NAME", help="A checkpoint of the run: its folder's name, or `best`.")
 @format_option("text", "json")
 @remote_code_option
 @common_options
@@ -38,6 +39,7 @@ def predict(
     texts: tuple[str, ...],
     source: Path | None,
     column: str | None,
+    checkpoint: str | None,
     form: str,
 ) -> int:
     """Label each TEXT with every task of the run in DIR, one line (or JSON object) per text.
@@ -46,6 +48,10 @@ def predict(
     file (.jsonl, .csv, .parquet …) is read like training data, its --column. For a run that reads images,
     each TEXT is the path of an image file.
     """
+    if checkpoint is not None:
+        from freezeplan.train.saved_run import checkpoint_folder
+
+        folder = checkpoint_folder(folder, checkpoint)
     for answer in _answers(folder, texts, source, column):
         if nobody_reads():
             break

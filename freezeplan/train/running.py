@@ -128,7 +128,7 @@ class Running:
 
     def publish(self, evidence: Evidence, *, everything: bool = False) -> None:
         """Put the current weights, with what is proved about them, into the run's folder."""
-        standing = replace(self.position)
+        standing = replace(self.position, sums=dict(self.position.sums))
         self.files.scored, self.files.checkpoints = self._measured(), None
 
         def write(place: Path) -> None:

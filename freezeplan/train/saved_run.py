@@ -43,21 +43,32 @@ class SavedRun:
         return self.record["eval_batch_size"]
 
 
-def load_run(folder: Path, checkpoint: str | None = None) -> SavedRun:
+def checkpoint_folder(folder: Path, checkpoint: str) -> Path:
+    """Return the folder of a run's checkpoint by its name, or that of the ``best``, which ``train.keep_best`` kept.
+
+    :func:`load_run` and ``source =`` take it for the run with that checkpoint's weights. Raises
+    ``DiagnosticError`` (FP520, FP521) where there is no run, or no such checkpoint.
+    """
+    home, _ = home_of(Path(folder))
+    _check_is_run(home)
+    try:
+        found = read_run(home, checkpoint)
+    except (OSError, ValueError) as error:
+        raise _damaged(home, str(error)) from error
+    return home / CHECKPOINTS / str(found.checkpoint if found else checkpoint)
+
+
+def load_run(folder: Path) -> SavedRun:
     """Load a run from its folder, the model in eval mode on the CPU.
 
-    ``checkpoint`` names the one whose weights are loaded, or is ``best``: the one that ``train.keep_best`` kept;
-    a checkpoint's folder may be named instead. Every file that the model is made from is checked against its
-    hash. Raises ``DiagnosticError``: FP520 when it is no run's folder, FP521 when a file of it is missing or is
-    not the one that was written.
+    The folder of a checkpoint stands for the run with that checkpoint's weights. Every file that the model is
+    made from is checked against its hash. Raises ``DiagnosticError``: FP520 when it is no run's folder, FP521
+    when a file of it is missing or is not the one that was written.
     """
     folder = Path(folder)
-    home, inside = home_of(folder)
-    if not os.path.lexists(file_of(home, RUN_MARKER)):
-        what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
-        message = f"`{folder}` is not the folder of a run: {what}"
-        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
-    record, spec = _read(home, checkpoint or inside)
+    home, checkpoint = home_of(folder)
+    _check_is_run(home)
+    record, spec = _read(home, checkpoint)
     try:
         model, loaded = load_model(spec)
         encoder = _encoder(spec, model.backbone, record)
@@ -67,6 +78,13 @@ def load_run(folder: Path, checkpoint: str | None = None) -> SavedRun:
         raise _damaged(folder, f"its weights lack `{loaded.fresh[0]}`")
     labels = {task.name: tuple(task.labels or ()) for task in spec.task}
     return SavedRun(folder, model.eval(), encoder, labels, record)
+
+
+def _check_is_run(folder: Path) -> None:
+    if not os.path.lexists(file_of(folder, RUN_MARKER)):
+        what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
+        message = f"`{folder}` is not the folder of a run: {what}"
+        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
 
 
 def _encoder(spec: Spec, backbone: torch.nn.Module, record: Mapping[str, Any]) -> Encoder:
