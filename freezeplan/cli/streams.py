@@ -30,6 +30,7 @@ class Settings:
     no_color: bool = False
     diagnostics: str = "full"
     stopped_by: int = 0
+    verbose: bool = False
 
     def raise_if_interrupted(self) -> None:
         """Raise the ``KeyboardInterrupt`` that a library kept for itself."""

@@ -42,10 +42,17 @@ if TYPE_CHECKING:
     help="With --resume: what may differ: lr, epochs, or both (lr,epochs).",
 )
 @remote_code_option
+@click.option("-v", "--verbose", is_flag=True, help="Print every group's learning rate after each epoch.")
 @common_options
 @click.pass_context
 def train(
-    context: click.Context, spec: Path, out: Path | None, overwrite: bool, resume: Path | None, allow: str
+    context: click.Context,
+    spec: Path,
+    out: Path | None,
+    overwrite: bool,
+    resume: Path | None,
+    allow: str,
+    verbose: bool,
 ) -> int:
     """Show the plan of SPEC (default: freezeplan.toml), then train exactly that into DIR.
 
@@ -54,6 +61,7 @@ def train(
     from, with the same result as without the stop; a second one ends it at once.
     """
     settings = context.obj
+    settings.verbose = verbose
     _check_usage(out, overwrite, resume, allow)
     with one_voice(settings):
         from freezeplan.runs.claim import check_unclaimed
@@ -107,7 +115,7 @@ def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:
     settings.raise_if_interrupted()
     from freezeplan.train.progress import ProgressView
 
-    with ProgressView(console_for(sys.stdout, settings)) as view:
+    with ProgressView(console_for(sys.stdout, settings), rates=settings.verbose) as view:
         result = run(view)
     report(result.diagnostics, settings)
     return _status(result, settings)

@@ -10,6 +10,15 @@ from freezeplan.apply.ending import Scores
 
 
 @dataclass(frozen=True)
+class Working:
+    """Something that takes time goes on: ``what``, in words; ``done`` of ``of``, where it can be counted."""
+
+    what: str
+    done: int = 0
+    of: int = 0
+
+
+@dataclass(frozen=True)
 class RunStarted:
     """The data, the model and the plan are ready.
 
@@ -194,7 +203,8 @@ class Finished:
 
 
 Event = (
-    RunStarted
+    Working
+    | RunStarted
     | Resumed
     | PhaseStarted
     | StoreProgress

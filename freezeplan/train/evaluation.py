@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -14,32 +15,45 @@ from freezeplan.train.scores import Tally, merged
 
 
 def evaluate(
-    forward: Forward, splits: Mapping[str, EncodedSplit], batch_size: int, ranks: Ranks = ALONE
+    forward: Forward,
+    splits: Mapping[str, EncodedSplit],
+    batch_size: int,
+    ranks: Ranks = ALONE,
+    told: Callable[[str, int], None] = lambda task, rows: None,
 ) -> dict[str, dict[str, float]]:
     """Return ``accuracy``, ``macro_f1`` and mean ``loss`` of each task, in the order of ``splits``.
 
     The model runs in eval mode without gradients and is put back into the mode it was in. Macro-F1 is the
     plain mean over the classes that occur in the rows or in the predictions. Only counts and sums of losses are
     kept of a batch, ``batch_size`` rows at most. The ranks share the batches; all return the same scores, to the
-    bit those of one process.
+    bit those of one process. ``told`` is called with the task and its rows so far after each batch of this rank.
     """
     model = forward.model
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            return {task: _scores(forward, task, split, batch_size, ranks) for task, split in splits.items()}
+            return {
+                task: _scores(forward, task, split, batch_size, ranks, partial(told, task))
+                for task, split in splits.items()
+            }
     finally:
         model.train(training)
 
 
 def _scores(
-    forward: Forward, task: str, split: EncodedSplit, batch_size: int, ranks: Ranks
+    forward: Forward,
+    task: str,
+    split: EncodedSplit,
+    batch_size: int,
+    ranks: Ranks,
+    told: Callable[[int], None],
 ) -> dict[str, float]:
     order, tally = split.longest_first, Tally()
     chunks = list(in_chunks(len(split), rows_at_once(forward.device.type, batch_size)))
     for rows in chunks[ranks.number :: ranks.count]:
         _add(tally, forward, task, split, order[rows.start : rows.stop])
+        told(rows.stop)
     return merged(ranks.gather(tally)).scores()
 
 

@@ -1,20 +1,22 @@
-"""Shows a run on a terminal: steps, losses and the rate of every group; one line per epoch elsewhere."""
+"""Shows a run on a terminal: steps, losses and the rate of every group; a small table per epoch elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from freezeplan.apply.ending import Scores
 from freezeplan.diagnostics.wording import counted, format_rate
 from freezeplan.render.visible import visible
 from freezeplan.runs.events import (
+    BestRestored,
     EpochDone,
     Evaluated,
     Event,
@@ -30,17 +32,23 @@ from freezeplan.runs.events import (
     StepDone,
     StoppedEarly,
     StoreProgress,
+    Working,
 )
+from freezeplan.train.progress_table import rate_lines, score_lines
+from freezeplan.train.pulse import Pulse
 
 
 class ProgressView:
     """Observe a run and print it to a rich console; use it as a context manager and as the run's observer.
 
     On a terminal a bar with losses and rates is redrawn in place. On anything else (a pipe, a file) only
-    whole lines are printed, none of them shortened.
+    whole lines are printed, none of them shortened, and in a context one at least every 30 seconds of
+    ``clock``: what the run is at. ``rates`` adds every group's learning rate to each epoch.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self, console: Console, *, rates: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.console = console
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -50,41 +58,70 @@ class ProgressView:
             console=console,
         )
         self.live: Live | None = None
+        self.status: Status | None = None
+        self.pulse = Pulse(self._print_line, clock)
         self.losses: dict[str, float] = {}
         self.rates: Mapping[str, float] = {}
-        self.epochs = 0
+        self.with_rates = rates
+        self.epochs = self.steps = 0
 
     def __enter__(self) -> ProgressView:
+        if not self.console.is_terminal:
+            self.pulse.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.pulse.stop()
         self._stop()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, RunStarted):
+        if isinstance(event, Working):
+            self._work(event)
+        elif isinstance(event, RunStarted):
             self._start(event)
         elif isinstance(event, StepDone):
             self._step(event)
         elif isinstance(event, EpochDone):
-            of = f" of phase {event.phase}" if event.phase else ""
-            self._print(f"epoch {event.epoch}/{event.epochs}{of}", _epoch_parts(event))
+            self._epoch(event)
         elif isinstance(event, Resumed):
             self._resumed(event)
         elif isinstance(event, (PhaseStarted, PhaseDone, HeadDrifted)):
             self._print(*_phase_line(event))
         elif isinstance(event, (ExecutionChosen, StoreProgress)):
             self._show_store(event)
-        elif isinstance(event, StoppedEarly):
-            self._print("the run ends here", [event.reason])
+        elif isinstance(event, (StoppedEarly, BestRestored)):
+            self._print(
+                "the run ends here" if isinstance(event, StoppedEarly) else "restored", [_end_of(event)]
+            )
         elif isinstance(event, Evaluated):
-            self._print(event.split, _score_parts(event.scores))
+            self._print_lines([event.split, *score_lines(event.scores)])
         else:
             self._end(event)
 
+    def _work(self, event: Working) -> None:
+        """Say what goes on: on a terminal in place, elsewhere when half a minute has passed without a line."""
+        self.pulse.now = what = event.what + (f": {event.done:,} of {event.of:,}" if event.of else "")
+        if not self.console.is_terminal:
+            self.pulse.beat()
+        elif self.live is not None:
+            self.bar.update(self.bar.tasks[0].id, description=what)
+        elif self.status is None:
+            self.status = self.console.status(Text(what))
+            self.status.start()
+        else:
+            self.status.update(Text(what))
+
+    def _epoch(self, event: EpochDone) -> None:
+        of = f" of phase {visible(event.phase, keep='')}" if event.phase else ""
+        title = f"epoch {event.epoch}/{event.epochs}{of} (step {event.step:,} of {self.steps:,})"
+        rates = rate_lines(event.rates) if self.with_rates else []
+        self._print_lines([title, *score_lines(event.scores, event.losses), *rates])
+
     def _start(self, event: RunStarted) -> None:
+        self._stop()
         for task, rows in event.rows.items():
             self._print(f"task {task}", [", ".join(f"{count} {split} rows" for split, count in rows.items())])
         read = "images" if event.max_length is None else f"texts up to {counted(event.max_length, 'token')}"
@@ -92,7 +129,7 @@ class ProgressView:
         if event.evaluation_only:
             self._print("everything is frozen", [f"nothing will be learned: evaluation only, {where}"])
             return
-        self.epochs = event.epochs
+        self.epochs, self.steps = event.epochs, event.steps
         for task in event.only_evaluated:
             self._print(f"task {task}", ["its head and the backbone are frozen: evaluated, not trained"])
         self._print(
@@ -116,12 +153,14 @@ class ProgressView:
         if isinstance(event, ExecutionChosen):
             again = [f"{name} computed anew: its file was {fault}" for name, fault in event.rebuilt.items()]
             self._print("execution", [event.statement, *again])
-        elif self.live is not None:
-            done = f"storing the frozen prefix {event.done}/{event.inputs}"
-            self.bar.update(self.bar.tasks[0].id, description=done)
+        else:
+            self._work(Working("storing the frozen prefix", event.done, event.inputs))
 
     def _step(self, event: StepDone) -> None:
         if self.live is None:
+            losses = ", ".join(f"{task} loss {loss:.4f}" for task, loss in event.losses.items())
+            epoch = f"epoch {event.epoch}/{self.epochs}"
+            self._work(Working(f"{epoch}, {losses}, step", event.step, event.steps))
             return
         self.losses.update(event.losses)
         self.rates = event.rates
@@ -149,19 +188,27 @@ class ProgressView:
             self._print("finished", [f"the run is in {event.folder}"])
 
     def _print(self, title: str, parts: list[str]) -> None:
-        line = visible(f"{title}: {'; '.join(part for part in parts if part)}", keep="")
+        self._print_lines([visible(f"{title}: {'; '.join(part for part in parts if part)}", keep="")])
+
+    def _print_lines(self, lines: Sequence[str]) -> None:
+        self.pulse.heard()
+        for line in lines:
+            self._print_line(line)
+
+    def _print_line(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)
 
     def _stop(self) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+        for shown in (self.live, self.status):
+            if shown is not None:
+                shown.stop()
+        self.live = self.status = None
 
 
-def _epoch_parts(event: EpochDone) -> list[str]:
-    losses = [f"{task} loss {loss:.4f}" for task, loss in event.losses.items()]
-    rates = [f"{group} lr {format_rate(float(f'{rate:.3g}'))}" for group, rate in event.rates.items()]
-    return [", ".join(losses), *_score_parts(event.scores, "validation "), ", ".join(rates)]
+def _end_of(event: StoppedEarly | BestRestored) -> str:
+    if isinstance(event, StoppedEarly):
+        return event.reason
+    return f"epoch {event.epoch}, the best by {event.metric} ({event.value:.4f})"
 
 
 def _phase_line(event: PhaseStarted | PhaseDone | HeadDrifted) -> tuple[str, list[str]]:
@@ -185,11 +232,3 @@ def _drift(event: HeadDrifted) -> str:
         for name, value in event.before.items()
     ]
     return f"since phase {event.since}: {', '.join(shown)}"
-
-
-def _score_parts(scores: Scores, prefix: str = "") -> list[str]:
-    return [f"{prefix}{task} {_written(found)}" for task, found in scores.items()]
-
-
-def _written(found: Mapping[str, float]) -> str:
-    return f"accuracy {found['accuracy']:.3f}, macro-F1 {found['macro_f1']:.3f}, loss {found['loss']:.4f}"

@@ -123,7 +123,7 @@ def _resumed(
     try:
         if plan is not None:
             check_plan(stop, plan, allow)
-        setup = prepare(stop.spec if spec is None else load_spec(spec), plan, place.path)
+        setup = prepare(stop.spec if spec is None else load_spec(spec), plan, place.path, observer)
         accepted = check_plan(stop, setup.plan, allow)
         found = (*stop.warnings(), *accepted, *_check_identity(stop, setup))
         setup = replace(setup, warnings=(*setup.warnings, *found))

@@ -76,7 +76,7 @@ def train(
 def _trained(spec: Spec, plan: Plan | None, folder: RunFolder, observer: Observer) -> RunResult:
     session: Session | None = None
     try:
-        setup = prepare(load_spec(spec), plan)
+        setup = prepare(load_spec(spec), plan, observer=observer)
         session = Session(setup, folder, observer)
         session.run()
     except KeyboardInterrupt:

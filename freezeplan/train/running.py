@@ -26,7 +26,7 @@ from freezeplan.runs.checkpoints.contents import (
 )
 from freezeplan.runs.checkpoints.randomness import randomness, set_randomness
 from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of, step_of
-from freezeplan.runs.events import Observer
+from freezeplan.runs.events import Observer, Working
 from freezeplan.runs.evidence import SHOWN, Evidence
 from freezeplan.runs.interrupts import interrupt_after
 from freezeplan.runs.ledger import Ledger, ledger_of, new_ledger
@@ -118,7 +118,12 @@ class Running:
         """
         data: dict[str, EncodedSplit] = dict(self.setup.data[split])
         chosen = {name: rows for name, rows in data.items() if tasks is None or name in tasks}
-        scores = evaluate(self.forward, chosen, self.setup.spec.train.eval_batch_size, self.ranks)
+        size = self.setup.spec.train.eval_batch_size
+
+        def told(task: str, rows: int) -> None:
+            self.observer(Working(f"evaluating {split} rows of task {task}", rows, len(chosen[task])))
+
+        scores = evaluate(self.forward, chosen, size, self.ranks, told)
         for task, values in scores.items():
             if not isfinite(values["loss"]):
                 epoch = self.position.epoch

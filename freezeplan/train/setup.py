@@ -27,6 +27,7 @@ from freezeplan.models.sources import label_of
 from freezeplan.plan import compile_plan
 from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.records import Plan
+from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.spec.tables import Spec
 from freezeplan.train.checking import check_run, training_rows
 from freezeplan.train.encoded_rows import encoded_data, encoder_for, notes_on_cuts, with_labels
@@ -92,20 +93,24 @@ class Setup:
         return tuple(task.name for task in self.tasks if learning and task.name not in learning)
 
 
-def prepare(spec: Spec, shown: Plan | None = None, own: Path | None = None) -> Setup:
+def prepare(
+    spec: Spec, shown: Plan | None = None, own: Path | None = None, observer: Observer = ignore_events
+) -> Setup:
     """Read the data, load the model, compile its plan and freeze it.
 
     ``shown`` is a plan that was compiled without the weights; the real one must train the same way. ``own`` is
     the folder of the run that goes on: config and encoder come from there, weights are still to be filled in.
-    Seeds every source of randomness with ``train.seed``. Raises ``DiagnosticError`` for whatever makes the run
-    impossible.
+    Seeds every source of randomness with ``train.seed``. ``observer`` is told what takes time. Raises
+    ``DiagnosticError`` for whatever makes the run impossible.
     """
+    observer(Working("reading the data"))
     accelerator = start_accelerator()
     place = spec if own is None else own_spec(spec, own)
     source = resolve_source(place)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
     tasks, warnings = load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
     set_seed(spec.train.seed)
+    observer(Working("loading the model"))
     model, record = load_model(with_labels(place, tasks), weights=own is None)
     warnings += unused_advice(record, model.backbone, spec)
     _raise_errors(check_kinds(spec, model.backbone))
@@ -118,6 +123,7 @@ def prepare(spec: Spec, shown: Plan | None = None, own: Path | None = None) -> S
     warnings += check_run(spec, plan, tasks)
     _raise_errors(warnings)
     phases = schedule_phases(spec, plan, training_rows(tasks))
+    observer(Working(f"preparing the {encoder.kind.plural}"))
     data = encoded_data(tasks, encoder)
     warnings += notes_on_cuts(tasks, data, encoder, model.backbone)
     if spec.train.length_buckets:

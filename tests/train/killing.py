@@ -1,4 +1,4 @@
-"""Runs in processes of their own that kill themselves, with SIGKILL, at a chosen moment.
+"""Runs in processes of their own that kill themselves, with SIGKILL or SIGTERM, at a chosen moment.
 
 A moment is a number: of files opened, renamed or removed in the run's folder (as the interpreter's audit events
 report them), and of the run's own events, counted together. So a kill can fall between any two file operations
@@ -21,13 +21,14 @@ from typing import Any
 
 from freezeplan.runs.checkpoints.store import CheckpointStore
 from freezeplan.runs.events import Event
+from freezeplan.runs.interrupts import StopsCommand
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from tests.train.phased import assert_same_tree
 
 FILE_EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.scandir", "os.listdir"}
-KILLED = -signal.SIGKILL
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # SIGTERM: before the process has learned what to do with it
 PRELOADED = ["freezeplan.train.resume", "datasets", "transformers"]
 
 
@@ -37,13 +38,14 @@ class Clock:
 
     folder: str
     kill_at: int
+    number: int = signal.SIGKILL
     moments: int = 0
 
     def tick(self, what: str) -> None:
         self.moments += 1
         if self.moments == self.kill_at:
             print(f"killed at moment {self.moments}: {what}", file=sys.stderr, flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in FILE_EVENTS and arguments and self.folder in str(arguments[0]):
@@ -53,25 +55,37 @@ class Clock:
         self.tick(type(event).__name__)
 
 
-def work(make: Callable[..., Spec], arguments: dict[str, Any], out: Path, kill_at: int, report: Any) -> None:
-    """Begin the run in a folder, or go on with it; the moments that passed are sent at its end."""
-    clock = Clock(str(out.name), kill_at)
-    spec = make(**arguments)
-    sys.addaudithook(clock.hear)
-    if CheckpointStore(out).newest()[0] is not None:
-        result = resume(out, clock.see)
-    else:
-        result = train(spec, out, clock.see, overwrite=True)
-    report.send((result.status, clock.moments))
+def work(
+    make: Callable[..., Spec], arguments: dict[str, Any], out: Path, kill_at: int, number: int, report: Any
+) -> None:
+    """Begin the run in a folder, or go on with it; how it ended and the moments that passed are sent then."""
+    clock = Clock(str(out.name), kill_at, number)
+    signal.signal(signal.SIGTERM, StopsCommand())  # as on the command line
+    try:
+        spec = make(**arguments)
+        sys.addaudithook(clock.hear)
+        if CheckpointStore(out).newest()[0] is not None:
+            status = resume(out, clock.see).status
+        else:
+            status = train(spec, out, clock.see, overwrite=True).status
+    except KeyboardInterrupt:
+        status = "interrupted"
+    report.send((status, clock.moments))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one process ended: its exit code, and its moments and seconds (0 moments when it was killed)."""
+    """How one process ended: its exit code, the run's status, its moments and seconds (none when it was killed)."""
 
     exit_code: int
+    status: str
     moments: int
     seconds: float
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal ended it."""
+        return self.exit_code in KILLED or self.status == "interrupted"
 
 
 def run_once(
@@ -80,27 +94,36 @@ def run_once(
     out: Path,
     kill_at: int = 0,
     seconds: float | None = None,
+    number: int = signal.SIGKILL,
 ) -> Outcome:
-    """Run a process that begins or goes on, and is killed at a moment or after some seconds."""
+    """Run a process that begins or goes on, and gets a signal at a moment or after some seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(make, arguments, out, kill_at, sender))
+    process = context.Process(target=work, args=(make, arguments, out, kill_at, number, sender))
     began = time.monotonic()
     process.start()
     sender.close()
     process.join(seconds)
-    process.kill()
+    if process.exitcode is None:
+        os.kill(process.pid, number)
     process.join()
     assert process.exitcode is not None
-    moments = receiver.recv()[1] if process.exitcode == 0 else 0
-    return Outcome(process.exitcode, moments, time.monotonic() - began)
+    status, moments = receiver.recv() if process.exitcode == 0 else ("killed", 0)
+    return Outcome(process.exitcode, status, moments, time.monotonic() - began)
 
 
 def kill_and_resume(
-    make: Callable[..., Spec], arguments: dict[str, Any], folder: Path, kills: int, seed: int
+    make: Callable[..., Spec],
+    arguments: dict[str, Any],
+    folder: Path,
+    kills: int,
+    seed: int,
+    signals: tuple[int, ...] = (signal.SIGKILL,),
 ) -> list[str]:
     """Kill a run at random moments, ``kills`` times in all, resuming it each time; returns the moments.
+
+    ``signals`` take turns.
 
     One kill in four comes from outside, after a random part of the time that a whole run takes: it can fall
     into the writing of a single file.
@@ -121,11 +144,12 @@ def kill_and_resume(
             kill_at, seconds = chance.randint(1, straight.moments), None
             moment = str(kill_at)
         before = _newest(out)
-        outcome = run_once(make, arguments, out, kill_at, seconds)
-        assert outcome.exit_code in (0, KILLED), outcome
+        number = signals[len(done) % len(signals)]
+        outcome = run_once(make, arguments, out, kill_at, seconds, number)
+        assert outcome.exit_code in (0, *KILLED), outcome
         assert _newest(out) >= before, f"the kill at moment {moment} lost the checkpoint {before}"
-        if outcome.exit_code == KILLED:
-            done.append(moment)
+        if outcome.stopped:
+            done.append(moment if len(signals) == 1 else f"{signal.Signals(number).name} {moment}")
         if _is_finished(out):
             assert_same_tree(out, whole)
             out = folder / f"run{len(done)}-{moment.partition(' ')[0]}"

@@ -1,8 +1,9 @@
-"""A run that is killed with SIGKILL, again and again, and resumed each time, ends as if nothing had happened."""
+"""A run that is killed, with SIGKILL or SIGTERM, and resumed each time, ends as if nothing had happened."""
 
 from __future__ import annotations
 
 import functools
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,4 +25,5 @@ SPECS = {
 def test_killed_at_random_moments_and_resumed_is_never_killed(
     toy: Path, tmp_path: Path, kind: str, seed: int
 ) -> None:
-    assert len(kill_and_resume(SPECS[kind], {"toy": toy}, tmp_path, 4, seed)) == 4
+    signals = (signal.SIGKILL, signal.SIGTERM)
+    assert len(kill_and_resume(SPECS[kind], {"toy": toy}, tmp_path, 4, seed, signals)) == 4
