@@ -30,7 +30,16 @@ def _entry(code: str) -> Entry:
     wanted = code.strip().upper()
     if wanted in known:
         return known[wanted]
-    close = nearest(wanted, known, len(known))
-    close.sort(key=lambda own: -len(commonprefix([own, wanted])))
-    advice = f"did you mean {' or '.join(close[:3])}?" if close else "`freezeplan explain` lists them all"
-    raise click.UsageError(f"there is no diagnostic `{code}`: {advice}")
+    raise click.UsageError(f"there is no diagnostic `{code}`: {_advice(wanted, list(known))}")
+
+
+def _advice(wanted: str, known: list[str]) -> str:
+    digits = wanted.removeprefix("FP")
+    close = [own for own in known if digits.isdecimal() and own.startswith(f"FP{digits}")][:3]
+    if not close and not digits.isdecimal():
+        close = sorted(nearest(wanted, known, len(known)), key=lambda own: -len(commonprefix([own, wanted])))[
+            :3
+        ]
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"codes go from {known[0]} to {known[-1]}; `freezeplan explain` lists them all"

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from freezeplan.diagnostics.wording import closest, listed, nearest
+from freezeplan.diagnostics.wording import closest, listed, nearest, some
 from freezeplan.plan.tree import NameTree, Node
-from freezeplan.plan.walk import Walk
+from freezeplan.plan.walk import Walk, walk
 from freezeplan.spec.selector import Segment, Selector
 
+RANGE = re.compile(r"(\d{1,6})(?:-|:|\.{3})(\d{1,6})")
+QUOTES = re.compile("[\"'\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
+                    "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}]")  # fmt: skip
+REGEX = re.compile(r"[()|^$+]")
+# What other models call their heads; for advice only.
+HEAD_NAMES = frozenset(
+    [
+        "classification_head",
+        "classifier",
+        "cls",
+        "fc",
+        "head",
+        "heads",
+        "lm_head",
+        "pre_classifier",
+        "qa_outputs",
+        "score",
+    ]
+)
 # Problems of a role that stay, whatever else a pattern hits.
 SETTLED = ("FP204", "FP205", "FP214", "FP215")
 
@@ -63,9 +83,40 @@ def describe_walk(tree: NameTree, stray: Stray) -> Miss:
         return Miss(code, message, failed.start, failed.end, advice, always=code in SETTLED)
     around = best.reached + (other.reached if other is not None and other.depth == best.depth else [])
     names = _names_below(around)
-    advice = _close(failed.text, names) or _elsewhere(tree, failed.text)
+    advice = _slip(failed.text) or _left_out(tree, stray) or _heads(tree, stray)
+    advice = advice or _close(failed.text, names) or _elsewhere(tree, failed.text)
     notes = tuple(_what_exists(node) for node in around[:3] if node.children)
     return Miss("FP201", "pattern matches no parameter", failed.start, failed.end, advice, notes)
+
+
+def _slip(text: str) -> str | None:
+    """Recognise what is written in another language: a range, a regular expression, a quote inside the quotes."""
+    if found := RANGE.fullmatch(text):
+        return f"write `{{{found[1]}..{found[2]}}}` for the numbers from {found[1]} to {found[2]}"
+    if QUOTES.search(text):
+        return "take the quotes inside the quotes out"
+    return "write `re:` in front of a regular expression" if REGEX.search(text) else None
+
+
+def _left_out(tree: NameTree, stray: Stray) -> str | None:
+    """Say that a pattern hits without the segment that failed: the outer prefix of a model, for one."""
+    kept = [part for part in stray.branch if part is not stray.failed]
+    if len(kept) == len(stray.branch) or not any(set(part.text) - set("*") for part in kept):
+        return None
+    starts = [
+        tree.root,
+        *([tree.by_path[tree.inventory.base]] if tree.inventory.base in tree.by_path else []),
+    ]
+    if not any(walk(tree, start, kept).nodes for start in starts):
+        return None
+    return f"leave `{stray.failed.text}` out: there is a `{'.'.join(part.text for part in kept)}`"
+
+
+def _heads(tree: NameTree, stray: Stray) -> str | None:
+    heads = [path for path in tree.inventory.role_nodes.get("heads", ()) if path in tree.by_path]
+    if stray.failed.text not in HEAD_NAMES or stray.failed is not stray.branch[0] or not heads:
+        return None
+    return f"the model's heads are {some(heads, 3)}: `@heads` names them in every model"
 
 
 def unknown_class(tree: NameTree, selector: Selector, bare: bool) -> Miss:

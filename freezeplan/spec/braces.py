@@ -89,7 +89,10 @@ def _option(option: str, start: int, brace: re.Match[str]) -> list[Piece]:
     bounds = _RANGE.fullmatch(option)
     if bounds is None or int(bounds[1]) > int(bounds[2]):
         message = f"`{option}` is not a range of integers from low to high"
-        raise SelectorError("FP142", message, start, len(option), "write `{0..5}`; both ends are included")
+        numbers = re.findall(r"\d{1,6}", option)
+        ends = sorted(map(int, numbers)) if len(numbers) == 2 else [0, 5]
+        advice = f"write `{{{ends[0]}..{ends[1]}}}`; both ends are included"
+        raise SelectorError("FP142", message, start, len(option), advice)
     low, high = int(bounds[1]), int(bounds[2])
     if high - low >= MOST_BRANCHES:
         raise SelectorError("FP142", "the range is too long", start, len(option), "use `*`")

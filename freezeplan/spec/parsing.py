@@ -11,24 +11,12 @@ from freezeplan.spec.lexical import MAX_DEPTH, Excess, find_excess
 from freezeplan.spec.locations import Place
 from freezeplan.spec.locator import NotLocated, Offsets, Scan, locate
 from freezeplan.spec.sources import SourceText
+from freezeplan.spec.toml_advice import advice_on
 from freezeplan.spec.tree import SpecNode, grow
 
 POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)\Z")
 REPEATED = re.compile(r"Cannot (overwrite|declare|redefine|mutate)|Duplicate inline table key")
-WORD = re.compile(r"[A-Za-z][\w./@*:-]*")
-ADVICE = (
-    ("Expected '=' after a key", "TOML writes `key = value`"),
-    ("Unescaped '\\'", "write paths and patterns with backslashes in single quotes: they escape nothing"),
-    ("Illegal character '\\n'", 'close the string on its own line, or use """three quotes"""'),
-    ('Expected "\'"', "the string is not closed on its line"),
-    ("Invalid initial character for a key part", "a key is made of letters, digits, `_` and `-`, or quoted"),
-    ("Expected ']]'", "an array of tables has two brackets on each side: `[[rule]]`"),
-    ("Expected ']'", "close the table's name: `[model]`"),
-    ("Expected newline or end of document", "put each `key = value` on a line of its own"),
-    ("Unclosed array", "separate the entries by commas and close the array with `]`"),
-    ("Unclosed inline table", "separate the keys by commas and close the table with `}` on the same line"),
-    ("Unterminated string", "close the string"),
-)
+ARRAYS_OF_TABLES = ("rule", "task", "phase")
 
 
 def parse(source: SourceText) -> SpecNode:
@@ -73,7 +61,12 @@ def _broken(source: SourceText, text: str) -> Diagnostic:
         return _repeated(source, offset)
     at_end = not (position and position["line"])
     span = _end_of(source) if at_end else source.span(offset, offset + 1)
-    return diagnostic("FP005", _plain(message, at_end), span=span, help=_advice(message, span))
+    return diagnostic(
+        "FP005",
+        _plain(message, at_end),
+        span=span,
+        help=advice_on(message, source.lines[span.line - 1], span.column),
+    )
 
 
 def _offset(source: SourceText, position: re.Match[str] | None) -> int:
@@ -93,23 +86,6 @@ def _end_of(source: SourceText) -> Span:
     return source.span_at(last, len(source.lines[last - 1]) + 1)
 
 
-def _advice(message: str, span: Span) -> str | None:
-    if message.startswith("Invalid value"):
-        return _value_advice(span.text[span.column - 1 :])
-    return next((advice for start, advice in ADVICE if message.startswith(start)), None)
-
-
-def _value_advice(rest: str) -> str:
-    word = WORD.match(rest)
-    if word is None:
-        return "a value is a string in quotes, a number, true, false, an [array] or an inline {table}"
-    if word.group().lower() in ("true", "false"):
-        return f"write `{word.group().lower()}`"
-    if word.group().lower() in ("none", "null"):
-        return "TOML has no null: leave the key out"
-    return f'strings stand in quotes: `"{word.group()}"`'
-
-
 def _repeated(source: SourceText, offset: int) -> Diagnostic:
     scan = Scan(source.text[:offset])
     with suppress(NotLocated):
@@ -122,6 +98,8 @@ def _repeated(source: SourceText, offset: int) -> Diagnostic:
         "FP006",
         f"`{name}` is written twice",
         span=source.span(start, end),
-        help="keep one of the two",
+        help=f"write `[[{name}]]`, with two brackets, above each"
+        if name in ARRAYS_OF_TABLES
+        else "keep one of the two",
         notes=notes,
     )

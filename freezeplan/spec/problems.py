@@ -31,6 +31,27 @@ BOUNDS = {
 }
 
 
+# What people write for a choice; by spelling alone, `unfrozen` would be close to `frozen`.
+SENSES = {
+    "trainable": (
+        "unfrozen", "unfreeze", "notfrozen", "thaw", "thawed", "unlocked", "train", "trained", "training", "tunable",
+        "tune", "finetune", "learn", "learnable", "active", "enabled", "on", "true",
+    ),
+    "frozen": (
+        "freeze", "locked", "lock", "fixed", "static", "untrainable", "nontrainable", "nottrainable", "untrained",
+        "inactive", "disabled", "off", "false",
+    ),
+}  # fmt: skip
+TABLES = {
+    "layer_decay": 'layer_decay = {{ formula = "beit", rate = {number} }}',
+    "expect": "expect = {{ tensors = {number} }}",
+    "until": 'until = {{ metric = "TASK/accuracy", patience = 2, max_epochs = 10 }}',
+    "data": 'data = {{ train = "train.jsonl", validation = "validation.jsonl" }}',
+}
+
+EXAMPLE_NUMBERS = {"layer_decay": "0.8", "expect": "4"}
+
+
 def as_diagnostic(document: Document, error: dict[str, Any]) -> Diagnostic:
     """Return the diagnostic of one entry of ``ValidationError.errors()``.
 
@@ -59,7 +80,11 @@ def _missing_key(document: Document, path: KeyPath, name: str) -> Diagnostic:
     return at_key(path, "FP102", message, help=f"add {EXAMPLES.get(name, f'`{name}`')}", part=KeyPart.HEADER)
 
 
-EXAMPLES = {"match": '`match = "PATTERN"`', "name": '`name = "…"`'}
+EXAMPLES = {
+    "match": '`match = "PATTERN"`',
+    "name": '`name = "…"`',
+    "formula": '`formula = "beit"`, or another of the published ones',
+}
 
 
 def _value_problem(path: KeyPath, error: dict[str, Any]) -> tuple[str, str, str | None]:
@@ -93,12 +118,18 @@ def label(path: KeyPath) -> str:
 
 def _unknown_choice(name: str, given: Any, choices: list[str]) -> tuple[str, str, str]:
     listed = ", ".join(f'"{choice}"' for choice in choices)
-    guess = closest(given, choices, shape='"{}"') if isinstance(given, str) else None
+    guess = _meant(given, choices) if isinstance(given, str) else None
     return (
         "FP105",
         f"{name} cannot be {written(given)}",
         f"{guess} choices: {listed}" if guess else f"choices: {listed}",
     )
+
+
+def _meant(given: str, choices: list[str]) -> str | None:
+    word = re.sub(r"[^a-z]", "", given.lower())
+    known = next((choice for choice in choices if word in (choice, *SENSES.get(choice, ()))), None)
+    return f'did you mean "{known}"?' if known else closest(given, choices, shape='"{}"')
 
 
 def _wanted(path: KeyPath, kind: str) -> str:
@@ -121,6 +152,9 @@ def _type_advice(path: KeyPath, kind: str, given: Any) -> str | None:
         return f"write `[[{name}]]`, with two brackets"
     if kind == "list_type" and isinstance(given, str):
         return f'write it as an array: `{name} = ["{printable(given)[:40]}"]`'
+    if kind == "model_type" and name in TABLES and not isinstance(given, list):
+        is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
+        return f"write `{TABLES[name].format(number=written(given) if is_number else EXAMPLE_NUMBERS.get(name))}`"
     if kind == "model_type" and isinstance(given, list) and len(path) == 1:
         return f"write `[{name}]`, with one bracket"
     if kind in ("int_type", "float_type", "bool_type") and isinstance(given, str):

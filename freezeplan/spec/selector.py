@@ -17,11 +17,17 @@ ROLES = (
     "experts", "router", "adapters",
 )  # fmt: skip
 
+REGEX = "`re:` in front of a regular expression"
+ODD = {
+    "?": "`*` stands for one segment or part of one",
+    "/": "separate segments by dots",
+    "\\": f"write a dotted path such as `encoder.layer.0`, or {REGEX}",
+}
 WANTED = {"class": "the name of a class", "re": "an expression"}
 
 _ROLE = re.compile(r"@(?P<name>[A-Za-z_]*)(?:\[(?P<slice>[^\]]*)\])?")
 _BOUND = re.compile(r"(?P<number>-?\d{1,9}|\d{1,3}(?P<percent>%))?")
-_CHARACTER_CLASS = re.compile(r"\[(\d+)-(\d+)\]")
+_CHARACTER_CLASS = re.compile(r"\[(\d+)[-:](\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -114,12 +120,23 @@ def _prefixed(text: str, kind: str) -> Selector:
     return Selector(text, kind, value=value)
 
 
+def _as_list(text: str) -> str | None:
+    """Say how several patterns are written, where a text is several; None where it is one."""
+    parts = [part for part in re.split(r"[\s,;|&]+", text) if part]
+    if (
+        len(parts) < 2
+        or "{" in text
+        or not all(re.fullmatch(r"@?[\w.*@-]+(\[[^\]]*\])?", part) for part in parts)
+    ):
+        return None
+    return f"write a list: [{', '.join(f'{chr(34)}{part}{chr(34)}' for part in parts)}]"
+
+
 def _refuse_odd_text(text: str) -> None:
     if not text:
         raise SelectorError("FP140", "the pattern is empty", 0, 1, 'write "**" for every parameter')
     if match := re.search(r"[\s?/\\]", text):
-        advice = {"?": "`*` stands for one segment or part of one", "/": "separate segments by dots"}
-        help_ = advice.get(match.group(), "write a dotted path such as `encoder.layer.0`")
+        help_ = _as_list(text) or ODD.get(match.group(), "write a dotted path such as `encoder.layer.0`")
         raise SelectorError(
             "FP140", f"`{match.group()}` has no meaning in a pattern", match.start(), 1, help_
         )
@@ -171,21 +188,18 @@ def _segment(text: str, parts: Sequence[Piece]) -> Segment:
     start = chosen[-1].start if chosen else parts[0].start
     end = chosen[-1].end if chosen else parts[-1].end
     if not whole:
-        raise SelectorError("FP140", "an empty segment", min(start, len(text) - 1), 1, "remove the extra dot")
+        is_regex = ".*" in text and text.startswith((".*", "^", "("))
+        advice = f"write `**` for any depth, or {REGEX}" if is_regex else "remove the extra dot"
+        raise SelectorError("FP140", "an empty segment", min(start, len(text) - 1), 1, advice)
     if whole.startswith("@"):
-        return _role(whole, start, end)
+        return _role(text, whole, start, end)
     _check_glob(whole, start, end)
     return Segment(whole, start, end, choices=tuple(part.choice for part in chosen if part.choice))
 
 
 def _check_glob(whole: str, start: int, end: int) -> None:
     if "[" in whole or "]" in whole:
-        match = _CHARACTER_CLASS.search(whole)
-        advice = (
-            f"write `{{{match[1]}..{match[2]}}}` for the numbers"
-            if match
-            else "write `{a,b}` for alternatives"
-        )
+        advice = _braces_for(whole)
         raise SelectorError("FP141", "`[…]` is not a character class", start, end - start, advice)
     if "**" in whole and whole != "**":
         raise SelectorError(
@@ -195,7 +209,20 @@ def _check_glob(whole: str, start: int, end: int) -> None:
         raise SelectorError("FP140", "`@` begins a role", start, end - start, "put a dot before the role")
 
 
-def _role(whole: str, start: int, end: int) -> Segment:
+def _braces_for(whole: str) -> str:
+    """Say how what stands in brackets is written in braces."""
+    if match := _CHARACTER_CLASS.search(whole):
+        return f"write `{{{match[1]}..{match[2]}}}` for the numbers"
+    match = re.search(r"\[(\w+(?:,\s*\w+)*)\]", whole)
+    if match is None:
+        return "write `{a,b}` for alternatives"
+    parts = re.split(r",\s*", match[1]) if "," in match[1] else list(match[1])
+    return (
+        f"write `{{{','.join(parts)}}}` for alternatives" if len(parts) > 1 else f"write `{parts[0]}` alone"
+    )
+
+
+def _role(text: str, whole: str, start: int, end: int) -> Segment:
     match = _ROLE.fullmatch(whole)
     name = match["name"] if match else whole[1:].partition("[")[0]
     if name not in ROLES:
@@ -205,7 +232,7 @@ def _role(whole: str, start: int, end: int) -> Segment:
             f"no role `@{name}`",
             start,
             end - start,
-            closest(name, ROLES, shape="`@{}`") or known,
+            _as_list(text) or closest(name, ROLES, shape="`@{}`") or known,
         )
     if match is None:
         raise SelectorError(

@@ -14,6 +14,7 @@ INVALID = Path(__file__).parents[1] / "specs" / "invalid"
 EXPECT = re.compile(
     r"# expect: (?P<code>FP\d{3}) (?P<line>\d+):(?P<column>\d+)(?: (?P<file>\S+))?$", re.MULTILINE
 )
+HELP = re.compile(r"# help: (?P<text>.+)$", re.MULTILINE)
 OURS = re.compile(r"FP(0\d\d|1[0-3]\d)")
 # The message, and the place, of an example that begins with the text of a spec.
 EXAMPLE = re.compile(
@@ -43,10 +44,23 @@ def expected(path: Path) -> list[tuple[str, str, int, int]]:
     return [(m["code"], m["file"] or path.name, int(m["line"]), int(m["column"])) for m in found]
 
 
+def helps(path: Path) -> list[str]:
+    """Read what the advice of a file's diagnostics must say."""
+    return [m["text"] for m in HELP.finditer(path.read_text("utf-8"))]
+
+
 def ours() -> list[Path]:
     """Return the files that this package's reading is to refuse."""
     paths = sorted(INVALID.glob("*.toml"))
     return [path for path in paths if (codes := expected(path)) and OURS.fullmatch(codes[0][0])]
+
+
+@pytest.mark.parametrize("path", [path for path in ours() if helps(path)], ids=lambda path: path.stem)
+def test_it_helps_as_it_promises(path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        load_spec(path)
+    said = " ".join(item.help or "" for item in caught.value.diagnostics)
+    assert [text for text in helps(path) if text not in said] == []
 
 
 @pytest.mark.parametrize("path", ours(), ids=lambda path: path.stem)
