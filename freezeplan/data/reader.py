@@ -101,6 +101,10 @@ class Reader:
         self._keep(key, table)
         return table
 
+    def forget(self) -> None:
+        """Let go of all tables."""
+        self._kept.clear()
+
     def _keep(self, key: tuple[object, ...], table: RowTable) -> None:
         self._kept[key] = table
         while sum(kept.nbytes for kept in self._kept.values()) > KEPT_BYTES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy
@@ -20,7 +20,7 @@ from freezeplan.data.checks import (
     check_repeated,
     check_scale,
 )
-from freezeplan.data.columns import Images, Labels, Texts
+from freezeplan.data.columns import Images, Labels, Texts, texts_of
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.modality import KINDS, TEXT, Kind
 from freezeplan.data.places import Places
@@ -58,6 +58,11 @@ class TaskData:
     name: str
     labels: tuple[str, ...]
     splits: Mapping[str, Split]
+
+    def without_inputs(self) -> TaskData:
+        """Return the task without its texts or images, which nobody needs once they are encoded."""
+        splits = {name: replace(split, inputs=texts_of([])) for name, split in self.splits.items()}
+        return replace(self, splits=splits)
 
     def classes(self, split: str) -> numpy.ndarray:
         """Return the class number of each row of a split, as 64-bit numbers."""

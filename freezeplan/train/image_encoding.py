@@ -39,7 +39,12 @@ class EncodedImages:
     lengths = None
 
     def __init__(
-        self, values: Sequence[Any], process: Process, *, flaws: Flaws | None = None, budget: int = BUDGET
+        self,
+        values: Sequence[Any],
+        process: Process,
+        *,
+        flaws: Flaws | None = None,
+        budget: int | None = None,
     ) -> None:
         self._values, self._process = values, process
         self.flaws = Flaws() if flaws is None else flaws
@@ -47,7 +52,7 @@ class EncodedImages:
         self._pixels: torch.Tensor | None = None
         self._digests = Spool()
         for row in range(len(values)):
-            self._add(row, budget)
+            self._add(row, BUDGET if budget is None else budget)
 
     def _add(self, row: int, budget: int) -> None:
         try:

@@ -14,6 +14,7 @@ from accelerate.utils import set_seed
 from freezeplan.apply import apply_freeze
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import check_kinds
+from freezeplan.data.reader import READER
 from freezeplan.data.task_rows import SPLITS, TaskData, load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
@@ -126,6 +127,8 @@ def prepare(
     observer(Working(f"preparing the {encoder.kind.plural}"))
     data = encoded_data(tasks, encoder)
     warnings += notes_on_cuts(tasks, data, encoder, model.backbone)
+    tasks = tuple(task.without_inputs() for task in tasks)
+    READER.forget()
     if spec.train.length_buckets:
         phases = with_lengths(phases, {name: split.lengths for name, split in data["train"].items()})
     _check_images(spec, model, encoder, data)
