@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from freezeplan.apply.matching import named_tensors
+from freezeplan.apply.pinning import is_pinned
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_few
@@ -28,11 +29,12 @@ def verify(
 
     What comes between :func:`apply_freeze` and the first step can undo it without a word:
     ``load_state_dict(assign=True)`` makes new, trainable tensors; wrapping with ``fully_shard`` leaves an
-    optimizer with tensors that are no longer the model's. Call this right before the first step.
+    optimizer with tensors that are no longer the model's; converting BatchNorm loses the eval mode of frozen ones;
+    a state that is loaded in another order of parameters swaps their momenta. Call this right before the first step.
 
     Nothing is changed, save that FSDP's gathered parameters are sharded again. Raises
     :class:`freezeplan.DiagnosticError`: the plan is for another model (FP414), the optimizer holds other
-    tensors than the model or lacks some (FP432), gradients or modes differ from the plan (FP433);
+    tensors than the model, lacks some or swaps them (FP432), gradients or modes differ from the plan (FP433);
     ``KeyError`` for a phase that the plan does not have.
 
     >>> import torch, freezeplan
@@ -68,7 +70,7 @@ def optimizer_problems(
     tensors: dict[str, torch.nn.Parameter],
 ) -> list[Diagnostic]:
     """Return FP432 when an optimizer holds tensors that are not the model's, or lacks some that train."""
-    notes = list(_strangers(model, optimizer, plan, tensors))
+    notes = [*_strangers(model, optimizer, plan, tensors), *_misnamed(optimizer, tensors)]
     message = "the optimizer does not hold the model's tensors"
     return [_reported("FP432", message, REBUILD, notes)] if notes else []
 
@@ -91,8 +93,32 @@ def _modes(model: torch.nn.Module, phase: Phase) -> Iterator[str]:
         places.setdefault(id(module), (module, []))[1].append(path)
     frozen = set(phase.eval_modules)
     for module, paths in places.values():
-        if module.training and frozen.issuperset(paths):
-            yield f"`{paths[0] or '(the whole model)'}` is in training mode, the plan says eval mode"
+        problem = _mode(module, frozen=frozen.issuperset(paths), live=model.training)
+        if problem:
+            yield f"`{paths[0] or '(the whole model)'}` {problem}"
+
+
+def _mode(module: torch.nn.Module, *, frozen: bool, live: bool) -> str:
+    """Say in what a module's mode is not the plan's; ``live``: the model is in training mode, not evaluated."""
+    if frozen and module.training:
+        return "is in training mode, the plan says eval mode"
+    if frozen and not is_pinned(module):
+        return "is in eval mode, but `train()` would take it out: it was replaced after `apply_freeze`"
+    if not frozen and is_pinned(module):
+        return "is held in eval mode, the plan says training mode"
+    if not frozen and live and not module.training:
+        return "is in eval mode, the plan says training mode"
+    return ""
+
+
+def _misnamed(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.nn.Parameter]) -> Iterator[str]:
+    """Find tensors that stand under the name of another: ``load_state_dict`` gave them that one's state, by place."""
+    names = {id(tensor): name for name, tensor in tensors.items()}
+    for group in optimizer.param_groups:
+        for given, tensor in zip(group.get("param_names", ()), group["params"], strict=False):
+            own = names.get(id(tensor))
+            if own is not None and given in tensors and tensors[given] is not tensor:
+                yield f"`{own}` stands under the name of `{given}`: the state of another order was loaded"
 
 
 def _strangers(

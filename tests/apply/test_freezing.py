@@ -194,6 +194,41 @@ def rules(*pairs: tuple[str, str], **more: Any) -> dict[str, Any]:
     return {"rule": tables}
 
 
+class Prepared(nn.Module):
+    """A module that prepares something when it is put into eval mode, as TinyViT's attention does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.inner = nn.Parameter(torch.randn(2)), nn.Dropout()
+
+    def train(self, mode: bool = True) -> Prepared:
+        super().train(mode)
+        if mode:
+            self.__dict__.pop("ready", None)
+        else:
+            self.ready = 2 * self.table.detach()
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) + (2 * self.table if self.training else self.ready)
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_a_frozen_module_with_a_train_method_of_its_own_prepares_its_eval_mode(asked: bool | None) -> None:
+    model = nn.Sequential(Prepared(), nn.Linear(2, 2))
+    rules = [{"match": "0", "state": "frozen"}, {"match": "1", "state": "trainable"}]
+    freezeplan.apply_freeze(model, freezeplan.compile_plan(model, {"rule": rules}))
+    if asked is not None:
+        model.train(asked)
+    x = torch.ones(3, 2)
+    assert torch.equal(model[0](x), x + 2 * model[0].table)
+    assert not model[0].inner.training and model.training is (asked is not False)
+    freezeplan.apply_freeze(
+        model, freezeplan.compile_plan(model, {"rule": [{"match": "**", "state": "trainable"}]})
+    )
+    assert model[0].training and model[0].inner.training and "ready" not in model[0].__dict__
+
+
 def test_eval_mode_false_keeps_frozen_modules_in_training_mode() -> None:
     model = body_and_head()
     plan = compile_plan(model, rules(("1", "trainable"), ("0", "frozen"), eval_mode=False))

@@ -22,6 +22,8 @@ SPEC = {
     ],
 }
 
+WHOLE = {"rule": [{"match": "**", "state": "trainable"}]}
+
 
 def ready() -> tuple[nn.Sequential, freezeplan.Plan, torch.optim.Optimizer]:
     """Return a model under a plan, the plan, and its optimizer."""
@@ -102,6 +104,60 @@ def test_a_model_that_left_its_plan_is_refused(how: str) -> None:
     (found,) = findings(model, plan, optimizer).items()
     assert found[0] == "FP433"
     assert found[1][0].startswith(note)
+
+
+def thaw_by_hand(model: nn.Sequential) -> None:
+    model[0].requires_grad_(True)
+
+
+def thaw_and_train(model: nn.Sequential) -> None:
+    model[0].requires_grad_(True)
+    model.train()
+
+
+def one_in_eval_mode(model: nn.Sequential) -> None:
+    freezeplan.apply_freeze(model, freezeplan.compile_plan(model, WHOLE))
+    model[1].eval()
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (thaw_by_hand, "`0` is held in eval mode, the plan says training mode"),
+        (thaw_and_train, "`0` is held in eval mode, the plan says training mode"),
+        (one_in_eval_mode, "`1` is in eval mode, the plan says training mode"),
+    ],
+)
+def test_a_thawed_module_that_stays_in_eval_mode_is_found(change: Callable[[Any], None], note: str) -> None:
+    model, _, _ = ready()
+    change(model)
+    assert note in findings(model, freezeplan.compile_plan(model, WHOLE))["FP433"]
+
+
+def test_a_frozen_module_that_was_replaced_is_no_longer_held_in_eval_mode() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2))
+    plan = freezeplan.compile_plan(model, SPEC)
+    freezeplan.apply_freeze(model, plan)
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    (note,) = findings(converted, plan)["FP433"]
+    assert note.startswith("`0.1` is in eval mode, but `train()` would take it out")
+    freezeplan.apply_freeze(converted, plan)
+    freezeplan.verify(converted, plan)
+
+
+def test_a_state_in_another_order_of_the_tensors_is_found() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    plan = freezeplan.compile_plan(model, {"rule": [{"match": "**", "state": "trainable"}]})
+    (group,) = freezeplan.build_param_groups(model, plan)
+    other = torch.optim.AdamW([{**group, "params": group["params"][::-1]}])
+    model(torch.ones(1, 2)).sum().backward()
+    other.step()
+    optimizer = torch.optim.AdamW(freezeplan.build_param_groups(model, plan))
+    optimizer.load_state_dict(other.state_dict())
+    assert findings(model, plan, optimizer)["FP432"] == (
+        "`0.weight` stands under the name of `1.weight`: the state of another order was loaded",
+        "`1.weight` stands under the name of `0.weight`: the state of another order was loaded",
+    )
 
 
 def test_an_optimizer_that_lacks_a_tensor_is_refused() -> None:
