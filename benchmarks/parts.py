@@ -186,7 +186,7 @@ def main() -> None:
             spec = spec_of(files, rules_of(FROZEN[name]), train={"epochs": EPOCHS})
             setup, limits = prepare(spec), Limits()
             if not record:
-                counts = list(setup.data["train"][TASK].lengths or ())
+                counts = setup.data["train"][TASK].lengths.tolist()
                 print(f"MiniLM, {lengths_line(counts)}, {asked.repeats} repeats; {clock.unit}", flush=True)
             between = ways(setup, clock, limits)
             found = [parts_of(spec, clock, between) for _ in range(asked.repeats)]
