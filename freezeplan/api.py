@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import Inventory
@@ -94,11 +94,12 @@ def enter_phase(
     plan: Plan,
     phase: int | str,
     *,
-    factor: float = 1.0,
+    factor: float | Literal["keep"] | None = None,
 ) -> None:
     """Put a model and its optimizer into one phase of the plan, between two optimizer steps.
 
-    ``phase`` is its place (from 0) or its name, ``factor`` the schedule's at the phase's first step. The model
+    ``phase`` is its place (from 0) or its name, ``factor`` the schedule's at the phase's first step (by default 1.0;
+    ``"keep"`` where one torch scheduler runs over several phases). The model
     gets the phase's gradients and modes as by :func:`apply_freeze`, each group of the optimizer the phase's
     rate times ``factor`` (0.0 while it is frozen), weight decay and options; state that the plan gives up is
     dropped, and so are all gradients. The groups stay the same. Raises :class:`freezeplan.DiagnosticError`,

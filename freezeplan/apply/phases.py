@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from freezeplan.apply.freezing import apply_freeze
 from freezeplan.apply.matching import named_tensors
@@ -17,6 +18,7 @@ from freezeplan.plan.records import Group, Plan
 if TYPE_CHECKING:
     import torch
 
+LOG = logging.getLogger("freezeplan")
 Owned = list[tuple[dict[str, Any], Group]]
 
 
@@ -26,12 +28,14 @@ def enter_phase(
     plan: Plan,
     phase: int | str,
     *,
-    factor: float = 1.0,
+    factor: float | Literal["keep"] | None = None,
 ) -> None:
     """Put a model and the optimizer over a plan's groups into one phase of the plan.
 
     ``phase`` is its place (from 0) or its name, ``factor`` the schedule's at the phase's first step (see
-    :func:`freezeplan.apply.schedule_factor`). Call it between two optimizer steps, never inside an
+    :func:`freezeplan.apply.schedule_factor`); by default 1.0. Where one torch scheduler runs over several phases,
+    ``"keep"`` keeps the factor at which it stands: a group's rate over its ``initial_lr``. A warning is logged
+    where such a factor is given up without a word. Call it between two optimizer steps, never inside an
     accumulation: all gradients are dropped. What it does:
 
     - the model gets the phase's ``requires_grad`` and modes, as :func:`freezeplan.apply.apply_freeze` sets them;
@@ -66,6 +70,7 @@ def enter_phase(
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
     groups = _owned_groups(model, optimizer, plan, tensors)
+    factor = _entry_factor(groups, factor)
     apply_freeze(model, plan, index)
     for tensor in tensors.values():
         tensor.grad = None
@@ -132,6 +137,23 @@ def _foreign(label: str, planned: list[str], more: bool) -> Diagnostic:
         f"group `{label}` of the optimizer holds tensors of {' and '.join(names)}",
         help="build the optimizer from `build_param_groups(model, plan)`, and change nothing in its groups",
     )
+
+
+def _entry_factor(groups: Owned, asked: float | Literal["keep"] | None) -> float:
+    """Return the factor to enter with: the one that was asked for, or where a scheduler of one's own stands."""
+    if isinstance(asked, (int, float)):
+        return asked
+    factors = [float(group["lr"]) / group["initial_lr"] for group, _ in groups if group.get("initial_lr")]
+    standing = factors[0] if factors else 1.0
+    if asked == "keep":
+        return standing
+    if standing != 1.0:
+        LOG.warning(
+            "the rates stood at %g of those they began with, by a scheduler, and now begin at all of the phase's; "
+            'say factor="keep" where it goes on, factor=1.0 where another begins',
+            standing,
+        )
+    return 1.0
 
 
 def _set_groups(groups: Owned, plan: Plan, index: int, factor: float) -> None:

@@ -79,7 +79,8 @@ def _assignment(
     values = {key: rule.settings[key].value for key, rule in winners.items()}
     state = values.get("state", "frozen")
     pierced = "weight_decay" in winners and winners["weight_decay"].overrides("no_decay")
-    masked = masked and not pierced
+    # Without weight decay there is nothing to mask: the mask must not part a group, of which LBFGS takes one.
+    masked = masked and not pierced and facts.has_weight_decay
     rung = step if step is not None and state == "trainable" else NO_STEP
     return Assignment(
         state=state,

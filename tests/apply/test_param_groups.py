@@ -179,6 +179,15 @@ def test_what_an_optimizer_cannot_take_is_refused_at_compile_time(name: str) -> 
     assert [(item.code, item.where) for item in caught.value.diagnostics] == [("FP402", "optimizer.name")]
 
 
+@pytest.mark.parametrize("name", ["lbfgs", "rprop"])
+def test_the_mask_parts_no_group_of_an_optimizer_without_weight_decay(name: str) -> None:
+    groups = build_param_groups(
+        nn.Sequential(nn.Linear(2, 2)),
+        {"optimizer": {"name": name}, "rule": [{"name": "all", "match": "**", "state": "trainable"}]},
+    )
+    assert [(group["name"], len(group["params"])) for group in groups] == [("all", 2)]
+
+
 def test_lbfgs_takes_one_group_and_steps_with_a_closure() -> None:
     model = Mixed()
     spec = rates("lbfgs")

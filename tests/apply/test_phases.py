@@ -314,6 +314,31 @@ def test_a_scheduler_built_after_a_thaw_starts_from_the_plans_rates() -> None:
         assert {g["name"]: g["lr"] for g in optimizer.param_groups} == halved
 
 
+def under_one_scheduler(factor: Any) -> dict[str, float]:
+    """Enter the second phase halfway through a cosine over both; return each rate over the plan's afterwards."""
+    model = Trunk()
+    plan = plan_of(model)
+    optimizer = build_optimizer(model, plan)
+    enter_phase(model, optimizer, plan, plan.phases[0].name)
+    scheduler = lr_scheduler.CosineAnnealingLR(optimizer, 4)
+    for _ in range(2):
+        take_step(model, optimizer)
+        scheduler.step()
+    enter_phase(model, optimizer, plan, plan.phases[1].name, **factor)
+    rates = phase_rates(plan, plan.phases[1].name)
+    return {g["name"]: g["lr"] / rates[g["name"]] for g in optimizer.param_groups if rates[g["name"]]}
+
+
+def test_a_scheduler_over_the_whole_run_keeps_its_factor_or_a_warning_says_that_it_does_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert list(under_one_scheduler({"factor": "keep"}).values()) == [pytest.approx(0.5)]
+    assert set(under_one_scheduler({"factor": 1.0}).values()) == {1.0} and not caplog.messages
+    assert set(under_one_scheduler({}).values()) == {1.0}
+    (message,) = caplog.messages
+    assert message.startswith("the rates stood at 0.5 of those they began with")
+
+
 @pytest.mark.parametrize("name", get_args(ScheduleName))
 def test_ratios_are_the_plans_at_every_step_of_every_phase(name: str) -> None:
     """Row 8."""
