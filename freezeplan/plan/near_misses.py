@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from freezeplan.diagnostics.wording import closest, listed, nearest, some
+from freezeplan.diagnostics.wording import listed, nearest, some
 from freezeplan.plan.tree import NameTree, Node
 from freezeplan.plan.walk import Walk, walk
 from freezeplan.spec.selector import Segment, Selector
 
+# A character that the pattern language refuses, or reads as something else than itself.
+UNWRITABLE = re.compile(r"[\s?/\\@\[\]{},:*]+")
 RANGE = re.compile(r"(\d{1,6})(?:-|:|\.{3})(\d{1,6})")
 QUOTES = re.compile("[\"'\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
                     "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}]")  # fmt: skip
@@ -84,7 +86,7 @@ def describe_walk(tree: NameTree, stray: Stray) -> Miss:
     around = best.reached + (other.reached if other is not None and other.depth == best.depth else [])
     names = _names_below(around)
     advice = _slip(failed.text) or _left_out(tree, stray) or _heads(tree, stray)
-    advice = advice or _close(failed.text, names) or _elsewhere(tree, failed.text)
+    advice = advice or _close(failed.text, names) or _elsewhere(tree, stray)
     notes = tuple(_what_exists(node) for node in around[:3] if node.children)
     return Miss("FP201", "pattern matches no parameter", failed.start, failed.end, advice, notes)
 
@@ -135,17 +137,39 @@ def _names_below(nodes: Iterable[Node]) -> list[str]:
 
 
 def _close(text: str, names: list[str]) -> str | None:
-    return None if text.isdigit() else closest(text.replace("*", ""), names)
+    patterns = {name: as_pattern(name) for name in names}
+    found = nearest(text.replace("*", ""), patterns) if not text.isdigit() else []
+    return f"did you mean `{patterns[found[0]]}`?" if found else None
 
 
-def _elsewhere(tree: NameTree, text: str) -> str | None:
+def as_pattern(name: str) -> str:
+    """Write a name as a pattern: `*` for what means something else in one, or nothing.
+
+    >>> as_pattern("task a"), as_pattern("[CLS]"), as_pattern("layer")
+    ('task*a', '*CLS*', 'layer')
+    """
+    return UNWRITABLE.sub("*", name)
+
+
+def _elsewhere(tree: NameTree, stray: Stray) -> str | None:
+    """Offer the segment that failed where it stands in another place, with what the pattern wants below it."""
+    text = stray.failed.text
     if text.isdigit():
         return None
     known = text if text in tree.by_segment else next(iter(_similar(text, tree)), None)
-    if known is None:
+    nodes = [node for node in tree.by_segment.get(known or "", ()) if not _holds(node, stray.best.reached)]
+    if not nodes or nodes[0].param is not None:
         return None
-    node = tree.by_segment[known][0]
-    return None if node.param is not None else f"there is a `{node.path}`; `**.{known}` finds it at any depth"
+    rest = stray.branch[stray.branch.index(stray.failed) + 1 :]
+    if any(walk(tree, node, rest).nodes for node in nodes):
+        pattern = ".".join(["**", as_pattern(str(known)), *(segment.text for segment in rest)])
+        return f"there is a `{nodes[0].path}`; `{pattern}` finds it at any depth"
+    return f"there is a `{nodes[0].path}`, which has {listed(nodes[0].children)}"
+
+
+def _holds(node: Node, reached: Iterable[Node]) -> bool:
+    """Tell whether the pattern has come through a node already, so that it is not what was meant."""
+    return any(node.index <= other.index < node.end for other in reached)
 
 
 def _similar(text: str, tree: NameTree) -> list[str]:

@@ -27,6 +27,7 @@ WANTED = {"class": "the name of a class", "re": "an expression"}
 
 _ROLE = re.compile(r"@(?P<name>[A-Za-z_]*)(?:\[(?P<slice>[^\]]*)\])?")
 _BOUND = re.compile(r"(?P<number>-?\d{1,9}|\d{1,3}(?P<percent>%))?")
+_ODD_TEXT = re.compile(r"[\s?/\\]")
 _CHARACTER_CLASS = re.compile(r"\[(\d+)[-:](\d+)\]")
 
 
@@ -135,8 +136,9 @@ def _as_list(text: str) -> str | None:
 def _refuse_odd_text(text: str) -> None:
     if not text:
         raise SelectorError("FP140", "the pattern is empty", 0, 1, 'write "**" for every parameter')
-    if match := re.search(r"[\s?/\\]", text):
+    if match := _ODD_TEXT.search(text):
         help_ = _as_list(text) or ODD.get(match.group(), "write a dotted path such as `encoder.layer.0`")
+        help_ += f"; in a name, `*` stands for it: `{_ODD_TEXT.sub('*', text)}`"
         raise SelectorError(
             "FP140", f"`{match.group()}` has no meaning in a pattern", match.start(), 1, help_
         )
@@ -215,11 +217,12 @@ def _braces_for(whole: str) -> str:
         return f"write `{{{match[1]}..{match[2]}}}` for the numbers"
     match = re.search(r"\[(\w+(?:,\s*\w+)*)\]", whole)
     if match is None:
-        return "write `{a,b}` for alternatives"
+        return "write `{a,b}` for alternatives; in a name, `*` stands for a bracket"
     parts = re.split(r",\s*", match[1]) if "," in match[1] else list(match[1])
-    return (
+    advice = (
         f"write `{{{','.join(parts)}}}` for alternatives" if len(parts) > 1 else f"write `{parts[0]}` alone"
     )
+    return f"{advice}; in a name, `*` stands for a bracket"
 
 
 def _role(text: str, whole: str, start: int, end: int) -> Segment:
@@ -232,7 +235,9 @@ def _role(text: str, whole: str, start: int, end: int) -> Segment:
             f"no role `@{name}`",
             start,
             end - start,
-            _as_list(text) or closest(name, ROLES, shape="`@{}`") or known,
+            _as_list(text)
+            or closest(name, ROLES, shape="`@{}`")
+            or f"{known}; in a name, `*` stands for `@`",
         )
     if match is None:
         raise SelectorError(

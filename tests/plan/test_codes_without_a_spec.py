@@ -97,3 +97,40 @@ def test_an_unknown_name_is_refused_with_close_ones() -> None:
     (error,) = caught.value.diagnostics
     assert error.code == "FP213"
     assert "`backbone.layer.0.weight`" in error.help
+
+
+def help_of(model: Inventory, pattern: str) -> str:
+    (error,) = errors_of(model, rule("**", "frozen"), rule(pattern, "trainable"))
+    return error.help or ""
+
+
+def test_the_help_for_an_old_path_selects_what_was_meant_and_no_more() -> None:
+    model = named("model.lang.layers.0.weight", "model.lang.layers.1.weight", "model.vision.weight")
+    assert help_of(model, "model.lang.model.layers.1").endswith("there is a `model.lang.layers.1`")
+    assert help_of(model, "lang.encoder") == "there is a `model.lang`, which has `layers`"
+    assert (
+        help_of(model, "lang.layers.1") == "there is a `model.lang`; `**.lang.layers.1` finds it at any depth"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("taska", "task*a"),
+        ("task b", "task*b"),
+        ("x/y", "x*y"),
+        ("[CLS]", "`*` stands for"),
+        ("@k", "`*` stands for"),
+    ],
+)
+def test_the_help_names_what_can_be_written(pattern: str, wanted: str) -> None:
+    model = named("task a.weight", "x/y.weight", "[CLS].weight", "@k.weight")
+    with pytest.raises(DiagnosticError) as caught:
+        compiled(model, rule("**", "frozen"), rule(pattern, "trainable"))
+    assert wanted in (caught.value.diagnostics[0].help or "")
+
+
+@pytest.mark.parametrize("pattern", ["task*a", "x*y", "*CLS*", "*k"])
+def test_what_the_help_names_finds_the_name(pattern: str) -> None:
+    model = named("task a.weight", "x/y.weight", "[CLS].weight", "@k.weight")
+    assert len(compiled(model, rule("**", "frozen"), rule(pattern, "trainable")).names(trainable=True)) == 1
