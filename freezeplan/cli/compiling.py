@@ -67,12 +67,13 @@ def compiled_spec(spec: Spec, model: str | None = None) -> Compiled:
 
 
 @contextmanager
-def for_model(model: str | None) -> Iterator[None]:
-    """Let the diagnostics that are raised inside name the model that ``--model`` gave, if any."""
+def for_model(model: str | None, given_by: str = "--model") -> Iterator[None]:
+    """Let the diagnostics that are raised inside name the model that the command line gave, if any."""
     try:
         yield
     except DiagnosticError as error:
-        raise DiagnosticError(_named(error.diagnostics, model) if model else error.diagnostics) from None
+        named = _named(error.diagnostics, model, given_by) if model else error.diagnostics
+        raise DiagnosticError(named) from None
 
 
 def _compiled(spec: Spec) -> Compiled:
@@ -83,15 +84,17 @@ def _compiled(spec: Spec) -> Compiled:
     return Compiled(spec, inventory, compile_plan(inventory, spec))
 
 
-def _named(items: Iterable[Diagnostic], model: str) -> tuple[Diagnostic, ...]:
+def _named(items: Iterable[Diagnostic], model: str, given_by: str = "--model") -> tuple[Diagnostic, ...]:
     """Say in each diagnostic which model it is about, and put those about ``[model]`` at the option."""
-    return tuple(_about(item, model) for item in items)
+    return tuple(_about(item, model, given_by) for item in items)
 
 
-def _about(item: Diagnostic, model: str) -> Diagnostic:
+def _about(item: Diagnostic, model: str, given_by: str) -> Diagnostic:
     if item.span is None and (item.where or "").startswith("model."):
-        return replace(item, where=f"--model {model}", help=_help(item, model))
-    return replace(item, notes=(*item.notes, f"the model is `{model}`, by --model"))
+        notes = tuple(note.replace("the spec's folder", "the folder you are in") for note in item.notes)
+        option = "--class" if item.where == "model.class" else f"{given_by} {model}"
+        return replace(item, where=option, help=_help(item, model), notes=notes)
+    return replace(item, notes=(*item.notes, f"the model is `{model}`, by {given_by}"))
 
 
 def _help(item: Diagnostic, model: str) -> str | None:

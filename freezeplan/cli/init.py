@@ -57,6 +57,7 @@ def init(settings: Settings, model: str, scenario: str, class_name: str | None, 
 
 
 def _text(model: str, scenario: str, class_name: str | None, out: Path) -> str:
+    from freezeplan.cli.compiling import for_model
     from freezeplan.models.overriding import with_model
     from freezeplan.models.sources import inventory_for
     from freezeplan.render.scaffold import scaffold
@@ -65,8 +66,10 @@ def _text(model: str, scenario: str, class_name: str | None, out: Path) -> str:
     labels = () if class_name else LABELS
     tasks = [{"name": "example", "labels": list(labels)}] if labels else []
     table = {"class": class_name} if class_name else {}
-    spec = with_model(load_spec({"model": table, "task": tasks}), model)
-    return scaffold(inventory_for(spec), scenario, {**_model_table(spec, out.parent), **table}, labels)
+    with for_model(model, "MODEL"):
+        spec = with_model(load_spec({"model": table, "task": tasks}), model)
+        inventory = inventory_for(spec)
+    return scaffold(inventory, scenario, {**_model_table(spec, out.parent), **table}, labels)
 
 
 def _model_table(spec: Spec, folder: Path) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from freezeplan.cli.compiling import for_model
 from freezeplan.cli.options import class_option, common_options, format_option, remote_code_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out
@@ -47,4 +48,5 @@ def _inventory(model: str, class_name: str | None) -> Inventory:
     from freezeplan.spec.reading import load_spec
 
     spec = load_spec({"model": {"class": class_name} if class_name else {}})
-    return inventory_for(with_model(spec, model))
+    with for_model(model, "MODEL"):
+        return inventory_for(with_model(spec, model))

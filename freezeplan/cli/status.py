@@ -16,7 +16,7 @@ STOPPED = 128
 UNREADABLE = frozenset(
     {
         *("FP001", "FP002", "FP003", "FP004"),  # a spec that cannot be read
-        "FP213",  # `why` for a parameter the model does not have
+        *("FP213", "FP217"),  # a parameter or a phase that is not there
         *("FP501", "FP502", "FP505"),  # a folder that cannot be written
         *("FP542", "FP546"),  # a run that cannot be resumed
         *("FP520", "FP521", "FP530"),  # a run that cannot be loaded, a text that is none

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freezeplan.diagnostics import DiagnosticError, Span, diagnostic
-from freezeplan.diagnostics.wording import closest, nearest, quoted
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span, diagnostic
+from freezeplan.diagnostics.wording import closest, counted, nearest, quoted, some
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.compiling import resolve
@@ -118,11 +118,18 @@ def _find(inventory: Inventory, name: str) -> ParamInfo:
     by_name = {info.name: info for info in inventory.params}
     found = by_name.get(name) or by_name.get(f"{inventory.base}.{name}")
     if found is None:
-        below = [known for known in by_name if f".{known}".find(f".{name}.") >= 0]
-        offer = below[:3] or _close(name, list(by_name))
-        advice = "did you mean " + quoted(offer) + "?" if offer else None
-        raise DiagnosticError([diagnostic("FP213", f"the model has no parameter `{name}`", help=advice)])
+        raise DiagnosticError([_stranger(name, list(by_name))])
     return found
+
+
+def _stranger(name: str, known: list[str]) -> Diagnostic:
+    below = [path for path in known if f".{name}." in f".{path}"]
+    if below:
+        message = f"`{name}` is no parameter: it holds {counted(len(below), 'parameter')}"
+        return diagnostic("FP213", message, help=f"name one of them: {some(below, 3)}")
+    offer = _close(name, known)
+    advice = "did you mean " + quoted(offer) + "?" if offer else None
+    return diagnostic("FP213", f"the model has no parameter `{name}`", help=advice)
 
 
 def _close(name: str, known: list[str]) -> list[str]:

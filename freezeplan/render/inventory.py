@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
 from rich.text import Text
 from rich.tree import Tree
 
@@ -32,7 +33,7 @@ ROLE_STYLES = {
 class InventoryView:
     """Render one line per parameter name in registration order, then what the model is as a whole.
 
-    A console too narrow for the columns gets lines that fold; names are never cut.
+    A console too narrow for the columns gets two lines per parameter, the name on the first; names are never cut.
     """
 
     def __init__(self, inventory: Inventory) -> None:
@@ -42,10 +43,11 @@ class InventoryView:
         rows = [_cells(info) for info in self.inventory.params]
         columns = zip(HEADS, *rows, strict=True)
         widths = [max(map(cell_len, column)) for column in columns]
-        yield Text.assemble(*_spaced(HEADS, widths), style="bold", overflow="fold")
-        for info, row in zip(self.inventory.params, rows, strict=True):
-            line = Text("".join(_spaced(row[:-1], widths)) + " " * GAP, overflow="fold")
-            yield line.append_text(_roles(_shown_roles(info)))
+        if sum(widths) + GAP * (len(widths) - 1) > options.max_width:
+            yield from (line for row in rows for line in _two_lines(row))
+        else:
+            yield Text.assemble(*_spaced(HEADS, widths), style="bold")
+            yield from (_one_line(row, widths) for row in rows)
         yield Text("")
         yield facts_grid(_facts(self.inventory))
 
@@ -92,10 +94,22 @@ def _shown_roles(info: ParamInfo) -> list[str]:
     return roles + ([f"= {info.alias_of}"] if info.alias_of else [])
 
 
-def _roles(roles: Sequence[str]) -> Text:
+def _one_line(row: Sequence[str], widths: Sequence[int]) -> Text:
+    line = Text("".join(_spaced(row[:-1], widths)) + " " * GAP, no_wrap=True)
+    return line.append_text(_roles(row[-1]))
+
+
+def _two_lines(row: Sequence[str]) -> tuple[Text, Padding]:
+    name, shape, dtype, layer, roles = row
+    facts = ", ".join(text for text in (shape, dtype, layer) if text != NOTHING)
+    detail = Text(f"{facts}{' ' * GAP if roles else ''}", overflow="fold").append_text(_roles(roles))
+    return Text(name, style="bold", overflow="fold"), Padding(detail, (0, 0, 0, GAP), expand=False)
+
+
+def _roles(roles: str) -> Text:
     text = Text(overflow="fold")
-    for role in roles:
-        text.append(f"{' ' if text else ''}{visible(role, keep='')}", style=ROLE_STYLES.get(role[1:], ""))
+    for role in roles.split(" "):
+        text.append(f"{' ' if text else ''}{role}", style=ROLE_STYLES.get(role[1:], ""))
     return text
 
 

@@ -28,6 +28,7 @@ from freezeplan.render.written import short_rate
 
 FROZEN = "frozen"
 SIZES = ("tensors", "parameters")
+LEAST_ENTRY = 24
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,15 @@ def _course(rates: Sequence[float | None]) -> str:
     for rate, members in groupby(enumerate(rates, 1), key=lambda pair: pair[1]):
         numbers = [number for number, _ in members]
         parts.append(f"{span(numbers)} {FROZEN if rate is None else f'at {short_rate(rate)}'}")
-    return "phase " + ", ".join(parts)
+    return ("phases " if "-" in parts[0].split()[0] else "phase ") + ", ".join(parts)
 
 
 def _phases(plan: Plan, options: ConsoleOptions) -> Iterator[Table | Text]:
     heads = ("", "phase", "length", "trainable", "optimizer state", "on entry")
     rows = [_phase_cells(plan, index) for index in range(len(plan.phases))]
     widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
-    if sum(widths[:-1]) + GAP * len(widths) + 12 > options.max_width:
+    room = options.max_width - sum(widths[:-1]) - GAP * (len(widths) - 1)
+    if room < min(widths[-1], LEAST_ENTRY):
         yield from _phase_blocks(rows)
         return
     rule = ASCII_RULE if options.ascii_only else RULE

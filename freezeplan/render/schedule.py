@@ -57,11 +57,18 @@ def schedule_facts(plan: Plan) -> Iterator[Fact]:
         spans.setdefault(schedule_text(plan.phases[stretch]), []).append(span(numbers))
     for text, found in spans.items():
         whole = len(spans) == 1 and len(found) == 1
-        several = f"again in each of the phases {', '.join(found)}"
+        several = f"again in each of the phases {_joined(found)}"
         over = f"over {'phases' if '-' in found[0] else 'phase'} {found[0]}" if len(found) == 1 else several
         yield "schedule", text if whole else f"{text}, {over}"
     if plan.stop_when:
         yield "stops when", f"{plan.stop_when.metric} >= {format_number(plan.stop_when.at_least)}"
+
+
+def _joined(spans: Sequence[str]) -> str:
+    """Join the spans of phases, a row of single ones as one: ``1-8``, ``1-3, 4``."""
+    numbers = [int(text) for text in spans if text.isdecimal()]
+    row = len(numbers) == len(spans) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
+    return span(numbers) if row else ", ".join(spans)
 
 
 def span(numbers: Sequence[int]) -> str:

@@ -68,7 +68,7 @@ def _phase_facts(plan: Plan, phase: int) -> Iterator[Fact]:
 
 
 def entry_text(plan: Plan, index: int) -> str:
-    """Say what changes when a phase begins: what thaws or freezes, which state is dropped, the schedule."""
+    """Say what changes when a phase begins: what thaws or freezes, and which state is dropped."""
     phase = plan.phases[index]
     again = set(phase.thawed) & _trained_before(plan, index)
     parts = [f"thaws {counted(len(phase.thawed), 'tensor')}"] if phase.thawed else []
@@ -77,8 +77,6 @@ def entry_text(plan: Plan, index: int) -> str:
     if again:
         kept = "kept" if phase.on_thaw == "keep" else "new"
         parts.append(f"optimizer state of {format_count(len(again))} thawed again is {kept}")
-    if index and phase.schedule.stretch == index:
-        parts.append(f"{phase.schedule.name} schedule starts again")
     return "; ".join(parts)
 
 

@@ -56,7 +56,7 @@ def test_the_matrix_shows_rates_and_phases() -> None:
     assert ["top", "1", "2", "frozen", "~1.23e-05", "1e-05", "1e-05"] in lines
     assert ["heads", "2", "4", "1e-03", "1e-03", "frozen", "1e-03"] in lines
     assert "until a/loss (<= 0.5), at most 4 epochs" in text
-    assert "thaws 2 tensors; optimizer state of 2 thawed again is kept; linear schedule starts again" in text
+    assert "thaws 2 tensors; optimizer state of 2 thawed again is kept" in text
     assert "linear, warm-up 10 %, again in each of the phases 1-3, 4" in text
 
 
