@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from freezeplan.data.columns import BUILDERS, Column, Texts
 from freezeplan.data.files import DataFile, Format, data_file, data_files
 from freezeplan.data.formats.hub_set import hub_rows
 from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
@@ -15,6 +15,9 @@ from freezeplan.data.places import FilePlaces, Places
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.spec.tables import DataTable, Spec
+
+if TYPE_CHECKING:
+    from freezeplan.data.columns import Column, Texts
 
 KEPT_BYTES = 256 << 20
 
@@ -184,6 +187,9 @@ def _wanted_by_all(spec: Spec, parts: Sequence[Part]) -> set[Wanted]:
 
 
 def _read(parts: Sequence[Part], wanted: Sequence[Wanted]) -> RowTable:
+    # Only where rows are read: a plan alone is shown without numpy.
+    from freezeplan.data.columns import BUILDERS
+
     builders = [BUILDERS[item.role]() for item in wanted]
     files, lacks, count = [], [], 0
     names = list(dict.fromkeys(item.name for item in wanted))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy
+if TYPE_CHECKING:
+    import numpy
 
 BUDGET = 256 << 20
 
@@ -45,6 +46,8 @@ class Spool:
 
     def array(self, dtype: Any) -> numpy.ndarray:
         """Return all bytes as a read-only array; nothing may be added after."""
+        import numpy
+
         if self._file is None:
             return numpy.frombuffer(bytes(self._memory) if not self.size else self._memory, dtype=dtype)
         try:
