@@ -217,12 +217,12 @@ def _local(text: str, path: Path, table: ModelTable) -> Source:
     if strange:
         message, advice = f"`{text}/{strange}` is a pipe or a device, not a file", "remove it from the folder"
         raise error_at_key(SOURCE, "FP176", message, help=advice)
-    home, checkpoint = home_of(path)
     try:
+        home, checkpoint = home_of(path)
         run = read_run(home, checkpoint)
         if run is not None:
             run.check_file(home, CONFIG_FILE)
-    except ValueError as problem:
+    except (OSError, ValueError) as problem:
         advice = "name another run's folder, or train that one again"
         raise error_at_key(
             SOURCE, "FP164", f"the run `{text}` cannot be used: {problem}", help=advice

@@ -55,12 +55,12 @@ class RunFolder:
         Only who holds the folder may: what lies there then belongs to nobody.
         """
         real = self._real
-        for item in _leftovers(real):
-            if ".replaced-" in item.name and not real.exists():
-                os.rename(item, real)
-            else:
-                shutil.rmtree(item, ignore_errors=True)
         with self.disk_errors():
+            for item in _leftovers(real):
+                if ".replaced-" in item.name and not real.exists():
+                    os.rename(item, real)
+                else:
+                    shutil.rmtree(item, ignore_errors=True)
             self.settle()
 
     def check_free(self) -> None:
@@ -69,9 +69,10 @@ class RunFolder:
         Raises ``DiagnosticError`` (FP501) for a folder that holds something, unless it is an unfinished run
         and ``overwrite`` is set, and (FP502) for a place where nothing can be written.
         """
-        if self.path.is_dir() and not self._stays():
-            self._check_replaceable()
-            self._check_movable()
+        with self.disk_errors():
+            if self.path.is_dir() and not self._stays():
+                self._check_replaceable()
+                self._check_movable()
         self.check_writable()
 
     def check_writable(self) -> None:

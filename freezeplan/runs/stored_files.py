@@ -24,8 +24,11 @@ def is_store(name: str) -> bool:
 
 
 def check_stores(run: Path) -> Iterator[Diagnostic]:
-    """Yield FP550 for each record of a store whose numbers are not those that were written."""
-    for record in sorted(run.glob("store*/*.json")):
+    """Yield FP550 for each file of a store that is not the one that was written, or that has no record."""
+    places = {
+        place.with_suffix(".json") for kind in ("json", "bin") for place in run.glob(f"store*/*.{kind}")
+    }
+    for record in sorted(places):
         name = record.relative_to(run).as_posix()
         if is_store(name) and not record.name.startswith("."):
             reason = _fault(record)

@@ -15,6 +15,7 @@ from freezeplan.runs.checkpoints.store import STATE, CheckpointStore, Damaged
 from freezeplan.runs.claim import INSIDE
 from freezeplan.runs.metrics_log import FILE as LOG
 from freezeplan.runs.proving import Contents, contradictions
+from freezeplan.runs.readable import readable
 from freezeplan.runs.stored_files import check_stores, is_store
 from freezeplan.runs.times import TIMES
 
@@ -54,6 +55,11 @@ def verify_run(folder: Path) -> Verified:
     ``DiagnosticError`` (FP520, FP521) for a folder that holds no run, or records that cannot be read.
     """
     folder = Path(folder)
+    with readable(folder):
+        return _verified(folder)
+
+
+def _verified(folder: Path) -> Verified:
     home, _ = home_of(folder)
     run = _run_of(home, folder)
     checkpoints, files = _checkpoints(home, run), _files(home, run)
@@ -72,7 +78,7 @@ def verify_run(folder: Path) -> Verified:
 def _run_of(home: Path, folder: Path) -> RunRecord:
     try:
         run = read_run(home)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise DiagnosticError([_unreadable(folder, str(error))]) from None
     if run is None:
         what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"

@@ -41,15 +41,18 @@ class WeightFiles:
         """Return the files, of those written last, whose tensors a phase does not change."""
         return {file for file in (*self.weights, *self.buffers) if phase not in self._phases_of[file]}
 
-    def write(self, folder: Path, hashes: Fingerprints) -> None:
-        """Write the files that are not there yet; ``hashes`` are those of the model as it is now."""
+    def write(self, folder: Path, home: Path | None, hashes: Fingerprints) -> None:
+        """Write into ``folder`` what ``home``, the run's folder, does not hold yet.
+
+        ``hashes`` are those of the model as it is now.
+        """
         live = all_tensors(self.model)
         # Hashes go by the plan's names, files by those of the live model: in the same order.
         digests = dict(zip(live, hashes.everything.values(), strict=True))
         weights, buffers = {}, {}
         for (phases, kept), names in self._parts(live, hashes).items():
             file = f"{FOLDER}/{_name(phases, kept)}-{_content(names, live, digests)}.safetensors"
-            if file not in self.known:
+            if file not in self.known or home is None or not (home / file).is_file():
                 self.known[file] = _write(folder / file, {name: live[name] for name in names})
             (weights if kept else buffers)[file] = self.known[file]
             self._phases_of[file] = phases

@@ -19,6 +19,7 @@ from freezeplan.render.diff import difference_lines
 from freezeplan.runs.checkpoints.contents import check_contents, read_plan
 from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore
 from freezeplan.runs.events import Observer, ignore_events
+from freezeplan.runs.readable import readable
 from freezeplan.runs.run_folder import RunFolder, status_of
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
@@ -76,6 +77,11 @@ def find_stop(folder: Path) -> Stop:
     Raises ``DiagnosticError``: FP520 for a folder that holds no run, FP542 when no checkpoint can be used, FP521
     when its config, tokenizer or image processor is not what was written.
     """
+    with readable(folder):
+        return _found_stop(folder)
+
+
+def _found_stop(folder: Path) -> Stop:
     if not file_of(folder, RUN_MARKER).is_file():
         what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
         message = f"`{folder}` is not the folder of a run: {what}"

@@ -139,7 +139,7 @@ class Running:
         def write(place: Path) -> None:
             if everything or not self.folder.started:
                 self.files.write_start(place)
-            self.files.tensors.write(place, self.ledger.latest)
+            self.files.tensors.write(place, self._home, self.ledger.latest)
             self._write_state(place, "running" if evidence.holds else "failed", standing, evidence)
 
         self.folder.publish(write)
@@ -151,8 +151,11 @@ class Running:
         return found[-1] if found else None
 
     def _write_state(self, place: Path, status: str, standing: Position, evidence: Evidence | None) -> None:
-        home = self.folder.path if self.folder.started else None
-        self.files.write_state(place, home, status, standing, evidence)
+        self.files.write_state(place, self._home, status, standing, evidence)
+
+    @property
+    def _home(self) -> Path | None:
+        return self.folder.path if self.folder.started else None
 
     def mark(self, status: str) -> None:
         """Write into the folder how the run stands, once it has put anything there."""

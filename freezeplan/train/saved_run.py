@@ -14,7 +14,8 @@ from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import IMAGE, KINDS, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.loading import load_model, load_tokenizer
-from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, file_of, home_of, read_run
+from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, RunRecord, file_of, home_of, read_run
+from freezeplan.runs.readable import readable
 from freezeplan.spec.tables import ModelTable, Spec
 from freezeplan.train.encoding import make_text_encoder
 from freezeplan.train.image_encoding import make_image_encoder
@@ -49,12 +50,10 @@ def checkpoint_folder(folder: Path, checkpoint: str) -> Path:
     :func:`load_run` and ``source =`` take it for the run with that checkpoint's weights. Raises
     ``DiagnosticError`` (FP520, FP521) where there is no run, or no such checkpoint.
     """
-    home, _ = home_of(Path(folder))
-    _check_is_run(home)
-    try:
-        found = read_run(home, checkpoint)
-    except (OSError, ValueError) as error:
-        raise _damaged(home, str(error)) from error
+    with readable(Path(folder)):
+        home, _ = home_of(Path(folder))
+        _check_is_run(home)
+        found = _run_of(home, checkpoint)
     return home / CHECKPOINTS / str(found.checkpoint if found else checkpoint)
 
 
@@ -66,9 +65,10 @@ def load_run(folder: Path) -> SavedRun:
     when a file of it is missing or is not the one that was written.
     """
     folder = Path(folder)
-    home, checkpoint = home_of(folder)
-    _check_is_run(home)
-    record, spec = _read(home, checkpoint)
+    with readable(folder):
+        home, checkpoint = home_of(folder)
+        _check_is_run(home)
+        record, spec = _read(home, checkpoint)
     try:
         model, loaded = load_model(spec)
         encoder = _encoder(spec, model.backbone, record)
@@ -102,10 +102,7 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
 
 
 def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec]:
-    try:
-        run = read_run(folder, checkpoint)
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, str(error)) from error
+    run = _run_of(folder, checkpoint)
     record = run.everything if run is not None else {}
     if run is None or not run.tasks or not _is_sound(record) or run.pooling not in POOLINGS:
         raise _damaged(folder, f"`{RUN_MARKER}` does not hold what a run writes")
@@ -120,6 +117,13 @@ def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec
         return record, Spec.model_validate({"model": model, "task": tasks})
     except ValueError as error:
         raise _damaged(folder, f"`{RUN_MARKER}` names tasks that no spec allows") from error
+
+
+def _run_of(folder: Path, checkpoint: str | None) -> RunRecord | None:
+    try:
+        return read_run(folder, checkpoint)
+    except ValueError as error:
+        raise _damaged(folder, str(error)) from error
 
 
 def _damaged(folder: Path, reason: str) -> DiagnosticError:
