@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from freezeplan.diagnostics.diagnostic import Diagnostic
@@ -30,6 +30,13 @@ class Flood:
         self._places.setdefault(kind, []).append(len(self._kept))
         self._kept.append(replace(item, more=0) if item.more else item)
         self.count(kind, item.more)
+
+    def take(self, kind: Hashable, make: Callable[[], Diagnostic]) -> None:
+        """Take in a finding, which is made only where there is room for it."""
+        if self.has_room(kind):
+            self.add(kind, make())
+        else:
+            self.count(kind, 1)
 
     def count(self, kind: Hashable, number: int) -> None:
         """Count findings of a kind that are not kept."""

@@ -20,6 +20,7 @@ class Severity(StrEnum):
 
 KeyPath = tuple[str | int, ...]
 MOST_LINES = 100
+MOST_TEXT = 2000
 
 
 class KeyPart(StrEnum):
@@ -87,9 +88,14 @@ class Diagnostic:
         return self.severity is Severity.ERROR
 
     def as_record(self) -> dict[str, Any]:
-        """Return the JSON form; the printed text is rendered from the same fields."""
+        """Return the JSON form, of a source line its first 2,000 characters.
+
+        The printed text is rendered from the same fields.
+        """
         record = asdict(self)
         del record["pointer"]
+        if self.span:
+            record["span"]["text"] = self.span.text[:MOST_TEXT]
         return record
 
 

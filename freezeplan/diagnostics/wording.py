@@ -14,6 +14,7 @@ MOST_NAMES = 12
 SHOWN_ROWS = 5
 MOST_KNOWN = 4000
 LONGEST_WORD = 200
+LONGEST_QUOTE = 120
 
 
 def format_rate(rate: float | None) -> str:
@@ -180,6 +181,17 @@ def quoted(names: Iterable[str]) -> str:
     '`a`, `b`'
     """
     return ", ".join(f"`{name}`" for name in names)
+
+
+def shortened(text: str) -> str:
+    """Return a text, its middle left out where it is long.
+
+    >>> shortened("abc"), len(shortened("a" * 5000))
+    ('abc', 121)
+    """
+    return (
+        text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE // 2]}…{text[-LONGEST_QUOTE // 2 :]}"
+    )
 
 
 def nearest(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, Span
+from freezeplan.diagnostics.capping import Flood
+from freezeplan.diagnostics.wording import shortened
 from freezeplan.plan import masks
 from freezeplan.plan.layout import PhaseRule, Stage
 from freezeplan.plan.near_misses import Miss
@@ -176,23 +179,25 @@ def match_patterns(
     tree: NameTree, patterns: Sequence[str], path: KeyPath, optional: bool, first: int = 0
 ) -> tuple[int, list[Diagnostic]]:
     """Return the union of the patterns' names; every pattern must hit something unless ``optional``."""
-    union, problems = masks.EMPTY, []
+    union, flood = masks.EMPTY, Flood()
     for entry, text in enumerate(patterns, first):
         place = (*path, entry)
         try:
             match = select(tree, parse_selector(text))
         except SelectorError as error:
-            problems.append(syntax_problem(error, place))
+            flood.take(error.code, partial(syntax_problem, error, place))
             continue
         union |= match.mask
-        problems += [_missed(text, miss, place) for miss in match.misses if not (optional and miss.excusable)]
-    return union, problems
+        for miss in match.misses:
+            if not (optional and miss.excusable):
+                flood.take(miss.code, partial(_missed, text, miss, place))
+    return union, flood.findings()
 
 
 def _missed(text: str, miss: Miss, path: KeyPath) -> Diagnostic:
     inside = (miss.start, miss.end - miss.start)
     message = (
-        miss.message.replace("pattern", f"pattern `{text}`", 1)
+        miss.message.replace("pattern", f"pattern `{shortened(text)}`", 1)
         if miss.message.startswith("pattern")
         else miss.message
     )

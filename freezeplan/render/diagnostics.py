@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.cells import cell_len
@@ -102,7 +103,7 @@ def _arrow(margin: int, place: str) -> Text:
 
 
 def _source(span: Span, margin: int, width: int, style: str) -> Sequence[Text]:
-    before, marked, after = _cut(span)
+    before, marked, after = _cut(_near(span, width))
     start, carets = cell_len(before), max(1, cell_len(before + marked) - cell_len(before))
     line = Text(before + marked + after, no_wrap=True, overflow="ignore", end="")
     line, start, carets = _window(line, start, carets, max(width - margin - 3, LEAST_WINDOW))
@@ -111,6 +112,14 @@ def _source(span: Span, margin: int, width: int, style: str) -> Sequence[Text]:
     pointer = Text.assemble((f"{gutter} ", GUTTER), " " * start, ("^" * carets, style))
     pointer.no_wrap, pointer.overflow = True, "ignore"
     return [Text(gutter, style=GUTTER), Text.assemble(number, line, no_wrap=True, overflow="ignore"), pointer]
+
+
+def _near(span: Span, width: int) -> Span:
+    """Leave out of a very long line what is far from the span, so that not all of it is measured."""
+    start = max(0, span.column - 1 - 2 * width)
+    length = min(span.length, 2 * width)
+    text = span.text[start : span.column - 1 + length + 2 * width]
+    return replace(span, column=span.column - start, length=length, text=text)
 
 
 def _cut(span: Span) -> tuple[str, str, str]:

@@ -17,6 +17,7 @@ ROLES = (
     "experts", "router", "adapters",
 )  # fmt: skip
 
+LONGEST = 50_000
 REGEX = "`re:` in front of a regular expression"
 ODD = {
     "?": "`*` stands for one segment or part of one",
@@ -102,6 +103,9 @@ def parse_selector(text: str) -> Selector:
     >>> [[s.text for s in b] for b in parse_selector("layer.{0..1}.*").branches]
     [['layer', '0', '*'], ['layer', '1', '*']]
     """
+    if len(text) > LONGEST:
+        message = f"a pattern of {len(text):,} characters; the limit is {LONGEST:,}"
+        raise SelectorError("FP140", message, 0, len(text), "use `*` or a role, or write several rules")
     for kind in ("class", "re"):
         if text.startswith(kind + ":"):
             return _prefixed(text, kind)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from benchmarks.floods import LAYERS, alike, braces, colliding, misses, small_model
-from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span
 from freezeplan.plan import compile_plan
 from freezeplan.plan.collisions import Laid
 from freezeplan.render.diagnostics import DiagnosticsView, diagnostics_record, summary_line
@@ -99,3 +100,24 @@ def test_the_forms_of_all_patterns_together_are_limited() -> None:
         load_spec(table)
     (item,) = caught.value.diagnostics
     assert (item.code, item.where) == ("FP142", "rule[65].match[1]")
+
+
+def test_a_pattern_of_fifty_thousand_characters_is_refused_and_never_repeated() -> None:
+    long = "layers.{" + ",".join(f"{'x' * 40}{number}" for number in range(2000)) + "}"
+    with pytest.raises(DiagnosticError) as caught:
+        load_spec({"rule": [{"match": long, "state": "frozen"}]})
+    assert [item.code for item in caught.value.diagnostics] == ["FP140"]
+    items = found_in({"rule": [{"match": long[:40_000] + "}", "state": "frozen"}]})
+    assert len(items) == 20 and max(len(item.message) for item in items) < 300
+
+
+def test_of_a_very_long_line_only_what_is_near_the_span_is_shown() -> None:
+    text = f'labels = ["{"a" * 500_000}", "b", "b"]'
+    span = Span("spec.toml", 1, text.index('"b"]') + 1, 3, text)
+    item = replace(found_in(misses(1))[0], span=span)
+    lines = drawn(DiagnosticsView([item]), width=80).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    (source,) = (line for line in lines if line.startswith("1 | "))
+    (carets,) = (line for line in lines if set(line) <= set(" |^") and "^" in line)
+    assert source[carets.index("^") : carets.rindex("^") + 1] == '"b"'
+    assert len(diagnostics_record([item])["diagnostics"][0]["span"]["text"]) == 2000
