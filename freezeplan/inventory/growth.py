@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from freezeplan.inventory.counting import Count, as_count, counts_something, is_plain_count
+from freezeplan.inventory.layer_counts import Count, as_count, counts_something, is_plain_count
 from freezeplan.inventory.names import join
 
 Lengths = Mapping[str, int]
@@ -33,7 +33,7 @@ class Growth:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Rebuilder:
     """Rebuild one live model of transformers, found at ``path``, with changed configs on the meta device."""
 
     path: str

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from freezeplan.inventory.counting import Count, as_count, counts_something
-from freezeplan.inventory.growth import Growth, Probe
+from freezeplan.inventory.growth import Growth, Rebuilder
+from freezeplan.inventory.layer_counts import Count, as_count, counts_something
 from freezeplan.inventory.names import canonical_modules, join, unwrapped, wrapped_child
 from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
 from freezeplan.inventory.usage import only_read, order_of_use
 
 # How transformers ends the names of classes without a head.
 BARE = ("Model", "Encoder", "Decoder", "Backbone")
+# A class attribute by which a model of ours says which child is its base, and which are its heads.
+PARTS = "freezeplan_parts"
 
 
 def hints_of(model: Any) -> Hints:
@@ -31,9 +32,9 @@ def hints_of(model: Any) -> Hints:
         uses=order_of_use(modules),
         only_read=only_read(modules),
     )
-    multitask = sys.modules.get("freezeplan.models.multitask")
-    if multitask is not None and isinstance(root, multitask.MultiTaskModel):
-        return replace(hints, base="backbone", heads=("heads",))
+    if own := getattr(type(root), PARTS, None):
+        base, *heads = own
+        return replace(hints, base=base, heads=tuple(heads))
     if not _is_pretrained(root):
         return hints
     base = "" if _is_base_class(root) and type(root).__name__.endswith(BARE) else _base(root)
@@ -62,14 +63,14 @@ def _growths(
     modules: list[tuple[str, Any]],
 ) -> Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None:
     """Return what asks the outermost models of transformers which lists their config values lengthen."""
-    probes: list[Probe] = []
+    rebuilders: list[Rebuilder] = []
     for path, module in modules:
-        if _is_pretrained(module) and not any(is_under(path, probe.path) for probe in probes):
-            probes.append(Probe(path, module))
-    if not probes:
+        if _is_pretrained(module) and not any(is_under(path, rebuilder.path) for rebuilder in rebuilders):
+            rebuilders.append(Rebuilder(path, module))
+    if not rebuilders:
         return None
     return lambda lengths, clear: tuple(
-        growth for probe in probes for growth in probe.growths(set(lengths), clear)
+        growth for rebuilder in rebuilders for growth in rebuilder.growths(set(lengths), clear)
     )
 
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from freezeplan.inventory.by_growth import Chosen, Lists, caused, in_order, of_parts
 from freezeplan.inventory.candidates import LAYER_COUNT, Candidate, apart, candidates, outermost
-from freezeplan.inventory.causes import Chosen, Lists, caused, in_order, of_parts
-from freezeplan.inventory.counting import Count
 from freezeplan.inventory.growth import Growth
+from freezeplan.inventory.layer_counts import Count
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.stages import in_stages
 from freezeplan.inventory.structure import Hints, Tree, ancestors, is_under, join_index, parent

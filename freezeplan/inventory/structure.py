@@ -38,7 +38,7 @@ class Hints:
     ``adapters`` the modules that an adapter library added. ``uses`` tells where in the text of a module's
     forward function each child is named first and last, ``only_read`` of which children its code reads the
     weight and does nothing else. ``growths`` asks the model's own code which config
-    values make lists longer (see :meth:`freezeplan.inventory.growth.Probe.growths`). The three are
+    values make lists longer (see :meth:`freezeplan.inventory.growth.Rebuilder.growths`). The three are
     None where there is no code to ask.
     """
 

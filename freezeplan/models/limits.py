@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from freezeplan.inventory.counting import counts_something
+from freezeplan.inventory.layer_counts import counts_something
 from freezeplan.models.resolve import Source
 from freezeplan.spec.locations import error_at_key
 

@@ -35,6 +35,9 @@ class MultiTaskModel(nn.Module):
     torch.Size([1, 3])
     """
 
+    # What structure discovery asks of a model: the base, then the heads.
+    freezeplan_parts = ("backbone", "heads")
+
     def __init__(
         self, backbone: nn.Module, hidden: int, heads: Mapping[str, tuple[int, float]], pooling: str = "mean"
     ) -> None:
