@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -21,12 +22,19 @@ from freezeplan.cli.ranks import is_first
 from freezeplan.cli.schema import schema
 from freezeplan.cli.show import show
 from freezeplan.cli.status import CLEAN, UNUSABLE, status_of
-from freezeplan.cli.streams import Settings, print_err, report, set_streams_to_never_fail
+from freezeplan.cli.streams import (
+    Settings,
+    print_err,
+    report,
+    set_stream_to_nowhere,
+    set_streams_to_never_fail,
+    unwritable,
+)
 from freezeplan.cli.train import train
 from freezeplan.cli.verify import verify
 from freezeplan.cli.version import freezeplan_version, version_option
 from freezeplan.cli.why import why
-from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics import DiagnosticError, diagnostic
 
 DEBUG = "FREEZEPLAN_DEBUG"
 EPILOG = """Exit status: 0 clean; 1 the spec has errors, or a check found something; 2 wrong usage, unreadable
@@ -90,9 +98,16 @@ def _failed(error: Exception, settings: Settings) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
+    if isinstance(error, MemoryError):
+        message = "this machine ran out of memory"
+        error = DiagnosticError([diagnostic("FP504", message, help="name a smaller model, or fewer rows")])
     if isinstance(error, DiagnosticError):
         report(error.diagnostics, settings)
         return status_of(error.diagnostics)
+    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+        # What prints a help page writes past our streams.
+        set_stream_to_nowhere(sys.stdout)
+        return _failed(unwritable(sys.stdout, error), settings)
     _report_internal(error, settings)
     return UNUSABLE
 

@@ -44,6 +44,12 @@ class OutputError(click.ClickException):
     exit_code = UNUSABLE
 
 
+def unwritable(stream: TextIO, error: OSError) -> OutputError:
+    """Return what to say of a standard stream that failed."""
+    name = "error" if stream is sys.stderr else "output"
+    return OutputError(f"cannot write to standard {name}: {(error.strerror or str(error)).lower()}")
+
+
 class PatientStream:
     """Write to a stream until its reader goes away, and to nowhere from then on, silently.
 
@@ -80,10 +86,7 @@ class PatientStream:
             set_stream_to_nowhere(self._stream)
         except OSError as error:
             set_stream_to_nowhere(self._stream)
-            reason = (error.strerror or str(error)).lower()
-            raise OutputError(
-                f"cannot write to standard {'error' if self._stream is sys.stderr else 'output'}: {reason}"
-            ) from None
+            raise unwritable(self._stream, error) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -99,6 +102,8 @@ def set_streams_to_never_fail() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - lasts to the end
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - lasts to the end
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -25,6 +25,8 @@ from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.setup import Setup
 
 STORE = "store"
+STORED = "stored "
+"""How every statement begins of a phase that runs from the store."""
 PROBED_ROWS = 4
 # What the tensors of an accelerator leave free is needed for activations: a store takes this share at most.
 SHARE_OF_DEVICE = 4

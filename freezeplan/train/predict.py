@@ -14,6 +14,7 @@ from freezeplan.data.modality import IMAGE, Kind
 from freezeplan.data.reader import column_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.prefix.examples import in_chunks, rows_at_once
+from freezeplan.train.failures import explained
 from freezeplan.train.saved_run import SavedRun, load_run
 
 
@@ -26,7 +27,7 @@ def predict(folder: Path, inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
     order of the run's spec; ``score`` is the probability that the head gives to the label (softmax). Inputs
     are read and answered batch by batch. Raises ``DiagnosticError``: FP520 and FP521 for a folder that cannot
     be used (at the call, not at the first answer), FP530 for an input that cannot be used, named by its
-    number.
+    number, FP531 where the outputs are no numbers.
     """
     run = load_run(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -90,8 +91,18 @@ def _answer(run: SavedRun, inputs: list[Any], encoded: Any, device: torch.device
 
 
 def _label(run: SavedRun, answers: list[dict[str, Any]], batch: dict[str, torch.Tensor]) -> None:
-    pooled = run.model.pool(**batch)
+    with explained():
+        pooled = run.model.pool(**batch)
     for task, labels in run.labels.items():
-        scores, best = run.model.logits(task, pooled).float().softmax(dim=1).max(dim=1)
+        scores, best = _finite(run, task, run.model.logits(task, pooled).float()).softmax(dim=1).max(dim=1)
         for answer, score, index in zip(answers, scores.tolist(), best.tolist(), strict=True):
             answer[task] = {"label": labels[index], "score": score}
+
+
+def _finite(run: SavedRun, task: str, logits: torch.Tensor) -> torch.Tensor:
+    """Return logits as they are; raises ``DiagnosticError`` (FP531) where one is no number."""
+    if logits.isfinite().all():
+        return logits
+    message = f"the model gives no numbers for task `{task}`: its outputs hold NaN or infinity"
+    advice = "train again with lower rates; of float16, prefer bfloat16 or float32"
+    raise DiagnosticError([diagnostic("FP531", message, help=advice, notes=[f"the run is `{run.folder}`"])])

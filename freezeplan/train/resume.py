@@ -23,6 +23,7 @@ from freezeplan.runs.readable import readable
 from freezeplan.runs.run_folder import RunFolder, status_of
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
+from freezeplan.train.failures import explained
 from freezeplan.train.identity import identity_of
 from freezeplan.train.own_source import SPEC, check_own, check_spec, own_spec
 from freezeplan.train.run import RunResult, interrupted, result_of
@@ -129,7 +130,8 @@ def _resumed(
     try:
         if plan is not None:
             check_plan(stop, plan, allow)
-        setup = prepare(stop.spec if spec is None else load_spec(spec), plan, place.path, observer)
+        with explained():
+            setup = prepare(stop.spec if spec is None else load_spec(spec), plan, place.path, observer)
         accepted = check_plan(stop, setup.plan, allow)
         found = (*stop.warnings(), *accepted, *_check_identity(stop, setup))
         setup = replace(setup, warnings=(*setup.warnings, *found))

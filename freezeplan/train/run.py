@@ -13,6 +13,7 @@ from freezeplan.runs.evidence import Evidence
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
+from freezeplan.train.failures import explained
 from freezeplan.train.session import Session
 from freezeplan.train.setup import prepare
 
@@ -76,7 +77,8 @@ def train(
 def _trained(spec: Spec, plan: Plan | None, folder: RunFolder, observer: Observer) -> RunResult:
     session: Session | None = None
     try:
-        setup = prepare(load_spec(spec), plan, observer=observer)
+        with explained():
+            setup = prepare(load_spec(spec), plan, observer=observer)
         session = Session(setup, folder, observer)
         session.run()
     except KeyboardInterrupt:
@@ -116,6 +118,7 @@ def result_of(status: str, session: Session | None, folder: RunFolder, *more: Di
     if session is None:
         return RunResult(status, place, diagnostics=more)
     running = session.running
+    proved = running.evidence.diagnostics() if running.evidence else ()
     return RunResult(
         status,
         place,
@@ -125,6 +128,6 @@ def result_of(status: str, session: Session | None, folder: RunFolder, *more: Di
         running.evidence,
         session.setup.plan,
         session.setup.evaluation_only,
-        (*session.setup.warnings, *(running.evidence.diagnostics() if running.evidence else ()), *more),
+        (*session.setup.warnings, *running.warnings, *proved, *more),
         running.position.ended,
     )

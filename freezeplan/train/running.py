@@ -14,7 +14,7 @@ import torch
 
 from freezeplan.apply import build_optimizer, enter_phase, fused_option
 from freezeplan.apply.ending import Scores, best_of, metric_value, reached, reason_to_end
-from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.document import plan_hash, record_hash
 from freezeplan.runs.checkpoints.contents import (
@@ -38,7 +38,7 @@ from freezeplan.runs.run_files import RunFiles
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.runs.weight_files import remove_unused
 from freezeplan.train.evaluation import evaluate
-from freezeplan.train.execution import STORE, Execution
+from freezeplan.train.execution import STORE, STORED, Execution
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.identity import identity_of
 from freezeplan.train.own_source import copy_own
@@ -67,6 +67,7 @@ class Running:
 
     def __post_init__(self) -> None:
         setup = self.setup
+        self.warnings: list[Diagnostic] = []
         labels = {task.name: task.labels for task in setup.tasks}
         self.files = RunFiles(
             setup.spec,
@@ -104,8 +105,22 @@ class Running:
 
     def choose_execution(self) -> None:
         """Decide how the frozen part of the current phase runs; the store's files need the run's folder."""
-        statement = self.execution.enter_phase(self.position.phase, self._begin_folder)
+        statement = self._agreed(self.execution.enter_phase(self.position.phase, self._begin_folder))
+        before = self.ledger.execution[-1]
+        if before and before.startswith(STORED) != statement.startswith(STORED):
+            message = "the run goes on in another way: the same bits as without the stop are not certain"
+            notes = [f"the frozen part ran from: {before}", f"it now runs so: {statement}"]
+            self.warnings.append(diagnostic("FP548", message, notes=notes))
         self.ledger.note_execution(statement)
+
+    def _agreed(self, statement: str) -> str:
+        """Run without a store on all ranks where one of them has none; returns what is to be said."""
+        said = self.ranks.gather(statement)
+        without = [at for at, found in enumerate(said) if not found.startswith(STORED)]
+        if not without or len(without) == len(said):
+            return statement
+        self.forward.store = None
+        return f"{said[without[0]]} (process {without[0]} of {len(said)}, so in none)"
 
     def _begin_folder(self) -> None:
         if not self.folder.started:

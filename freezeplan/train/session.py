@@ -6,12 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import torch
-
 from freezeplan.apply.ending import Scores
-from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import first_line
-from freezeplan.prefix import Refused
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.runs.checkpoints.store import Checkpoint
 from freezeplan.runs.events import (
     Evaluated,
@@ -23,6 +19,7 @@ from freezeplan.runs.events import (
     ignore_events,
 )
 from freezeplan.runs.run_folder import RunFolder
+from freezeplan.train.failures import explained
 from freezeplan.train.phases import has_phases, put_in_place, run_phases
 from freezeplan.train.running import Running
 from freezeplan.train.setup import Setup
@@ -112,19 +109,10 @@ class Session:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Note in the folder that the run failed; give running out of memory a diagnostic."""
+        """Note in the folder that the run failed; give what others are to blame for a diagnostic."""
         try:
-            yield
-        except torch.OutOfMemoryError as error:
-            self._mark_failed()
-            message = f"the device ran out of memory: {first_line(error)}"
-            advice = "lower train.batch_size (train.accumulation keeps the step's size) or train.max_length"
-            raise DiagnosticError([diagnostic("FP504", message, help=advice)]) from error
-        except Refused as refusal:
-            self._mark_failed()
-            message = f"the store of the frozen prefix cannot be read any more: {refusal}"
-            advice = "go on from the last checkpoint with `freezeplan train --resume`: it is computed anew"
-            raise DiagnosticError([diagnostic("FP486", message, help=advice)]) from refusal
+            with explained():
+                yield
         except DiagnosticError:
             self._mark_failed()
             raise

@@ -66,7 +66,7 @@ def test_a_run_with_phases_prints_a_line_as_each_begins_and_ends(room: Room) -> 
     lines = (room.path / "printed.txt").read_text().splitlines()
     starts = [line.split(":")[0] for line in lines if re.match(r"phase \d/", line)]
     assert starts[:4] == ["phase 1/2 heads", "phase 1/2 heads over", "phase 2/2 top", "phase 2/2 top over"]
-    assert any(line.startswith("epoch 1/3 of phase heads: ") for line in lines)
+    assert any(line.startswith("epoch 1/3 of phase heads (") for line in lines)
     over = next(line for line in lines if line.startswith("phase 1/2 heads over: "))
     assert (
         "12 steps, complete; 39 frozen tensors bit-identical (sha256), 4 of 4 trainable tensors moved" in over

@@ -119,7 +119,7 @@ def test_a_process_that_ignores_ctrl_c_keeps_ignoring_it():
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("arguments", [["explain"], ["schema"]])
+@pytest.mark.parametrize("arguments", [["explain"], ["schema"], ["--help"], ["show", "-h"]])
 def test_a_full_disk_is_one_message_and_status_2(room, arguments):
     done = room.in_shell('"$@" > /dev/full', *arguments)
     assert done.status == 2
@@ -131,6 +131,12 @@ def test_closed_streams_are_no_error(room, stream, out):
     done = room.in_shell(f'"$@" {stream}', "explain", "FP201")
     assert (done.status, done.err) == (0, "")
     assert out in done.out
+
+
+def test_texts_from_a_closed_standard_input_are_none(room):
+    done = room.in_shell('"$@" <&-', "predict", "nowhere")
+    assert done.status == 2
+    assert "FP520" in done.err and "internal error" not in done.err
 
 
 def test_the_status_weighs_diagnostics():

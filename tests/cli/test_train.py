@@ -52,7 +52,7 @@ def test_train_shows_the_plan_first_and_ends_with_the_evidence(trained):
     room, done = trained
     assert (done.status, "\x1b" in done.out) == (0, False)
     assert done.out.startswith("group ")
-    assert done.out.index("coverage ") < done.out.index("epoch 1/1: ") < done.out.index("evidence: ")
+    assert done.out.index("coverage ") < done.out.index("epoch 1/1 (") < done.out.index("evidence: ")
     assert (room.path / "runs" / "freezeplan" / "run.json").is_file()
 
 
