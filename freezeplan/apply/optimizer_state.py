@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+# What optimizers keep in a group of the steps so far: schedule-free's are k, weight_sum, lr_max and scheduled_lr.
+COUNTERS = frozenset(["step", "k", "weight_sum", "lr_max", "scheduled_lr"])
 # What torch adds to a tensor's state for an option that is on, and only when it makes the state.
 SLOTS = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg", "momentum": "momentum_buffer"}
 
@@ -22,6 +24,22 @@ def drop_state(optimizer: torch.optim.Optimizer, tensors: Iterable[torch.nn.Para
     state = innermost(optimizer).state
     for tensor in tensors:
         state.pop(tensor, None)
+
+
+def restart_counters(group: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Let a group whose tensors have no state count its steps from the start, in place.
+
+    Optimizers outside of torch (Lamb, StableAdamW, schedule-free ones) count the steps of a group, frozen or not,
+    in the group. Beside a state that is new, such a count makes the first steps too large.
+    """
+    inner = innermost(optimizer)
+    if any(inner.state.get(tensor) for tensor in group["params"]):
+        return
+    for key in COUNTERS.intersection(group):
+        if key in inner.defaults:
+            group[key] = inner.defaults[key]
+        else:
+            del group[key]
 
 
 def complete_state(group: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:

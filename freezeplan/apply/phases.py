@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from freezeplan.apply.freezing import apply_freeze
 from freezeplan.apply.matching import named_tensors
-from freezeplan.apply.optimizer_state import complete_state, drop_state
+from freezeplan.apply.optimizer_state import complete_state, drop_state, restart_counters
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.verifying import optimizer_problems
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
@@ -78,6 +78,7 @@ def enter_phase(
     drop_state(optimizer, (tensors[name] for name in _forgotten(plan, index)))
     for group, planned in groups:
         if planned.lr[index] is not None:
+            restart_counters(group, optimizer)
             complete_state(group, optimizer)
 
 

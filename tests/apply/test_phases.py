@@ -314,6 +314,42 @@ def test_a_scheduler_built_after_a_thaw_starts_from_the_plans_rates() -> None:
         assert {g["name"]: g["lr"] for g in optimizer.param_groups} == halved
 
 
+class CountsInGroups(torch.optim.Optimizer):
+    """Count steps in the group, as Lamb does with ``step`` and schedule-free optimizers with ``k``."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr, "k": 0})
+
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            group["step"] = group.get("step", 0) + 1
+            group["k"] += 1
+            for tensor in group["params"]:
+                if tensor.grad is not None:
+                    self.state[tensor]["seen"] = True
+
+
+@pytest.mark.parametrize(("on_thaw", "counts"), [("reset", 1), ("keep", 6)])
+def test_a_group_whose_tensors_thaw_afresh_counts_its_steps_from_the_start(on_thaw: str, counts: int) -> None:
+    head = {"name": "head", "match": "1", "state": "trainable"}
+    body = {"name": "body", "match": "0", "state": "trainable"}
+    phases = [
+        {"name": "all", "steps": 1},
+        {"name": "head", "steps": 4, "rule": [{**body, "name": "off", "state": "frozen"}]},
+        {"name": "again", "steps": 1, "on_thaw": on_thaw, "rule": [{**body, "name": "on"}]},
+    ]
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    plan = compile_plan(model, {"optimizer": {"no_decay": []}, "rule": [body, head], "phase": phases})
+    optimizer = CountsInGroups(freezeplan.build_param_groups(model, plan))
+    for item in plan.phases:
+        enter_phase(model, optimizer, plan, item.name)
+        for _ in range(item.length.count):
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+    found = {group["name"]: (group["step"], group["k"]) for group in optimizer.param_groups}
+    assert found == {"body": (counts, counts), "head": (6, 6)}
+
+
 def under_one_scheduler(factor: Any) -> dict[str, float]:
     """Enter the second phase halfway through a cosine over both; return each rate over the plan's afterwards."""
     model = Trunk()
