@@ -19,6 +19,7 @@ from freezeplan.data.modality import IMAGE, Kind
 from freezeplan.data.spool import BUDGET, Spool
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
+from freezeplan.models.remote_code import trusts
 from freezeplan.models.resolve import resolve_source
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import Spec
@@ -199,7 +200,7 @@ def _own_processor(spec: Spec) -> Any | None:
     from transformers import AutoImageProcessor
 
     source = resolve_source(spec)
-    options: dict[str, Any] = {"trust_remote_code": spec.model.trust_remote_code, "backend": "pil"}
+    options: dict[str, Any] = {"trust_remote_code": trusts(spec), "backend": "pil"}
     if source.kind == "hub":
         options |= {"revision": spec.model.revision} if spec.model.revision else {}
     elif source.folder is None or not any((source.folder / name).is_file() for name in PROCESSOR_FILES):
