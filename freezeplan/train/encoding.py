@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ CHUNK = 1000
 # Of a longer text, only the beginning is tokenised: no tokenizer makes fewer tokens of it than are kept.
 CHARACTERS_PER_TOKEN = 64
 SHORT = 1 << 16
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
 ANOTHER = "take the rows out, or use a source whose tokenizer has an unknown token"
 ENLARGE = "enlarge the model's embedding with `resize_token_embeddings`"
 Lists = dict[str, list[list[int]]]
@@ -145,8 +148,15 @@ class TextEncoder:
         }
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer into a folder."""
-        self.tokenizer.save_pretrained(folder)
+        """Write the tokenizer into a folder; raises ``OSError`` where that cannot be done."""
+        try:
+            self.tokenizer.save_pretrained(folder)
+        except Exception as error:
+            # The library behind fast tokenizers raises bare exceptions for a full disk.
+            found = OS_ERROR.search(str(error))
+            if found is None:
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from None
 
     def _filler(self, name: str) -> int:
         if name == IDS:

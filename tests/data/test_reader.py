@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
@@ -487,3 +487,38 @@ def test_the_key_of_an_image_is_its_bytes(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_no_error_of_the_reader_itself(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="does not exist"):
         parts_of(spec_of(tmp_path / "gone.csv"), 0, "train")
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.binary(max_size=6),
+        st.sampled_from(
+            [b'"', b",", b"\t", b"\n", b"\r", b"{", b"}", b"[", b"]", b":", b"\\", b"\xef\xbb\xbf", b"\0"]
+        ),
+        st.sampled_from(
+            [b"text,label\n", b"text\tlabel\n", b'{"text": "x", "label": "a"}\n', b"PAR1", b"sep=;\n"]
+        ),
+        st.sampled_from(
+            [b"NaN", b"-Infinity", b"1e999", b"null", b"true", b'"\\ud800"', b"\x1f\x8b\x08\x00"]
+        ),
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    content=PIECES,
+    suffix=st.sampled_from([*FORMS, ".csv.gz", ".jsonl.gz", ".parquet.gz"]),
+    packed=st.booleans(),
+)
+def test_no_bytes_are_more_than_a_diagnostic(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str, packed: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_bytes(gzip.compress(content) if packed and suffix.endswith(".gz") else content)
+    for call in (lambda: load_task_data(spec_of(path)), lambda: labels_of(spec_of(path))):
+        try:
+            call()
+        except DiagnosticError as found:
+            assert found.diagnostics

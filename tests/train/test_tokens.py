@@ -174,3 +174,17 @@ def test_a_tokenizers_limit_that_is_no_number_is_none(limit: Any, expected: int)
 def test_a_model_without_room_for_a_text_is_refused() -> None:
     found = error_of(lambda: longest_text(Spec(), tiny_tokenizer(), backbone(positions=2)))
     assert (found.code, "no room" in found.message) == ("FP465", True)
+
+
+def test_a_full_disk_under_the_tokenizer_is_an_error_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    made = encoder()
+
+    def save(self: Any, folder: Any) -> None:
+        raise Exception("No space left on device (os error 28)")
+
+    monkeypatch.setattr(type(made.tokenizer), "save_pretrained", save)
+    with pytest.raises(OSError) as caught:
+        made.save(tmp_path)
+    assert caught.value.errno == 28
