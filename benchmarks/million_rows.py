@@ -21,8 +21,10 @@ from typing import Any
 WORDS = [f"w{number}" for number in range(30_000)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 LABELS = ("one", "two", "three")
+MOST_TASKS = 4
 ROOT = Path(__file__).parents[1]
 MIB = 2**20
+FEW = 1000
 
 
 def make_rows(path: Path, rows: int, seed: int = 1) -> None:
@@ -31,7 +33,8 @@ def make_rows(path: Path, rows: int, seed: int = 1) -> None:
     with path.open("w", encoding="utf-8") as file:
         for _ in range(rows):
             text = " ".join(chance.choices(WORDS, k=chance.randint(6, 18)))
-            file.write(json.dumps({"text": text, "label": chance.choice(LABELS)}) + "\n")
+            labels = {f"label{task}": chance.choice(LABELS) for task in range(MOST_TASKS)}
+            file.write(json.dumps({"text": text} | labels) + "\n")
 
 
 def make_model(folder: Path) -> None:
@@ -54,8 +57,12 @@ def make_model(folder: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(folder)
 
 
-def spec_of(folder: Path, frozen: bool) -> dict[str, Any]:
-    """Return the spec that both sides train: everything, or, with a store, the head alone."""
+def spec_of(folder: Path, tasks: int, frozen: bool) -> dict[str, Any]:
+    """Return the spec that both sides train: everything, or, with a store, the heads alone.
+
+    All tasks read the same texts; an epoch gives each of them every row.
+    """
+    data = {"train": str(folder / "train.jsonl")}
     rules = [{"match": "**", "state": "trainable"}]
     if frozen:
         rules = [{"match": "**", "state": "frozen"}, {"match": "heads", "state": "trainable"}]
@@ -63,12 +70,12 @@ def spec_of(folder: Path, frozen: bool) -> dict[str, Any]:
         "model": {"source": str(folder / "model")},
         "optimizer": {"lr": 1e-3},
         "train": {"epochs": 2, "batch_size": 512, "seed": 1},
-        "task": [{"name": "t", "data": {"train": str(folder / "train.jsonl")}}],
+        "task": [{"name": f"t{n}", "data": data | {"label": f"label{n}"}} for n in range(tasks)],
         "rule": rules,
     }
 
 
-def run_side(folder: Path, out: Path, frozen: bool) -> None:
+def run_side(folder: Path, out: Path, tasks: int, frozen: bool) -> None:
     """Train in this process, with the freezeplan that is first on the path; print the peaks as JSON."""
     from freezeplan.spec.reading import load_spec
     from freezeplan.train.run import train
@@ -80,7 +87,7 @@ def run_side(folder: Path, out: Path, frozen: bool) -> None:
             peaks.append(peak_bytes())
             Path("/proc/self/clear_refs").write_text("5")
 
-    train(load_spec(spec_of(folder, frozen)), out, watch)
+    train(load_spec(spec_of(folder, tasks, frozen)), out, watch)
     print(json.dumps({"peaks": peaks, "seconds": sum(os.times()[:2])}))
 
 
@@ -90,7 +97,7 @@ def peak_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def measure(name: str, checkout: Path, folder: Path, frozen: bool) -> list[int]:
+def measure(name: str, checkout: Path, folder: Path, tasks: int, frozen: bool) -> list[int]:
     """Train with one checkout in a process of its own, print what it took, and return the peaks in bytes."""
     command = [
         sys.executable,
@@ -102,7 +109,7 @@ def measure(name: str, checkout: Path, folder: Path, frozen: bool) -> list[int]:
     ]
     settings = {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(
-        command + ["--frozen"] * frozen,
+        [*command, "--tasks", str(tasks), *["--frozen"] * frozen],
         cwd=folder,
         env={**os.environ, **settings},
         stdout=subprocess.PIPE,
@@ -113,7 +120,7 @@ def measure(name: str, checkout: Path, folder: Path, frozen: bool) -> list[int]:
     shown = ", ".join(
         f"epoch {number}: {peak / MIB:,.0f} MiB" for number, peak in enumerate(found["peaks"], 1)
     )
-    print(f"{name:>6}  peak in {shown}; {found['seconds']:,.0f} CPU s", flush=True)
+    print(f"{name:>14}  peak in {shown}; {found['seconds']:,.0f} CPU s", flush=True)
     return found["peaks"]
 
 
@@ -123,22 +130,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--tasks", type=int, default=2, choices=range(1, MOST_TASKS + 1))
     parser.add_argument("--before", type=Path, help="another checkout, to compare with")
     parser.add_argument("--frozen", action="store_true", help="train the head alone, from a store")
     parser.add_argument("--side", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
-        run_side(given.side, given.out, given.frozen)
+        run_side(given.side, given.out, given.tasks, given.frozen)
         return
     with tempfile.TemporaryDirectory(prefix="million-") as name:
         folder = Path(name)
-        make_rows(folder / "train.jsonl", given.rows)
         make_model(folder / "model")
-        now = measure("now", ROOT, folder, given.frozen)
-        print(f"epoch 2 / epoch 1: {now[1] / now[0]:.2f}")
+        make_rows(folder / "train.jsonl", FEW)
+        floor = max(measure(f"now, {FEW} rows", ROOT, folder, given.tasks, given.frozen))
+        make_rows(folder / "train.jsonl", given.rows)
+        now = measure("now", ROOT, folder, given.tasks, given.frozen)
+        print(f"epoch 2 / epoch 1: {now[1] / now[0]:.2f}; the rows take {(max(now) - floor) / MIB:,.0f} MiB")
         if given.before:
-            before = measure("before", given.before.resolve(), folder, given.frozen)
+            before = measure("before", given.before.resolve(), folder, given.tasks, given.frozen)
             print(f"now / before, peak of the run: {max(now) / max(before):.2f}")
 
 
