@@ -18,12 +18,14 @@ from freezeplan.models.build import Labels, chosen_class, dtype_of, from_config,
 from freezeplan.models.checkpoint import WeightsProblem, check_weights, fetch_weights
 from freezeplan.models.configs import config_object
 from freezeplan.models.provided import BACKBONE, base_prefix
+from freezeplan.models.refusals import too_large
 from freezeplan.models.remote_code import check_remote_code, place_of, revision_of, trusts
 from freezeplan.models.resolve import Source, resolve_source, with_real_config
 from freezeplan.models.run_weights import read_weights
 from freezeplan.models.sealed import Altered
 from freezeplan.models.ties import tied_pairs, untie
 from freezeplan.outside import hub
+from freezeplan.outside.memory import is_out_of_memory
 from freezeplan.outside.quiet import quiet
 from freezeplan.outside.regular import open_regular
 from freezeplan.spec.keys import SOURCE
@@ -163,6 +165,8 @@ def _checked_weights(source: Source, spec: Spec) -> str | None:
 
 
 def _refused(source: Source, error: Exception) -> DiagnosticError:
+    if is_out_of_memory(error):
+        return too_large(source)
     if source.kind == "hub" and isinstance(error, OSError):
         message = f"the weights of `{source.label}` are not on this machine: {first_line(error)}"
         return error_at_key(SOURCE, "FP156", message, help=hub.ADVICE)

@@ -9,6 +9,7 @@ from typing import Any
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.resolve import Source
+from freezeplan.outside.memory import is_out_of_memory
 from freezeplan.spec.locations import error_at_key
 
 NETWORK = frozenset({"OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ConnectionError", "gaierror"})
@@ -19,16 +20,26 @@ def refused(source: Source, error: Exception) -> DiagnosticError:
     """Return the diagnostic for what transformers raised while it made a config or built a model.
 
     FP154 with advice by the cause: a library that is missing or does not fit, or a value of the config. FP156
-    where transformers wanted to ask the hub. The first cause is told where the last error does not name it.
+    where transformers wanted to ask the hub, FP504 where memory ran out. The first cause is told where the last
+    error does not name it.
     """
     chain = list(_causes(error))
     cause = chain[-1]
+    if any(map(is_out_of_memory, chain)):
+        return too_large(source)
     if any(type(item).__name__ in NETWORK for item in chain):
         return _unreachable(source)
     message = f"transformers cannot build `{source.label}`: {first_line(error)}"
     told = first_line(cause) in message
     notes = [] if told else [f"the cause: {first_line(cause)} ({type(cause).__name__})"]
     return error_at_key(source.config_at, "FP154", message, help=_advice(chain), notes=notes)
+
+
+def too_large(source: Source) -> DiagnosticError:
+    """Return FP504: the weights of a source do not fit into this machine's memory."""
+    message = f"this machine has too little memory for the weights of `{source.label}`"
+    advice = "free memory, name a smaller model, or hold it in half the space with `dtype`"
+    return error_at_key(source.config_at, "FP504", message, help=advice)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -13,13 +13,13 @@ import torch
 import freezeplan
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
+from freezeplan.outside.memory import is_out_of_memory
 from freezeplan.prefix import Refused
 
 HERE = str(Path(freezeplan.__file__).parent)
-# torch has no class of its own for a file that it cannot map, or for a CPU's allocator that fails.
+# torch has no class of its own for a file that it cannot map.
 UNOPENED = "unable to open file"
 LOOK = "look for what removed or locked it; a run goes on with `freezeplan train --resume`"
-NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "bad allocation")
 
 
 @contextmanager
@@ -62,8 +62,7 @@ def _explanation(error: Exception) -> Diagnostic | None:
 def _memory(error: Exception) -> str | None:
     if isinstance(error, torch.OutOfMemoryError):
         return "the device"
-    failed = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
-    return "this machine" if failed or isinstance(error, MemoryError) else None
+    return "this machine" if is_out_of_memory(error) else None
 
 
 def _of_forward(error: Exception) -> Diagnostic | None:

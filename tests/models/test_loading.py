@@ -338,3 +338,18 @@ def test_a_head_under_its_name_in_the_checkpoint_is_provided(
         getattr(transformers, class_name).from_config(config).save_pretrained(tmp_path)
     spec = spec_of({"source": str(tmp_path), "class": class_name})
     assert {info.loaded for info in inventory_for(spec).params} == {True}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize("call", ["from_pretrained", "from_config"])
+def test_too_little_memory_is_no_fault_of_the_weights_or_the_config(
+    call: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {"source": str(saved(tmp_path))} if call == "from_pretrained" else {"architecture": "bert"}
+
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(transformers.AutoModel, call, fail)
+    with pytest.raises(DiagnosticError, match="FP504.*too little memory for the weights"):
+        load_model(spec_of(spec, TASKS))
