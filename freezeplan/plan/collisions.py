@@ -72,14 +72,13 @@ class Laid:
         self.nested = True
         self.top: list[int] = [NOBODY] * size
         self.kinds: dict[tuple[int, Any], list[BoundRule]] = {}
-        self.masks: list[int] = []
+        self.count = 0
 
     def lay(self, later: BoundRule) -> list[BoundRule]:
         """Lay a rule on top; return the earlier ones that it contradicts without refining them."""
         value = later.settings[self.key].value
         nested = self.nested and self._is_inside(later)
         found = [] if nested else self._contradicted(later.mask, value)
-        self.masks.append(later.mask)
         self.kinds.setdefault((later.mask, value), []).append(later)
         self.nested = nested
         return found
@@ -89,11 +88,9 @@ class Laid:
         below = set()
         for position in masks.positions_of(later.mask, self.size):
             below.add(self.top[position])
-            self.top[position] = len(self.masks)
-        if len(below) > 1:
-            return False
-        under = next(iter(below), NOBODY)
-        return under == NOBODY or masks.inside(later.mask, self.masks[under])
+            self.top[position] = self.count
+        self.count += 1
+        return len(below) <= 1
 
     def _contradicted(self, mask: int, value: Any) -> list[BoundRule]:
         return [
