@@ -22,6 +22,7 @@ from typing import Any
 from freezeplan.runs.checkpoints.store import CheckpointStore
 from freezeplan.runs.events import Event
 from freezeplan.runs.interrupts import StopsCommand
+from freezeplan.runs.verify import verify_run
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
@@ -129,8 +130,8 @@ def kill_and_resume(
     into the writing of a single file.
 
     The run that comes out must be that of a process that was never killed, byte for byte, with every
-    checkpoint in it; no killed run may have lost a checkpoint. A run that ends before all kills are done is
-    compared, and another one is begun.
+    checkpoint in it; no killed run may have lost a checkpoint, or have left what ``verify`` finds fault with. A
+    run that ends before all kills are done is compared, and another one is begun.
     """
     chance, whole, out = Random(seed), folder / "whole", folder / "run0"
     straight = run_once(make, arguments, whole)
@@ -148,6 +149,7 @@ def kill_and_resume(
         outcome = run_once(make, arguments, out, kill_at, seconds, number)
         assert outcome.exit_code in (0, *KILLED), outcome
         assert _newest(out) >= before, f"the kill at moment {moment} lost the checkpoint {before}"
+        assert _faults(out) == [], f"the kill at moment {moment} left no complete state"
         if outcome.stopped:
             done.append(moment if len(signals) == 1 else f"{signal.Signals(number).name} {moment}")
         if _is_finished(out):
@@ -162,6 +164,14 @@ def _is_finished(out: Path) -> bool:
     """Whether a run is over: a kill may come after its last file is in place."""
     marker = out / "run.json"
     return marker.is_file() and json.loads(marker.read_text())["status"] == "finished"
+
+
+def _faults(out: Path) -> list[str]:
+    """Say what ``verify`` finds in a run's folder, whenever it was killed; a store may lie half written there."""
+    if not out.exists():
+        return []
+    errors = [item.message for item in verify_run(out).diagnostics if item.is_error]
+    return [message for message in errors if not message.startswith("`store")]
 
 
 def _newest(out: Path) -> int:
