@@ -103,7 +103,9 @@ def _slip(text: str) -> str | None:
 def _left_out(tree: NameTree, stray: Stray) -> str | None:
     """Say that a pattern hits without the segment that failed: the outer prefix of a model, for one."""
     kept = [part for part in stray.branch if part is not stray.failed]
-    if len(kept) == len(stray.branch) or not any(set(part.text) - set("*") for part in kept):
+    if stray.failed is stray.branch[-1] or len(kept) == len(stray.branch):
+        return None
+    if not any(set(part.text) - set("*") for part in kept):
         return None
     starts = [
         tree.root,

@@ -81,6 +81,7 @@ PATTERNS = {
     "lm_head.weight": "`@heads`",
     '"heads"': "take the quotes inside the quotes out",
     "transfomer.layer.4": "did you mean `transformer`?",
+    "transformer.layers": "did you mean `layer`?",
 }
 
 
