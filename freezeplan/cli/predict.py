@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from freezeplan.cli.options import common_options, format_option, remote_code_option
 from freezeplan.cli.status import CLEAN
-from freezeplan.cli.streams import Settings, nobody_reads, print_json, print_out
+from freezeplan.cli.streams import Settings, nobody_reads, print_err, print_json, print_out
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+
+if TYPE_CHECKING:
+    from freezeplan.train.pulse import Pulse
 
 LONGEST_LINE = 1 << 26
 
@@ -52,14 +56,31 @@ def predict(
         from freezeplan.train.saved_run import checkpoint_folder
 
         folder = checkpoint_folder(folder, checkpoint)
-    for answer in _answers(folder, texts, source, column):
-        if nobody_reads():
-            break
-        if form == "json":
-            print_json(json.dumps(answer, ensure_ascii=False))
-        else:
-            print_out(_line(answer), settings)
+    with _pulse(settings) as pulse:
+        for number, answer in enumerate(_answers(folder, texts, source, column), 1):
+            if nobody_reads():
+                break
+            if form == "json":
+                print_json(json.dumps(answer, ensure_ascii=False))
+            else:
+                print_out(_line(answer), settings)
+            pulse.now = f"{number:,} {'input' if number == 1 else 'inputs'} labelled"
     return CLEAN
+
+
+@contextmanager
+def _pulse(settings: Settings) -> Iterator[Pulse]:
+    """Say on standard error, at least every half minute, how far it is, where nobody sees the answers."""
+    from freezeplan.train.pulse import Pulse
+
+    pulse = Pulse(lambda line: print_err(line, settings))
+    pulse.now = "loading the run"
+    if not sys.stdout.isatty() and settings.diagnostics == "full":
+        pulse.start()
+    try:
+        yield pulse
+    finally:
+        pulse.stop()
 
 
 def _answers(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+from importlib import import_module
 
 import pytest
 
@@ -11,6 +12,7 @@ from freezeplan.cli.interrupts import noting_interrupts
 from freezeplan.cli.status import status_of
 from freezeplan.cli.streams import Settings
 from freezeplan.diagnostics import diagnostic
+from freezeplan.train.pulse import EVERY
 from tests.cli.rooms import GOOD
 
 
@@ -131,6 +133,14 @@ def test_closed_streams_are_no_error(room, stream, out):
     done = room.in_shell(f'"$@" {stream}', "explain", "FP201")
     assert (done.status, done.err) == (0, "")
     assert out in done.out
+
+
+def test_predict_says_how_far_it_is_where_nobody_sees_its_answers(capsys):
+    with import_module("freezeplan.cli.predict")._pulse(Settings()) as pulse:
+        pulse.now, began = "3 inputs labelled", pulse._last
+        pulse._clock = lambda: began + EVERY
+        pulse.beat()
+    assert capsys.readouterr().err == "3 inputs labelled\n"
 
 
 def test_texts_from_a_closed_standard_input_are_none(room):

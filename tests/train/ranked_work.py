@@ -91,9 +91,15 @@ def interrupt(loop: Loop) -> None:
         os.kill(os.getppid(), signal.SIGINT)
 
 
+def terminate(loop: Loop) -> None:
+    """End the launcher politely, as a cluster does."""
+    if RANK == "0":
+        os.kill(os.getppid(), signal.SIGTERM)
+
+
 WHAT: dict[str, Callable[[Path, Path], None]] = {
     "keep": train_and_keep,
-    **{act.__name__: train_with(act) for act in (fail, stray, interrupt)},
+    **{act.__name__: train_with(act) for act in (fail, stray, interrupt, terminate)},
 }
 
 if __name__ == "__main__":

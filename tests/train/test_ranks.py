@@ -110,11 +110,12 @@ def test_ranks_that_hold_other_bits_are_found_out(still: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_ctrl_c_ends_both_ranks_and_the_run_can_go_on(still: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["interrupt", "terminate"])
+def test_a_signal_ends_both_ranks_and_the_run_can_go_on(still: Path, tmp_path: Path, what: str) -> None:
     spec = write_spec(still_spec(still, "alternate"), tmp_path / "spec.toml")
-    ran = on_two_ranks(WORK, "interrupt", spec, tmp_path / "out")
+    ran = on_two_ranks(WORK, what, spec, tmp_path / "out")
     assert ran.returncode != 0
-    assert ran.stderr.count("warning[FP540]") == 1
+    assert ran.stderr.count("warning[FP540]") == 1 and "go on with `freezeplan train --resume" in ran.stderr
     assert "FP556" not in ran.stderr and "internal error" not in ran.stderr
 
 
