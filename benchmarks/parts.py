@@ -24,17 +24,19 @@ import torch
 from accelerate import Accelerator
 
 from benchmarks.minilm import FROZEN, TASK, lengths_line, parser, rules_of, spec_of, write_sentences
-from benchmarks.our_run import timed_run
 from benchmarks.plain_limits import Steps, batches_of, lower_half, run_lower, run_whole, upper_half
 from benchmarks.stock_trainer import trainer_epoch
 from benchmarks.timing import Clock, set_one_thread, write_json
 from freezeplan.prefix.entries import Entries
+from freezeplan.runs.events import EpochDone, Event
 from freezeplan.runs.ledger import Ledger
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.tables import Spec
 from freezeplan.train.execution import Execution
 from freezeplan.train.forward import Forward
 from freezeplan.train.loop import Loop
 from freezeplan.train.running import Running
+from freezeplan.train.session import Session
 from freezeplan.train.setup import Setup, prepare
 
 EPOCHS = 3
@@ -51,7 +53,10 @@ PARTS: Mapping[str, tuple[tuple[Any, str], ...]] = {
     "hashing": ((Ledger, "take"),),
     "saving": ((Running, "publish"), (Running, "write_checkpoint")),
 }
-ONCE = {"finding the cut, filling the store": ((Execution, "enter_phase"),)}
+ONCE = {
+    "hashing all, making the optimizer": ((Running, "__post_init__"),),
+    "finding the cut, filling the store": ((Execution, "enter_phase"),),
+}
 
 
 @dataclass
@@ -62,6 +67,7 @@ class Shares:
     spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     running: list[str] = field(default_factory=lambda: [OTHER])
     since: float = 0.0
+    paused: bool = False
 
     def switch(self) -> None:
         """Give what passed since the last switch to the part that is running."""
@@ -73,6 +79,8 @@ class Shares:
         """Return a function that counts for a part."""
 
         def run(*args: Any, **kwargs: Any) -> Any:
+            if self.paused:
+                return function(*args, **kwargs)
             self.switch()
             self.running.append(name)
             try:
@@ -106,16 +114,22 @@ class Limits:
 
 
 def parts_of(spec: Spec, clock: Clock, between: Callable[[], None]) -> dict[str, float]:
-    """Run a spec; return the seconds of each part per epoch, and of what is done once."""
-    shares = Shares(clock)
+    """Run a spec; return the seconds of each part per epoch, and of what is done once.
 
-    def pause() -> None:
-        shares.switch()
-        between()
-        shares.since = clock.read()
+    ``between`` is called after each epoch, and does not count.
+    """
+    setup, shares = prepare(spec), Shares(clock)
 
-    with shares.watching():
-        timed_run(spec, clock, pause)
+    def pause(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            shares.switch()
+            shares.paused = True
+            with torch.random.fork_rng():
+                between()
+            shares.paused, shares.since = False, clock.read()
+
+    with tempfile.TemporaryDirectory() as place, shares.watching():
+        Session(setup, RunFolder(Path(place) / "run"), pause).run()
     return {name: shares.spent[name] / EPOCHS for name in (*PARTS, OTHER)} | {
         name: shares.spent[name] for name in ONCE
     }
