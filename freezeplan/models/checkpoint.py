@@ -117,17 +117,18 @@ def weight_map_of(index: Path, label: str) -> dict[str, str]:
 
 
 @contextmanager
-def tensor_slice(folder: Path, name: str) -> Iterator[Any]:
-    """Open one tensor of a folder's checkpoint for reading parts of it, each a torch tensor.
+def tensor_slice(place: Path, name: str) -> Iterator[Any]:
+    """Open one tensor of a file, or of a folder's checkpoint, for reading parts of it, each a torch tensor.
 
     Raises :class:`WeightsProblem` where the folder's files may not be opened.
     """
     from safetensors import safe_open
 
-    check_weights(folder, folder.name)
-    single = os.path.lexists(folder / SINGLE)
-    file = SINGLE if single else weight_map_of(folder / INDEX, folder.name)[name]
-    with safe_open(os.fspath(folder / file), framework="pt") as opened:
+    if os.path.isdir(place):
+        check_weights(place, place.name)
+        single = os.path.lexists(place / SINGLE)
+        place = place / (SINGLE if single else weight_map_of(place / INDEX, place.name)[name])
+    with safe_open(os.fspath(place), framework="pt") as opened:
         yield opened.get_slice(name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,12 @@ from freezeplan.models.checkpoint import WeightsProblem, checkpoint_names, tenso
 from freezeplan.models.provided import BACKBONE, base_prefix
 from freezeplan.models.renaming import filled_by
 from freezeplan.models.resolve import Source
+from freezeplan.models.run_record import RunRecord, file_of
+from freezeplan.models.run_weights import weight_names
 
 CHUNK = 1 << 16
+Place = tuple[Path, str]
+"""A file of tensors, or the folder of a checkpoint in some of them, and a tensor's name there."""
 
 
 def untie_as_loaded(model: Any, source: Source) -> None:
@@ -20,25 +24,32 @@ def untie_as_loaded(model: Any, source: Source) -> None:
     ``model`` is one of transformers, on the meta device, and changed in place. This is what ``from_pretrained``
     does with a checkpoint that is not tied though its config says so.
     """
-    pairs, folder = tied_pairs(model), source.files
-    names = checkpoint_names(folder) if pairs and folder and source.kind != "file" else None
-    if names is None or folder is None:
-        return
-    stored = _names_in_run(names, model) if source.run else filled_by(names, model) or {}
-    untie(
-        model,
-        [name for name, other in pairs.items() if _are_two(folder, stored.get(name), stored.get(other))],
-    )
+    pairs = tied_pairs(model)
+    stored = _stored(source, model) if pairs else {}
+    untie(model, [name for name, other in pairs.items() if _are_two(stored.get(name), stored.get(other))])
+
+
+def _stored(source: Source, model: Any) -> dict[str, Place]:
+    """Return where on this machine the values of a model's tensors are, as far as that is known."""
+    if source.run is not None and source.folder is not None:
+        return dict(_in_run(source.folder, source.run, base_prefix(model)))
+    folder = source.files
+    names = checkpoint_names(folder) if folder and source.file is None else None
+    filled = filled_by(names, model) if names else None
+    return {name: (folder, stored) for name, stored in (filled or {}).items() if folder}
+
+
+def _in_run(folder: Path, run: RunRecord, prefix: str) -> Iterator[tuple[str, Place]]:
+    for file in run.weights:
+        path = file_of(folder, file)
+        for name in weight_names(folder, {file: ""}) or ():
+            if name.startswith(BACKBONE):
+                yield prefix + name.removeprefix(BACKBONE), (path, name)
 
 
 def tied_pairs(model: Any) -> dict[str, str]:
     """Return which parameter of a model each tied one is the same as, by their names."""
     return dict(getattr(model, "all_tied_weights_keys", None) or {})
-
-
-def _names_in_run(names: Iterable[str], model: Any) -> Mapping[str, str]:
-    prefix = base_prefix(model)
-    return {prefix + name.removeprefix(BACKBONE): name for name in names if name.startswith(BACKBONE)}
 
 
 def untie(model: Any, names: Iterable[str]) -> None:
@@ -52,12 +63,12 @@ def untie(model: Any, names: Iterable[str]) -> None:
         model.all_tied_weights_keys.pop(name, None)
 
 
-def _are_two(folder: Path, one: str | None, other: str | None) -> bool:
+def _are_two(one: Place | None, other: Place | None) -> bool:
     """Tell whether a checkpoint has two tensors of other values; reads no further than to the first that differ."""
     if one is None or other is None or one == other:
         return False
     try:
-        with tensor_slice(folder, one) as left, tensor_slice(folder, other) as right:
+        with tensor_slice(*one) as left, tensor_slice(*other) as right:
             return _differ(left, right)
     except (WeightsProblem, OSError, KeyError):  # loading reports it
         return False

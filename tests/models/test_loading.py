@@ -353,3 +353,23 @@ def test_too_little_memory_is_no_fault_of_the_weights_or_the_config(
     monkeypatch.setattr(transformers.AutoModel, call, fail)
     with pytest.raises(DiagnosticError, match="FP504.*too little memory for the weights"):
         load_model(spec_of(spec, TASKS))
+
+
+def test_a_run_that_is_not_tied_is_shown_as_it_loads(tmp_path: Path) -> None:
+    config = {"d_model": 8, "d_ff": 8, "num_layers": 1, "num_heads": 2, "d_kv": 4, "vocab_size": 9}
+    with quiet():
+        model = transformers.AutoModel.from_config(transformers.T5Config(**config))
+        model.save_pretrained(tmp_path / "t5")
+    first, _ = load_model(spec_of({"source": str(tmp_path / "t5")}, TASKS))
+    first.backbone.config.save_pretrained(tmp_path / "run")
+    tensors = {name: tensor.detach().clone() for name, tensor in first.named_parameters()}
+    tensors["backbone.encoder.embed_tokens.weight"] = torch.ones(9, 8)
+    save_file(tensors, tmp_path / "run" / "all.safetensors")
+    write_marker(
+        tmp_path / "run", RunRecord({task["name"]: RunTask(tuple(task["labels"])) for task in TASKS})
+    )
+    spec = spec_of({"source": str(tmp_path / "run")}, TASKS)
+    shown, (loaded, record) = inventory_for(spec), load_model(spec)
+    assert torch.equal(loaded.backbone.encoder.embed_tokens.weight, torch.ones(9, 8))
+    assert shown.params == inventory_of(loaded, loaded=set(record.loaded).__contains__).params
+    assert "backbone.encoder.embed_tokens.weight" in [info.name for info in shown.tensors]
