@@ -22,7 +22,7 @@ from freezeplan.runs.times import TIMES
 SHOWN = 10
 COPY = "copy the folder again, whole, or go on from a checkpoint with `freezeplan train --resume`"
 ALWAYS = ("config.json", "spec.toml", "plan.json", "evidence.json", LOG)
-FINISHED = "finished"
+FINISHED, RUNNING = "finished", "running"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _check_log(home: Path, run: RunRecord) -> Diagnostic | None:
         more = file_of(home, LOG).stat().st_size - length
     except OSError:
         return None
-    if more > 0 and _status(run) == FINISHED:
+    if more > 0 and _status(run) != RUNNING:
         return _altered(f"`{LOG}` goes on for {counted(more, 'byte')} that the run did not write")
     return None
 

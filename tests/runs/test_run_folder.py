@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.models.run_record import file_of
 from freezeplan.runs.interrupts import interrupt_after
 from freezeplan.runs.run_folder import RunFolder
 
@@ -161,3 +162,37 @@ def test_an_error_in_the_block_is_not_hidden_by_an_interrupt() -> None:
     with pytest.raises(ValueError), interrupt_after():
         os.kill(os.getpid(), signal.SIGINT)
         raise ValueError
+
+
+def test_everything_is_on_the_disk_before_one_rename_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, rename, sync = [], os.rename, os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("sync") or sync(handle))
+    monkeypatch.setattr(os, "rename", lambda old, new: done.append(Path(new).name) or rename(old, new))
+    folder = RunFolder(tmp_path / "run")
+    folder.publish(write(run="1", plan="p"))
+    assert done == ["sync", "sync", "sync", "run", "sync"]
+    done.clear()
+    folder.publish(write(run="2"))
+    assert done[:4] == ["sync", "sync", ".next", "sync"]
+
+
+def test_files_that_were_decided_on_are_moved_by_whoever_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, replace = RunFolder(tmp_path / "run"), os.replace
+    folder.publish(write(run="1", plan="p"))
+
+    def crash(old: Path, new: Path) -> None:
+        if Path(new).name == "run.json":
+            raise OSError(5, "Input/output error")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(DiagnosticError):
+        folder.publish(write(run="2", plan="q"))
+    monkeypatch.undo()
+    assert file_of(folder.path, "run.json").read_text() == "2"
+    with RunFolder(tmp_path / "run", started=True).claimed():
+        assert contents(folder.path) == {"run.json": "2", "plan.json": "q"}
