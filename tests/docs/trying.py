@@ -40,7 +40,7 @@ SHELL_WORDS = ("ls", "cat", "head", "tail", "wc")
 class Reader:
     """Somebody who does what a page says: a namespace for its Python, an exit status for its commands.
 
-    ``history`` holds what each command of freezeplan printed, by the command.
+    ``history`` holds what each command of freezeplan printed the first time, by the command.
     """
 
     namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "page"})
@@ -105,8 +105,9 @@ class Reader:
             return f"{self.status}\n"
         words = shlex.split(command, comments=True)
         if words[0] == "freezeplan":
-            self.status, self.history[command] = called(words[1:])
-            return self.history[command]
+            self.status, printed = called(words[1:])
+            self.history.setdefault(command, printed)
+            return printed
         assert words[0] in SHELL_WORDS, f"{place}: `{words[0]}` is not run here"
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         self.status = done.returncode
