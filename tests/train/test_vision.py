@@ -161,7 +161,7 @@ def test_scores_come_from_pixels_scaled_to_plus_and_minus_one(small: RunResult) 
 @pytest.mark.parametrize(
     ("bad", "what"),
     [
-        ("nowhere.png", "a file that does not exist `nowhere.png`"),
+        ("nowhere.png", "a file that does not exist: `nowhere.png`"),
         (None, "null"),
         ([[1, 2], [3]], "lengths differ"),
         (b"no image", "cannot be read as an image"),
