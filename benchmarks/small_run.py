@@ -83,6 +83,8 @@ def cpu_seconds(checkout: Path, spec: Path, out: Path) -> float:
     """Train a spec in a process of its own with the code of a checkout; return its CPU seconds."""
     words = [sys.executable, "-m", "freezeplan", "train", str(spec), "--out", str(out)]
     variables = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "FREEZEPLAN_CACHE": "off"}
+    # As installed: what is compiled once is not compiled in each run.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     start = _spent()
     done = subprocess.run(words, cwd=checkout, env=variables, capture_output=True, text=True)
     spent = _spent() - start

@@ -63,7 +63,11 @@ def _is_model(found: type) -> bool:
 
 def _fits(found: Any, config: Any) -> bool:
     if hasattr(found, "_model_mapping"):
-        return type(config) in found._model_mapping.keys()  # noqa: SIM118 - a lazy mapping
+        # Its keys would import the configs of all models. It knows classes by their names; one that a model ships
+        # may bear the name of another.
+        mapping, kind = found._model_mapping, type(config)
+        own = kind.__module__.startswith("transformers.") or kind in mapping._extra_content
+        return own and kind in mapping
     wanted = getattr(found, "config_class", None)
     return wanted is None or isinstance(config, wanted)
 
