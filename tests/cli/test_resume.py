@@ -14,6 +14,8 @@ import pytest
 from tests.cli.rooms import Room
 from tests.cli.test_interrupt import LONG, _read_until, _started
 from tests.cli.test_train import SPEC
+from tests.runs.changing import reseal
+from tests.train.phased import tree
 
 PHASED = SPEC.replace("epochs = 1\n", "") + (
     """
@@ -58,8 +60,7 @@ def back_to(room: Room, checkpoint: str) -> None:
     for item in (room.path / "run" / "checkpoints").iterdir():
         if item.name > checkpoint:
             shutil.rmtree(item)
-    record = json.loads((room.path / "run" / "run.json").read_text())
-    (room.path / "run" / "run.json").write_text(json.dumps(record | {"status": "running"}))
+    reseal(room.path / "run" / "run.json", lambda record: record.update(status="running"))
 
 
 def test_a_run_with_phases_prints_a_line_as_each_begins_and_ends(room: Room) -> None:
@@ -75,16 +76,14 @@ def test_a_run_with_phases_prints_a_line_as_each_begins_and_ends(room: Room) -> 
 
 
 def test_resume_takes_the_runs_own_spec_and_ends_with_the_same_files(room: Room) -> None:
-    before = {item.name: item.read_bytes() for item in (room.path / "run").iterdir() if item.is_file()}
+    before = tree(room.path / "run")
     oldest = min(item.name for item in (room.path / "run" / "checkpoints").iterdir())
     back_to(room, oldest)
     done = room.run("train", "--resume", "run")
     assert done.status == 0, done.err
     assert f"resumed: from {oldest}, in phase " in done.out
     assert done.out.startswith("phase") or done.out.startswith("group")
-    assert {
-        item.name: item.read_bytes() for item in (room.path / "run").iterdir() if item.is_file()
-    } == before
+    assert tree(room.path / "run") == before
 
 
 def test_a_damaged_checkpoint_is_named_on_both_streams(room: Room) -> None:
@@ -138,7 +137,7 @@ def test_verify_says_what_it_checked_and_finds_what_was_changed(room: Room) -> N
     (room.path / "run" / "spec.toml").write_text("")
     bad = room.run("verify", "run")
     assert (bad.status, bad.out.startswith("NOT VERIFIED: run")) == (1, True)
-    assert "error[FP550]: `spec.toml` is not the file that `run.json` was written with" in bad.err
+    assert "error[FP550]: `spec.toml` is not what was written" in bad.err
     assert room.run("verify", "elsewhere").status == 2
 
 

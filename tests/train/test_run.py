@@ -316,7 +316,7 @@ def test_a_stop_before_the_first_epoch_writes_nothing(toy: Path, tmp_path: Path)
 def test_a_stop_while_the_model_loads_writes_nothing(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*arguments: Any) -> None:
+    def stop(*arguments: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(setup, "load_model", stop)
