@@ -50,6 +50,8 @@ def test_two_rows_have_one_entry_exactly_when_they_are_equal(sets: list[list[lis
     computed = [(source, row) for source, rows in examples.batches(2) for row in rows]
     assert [examples.entries[source][row] for source, row in computed] == list(range(len(examples)))
     assert examples.lengths == tuple(int(sources[source].lengths[row]) for source, row in computed)
+    for source, rows in examples.spans:
+        assert rows.tolist() == sorted(sorted(rows.tolist()), key=lambda row: -sources[source].lengths[row])
 
 
 @settings(max_examples=50, deadline=None)
