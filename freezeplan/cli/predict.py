@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from freezeplan.cli.options import common_options, format_option, remote_code_option
+from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, nobody_reads, print_err, print_json, print_out
 from freezeplan.diagnostics import DiagnosticError, diagnostic
@@ -58,6 +59,7 @@ def predict(
         folder = checkpoint_folder(folder, checkpoint)
     with _pulse(settings) as pulse:
         for number, answer in enumerate(_answers(folder, texts, source, column), 1):
+            begun()
             if nobody_reads():
                 break
             if form == "json":

@@ -21,6 +21,7 @@ from freezeplan.cli.predict import predict
 from freezeplan.cli.ranks import is_first
 from freezeplan.cli.schema import schema
 from freezeplan.cli.show import show
+from freezeplan.cli.starting import quick_start
 from freezeplan.cli.status import CLEAN, UNUSABLE, status_of
 from freezeplan.cli.streams import (
     Settings,
@@ -66,7 +67,9 @@ for _command in (show, why, check, init, params, train, verify, predict, explain
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status."""
-    sys.exit(run(arguments))
+    with quick_start():
+        status = run(arguments)
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -15,11 +15,12 @@ from freezeplan.cli.interrupts import stopped_status
 from freezeplan.cli.options import common_options, remote_code_option, spec_argument
 from freezeplan.cli.ranks import is_first, one_voice
 from freezeplan.cli.show import plan_view
+from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, console_for, print_out, report, report_below
 
 if TYPE_CHECKING:
-    from freezeplan.runs.events import Observer
+    from freezeplan.runs.events import Event, Observer
     from freezeplan.train.run import RunResult
 
     Run = Callable[[Observer], RunResult]
@@ -116,7 +117,7 @@ def _shown_and_run(work: Compiled, run: Run, settings: Settings) -> int:
     from freezeplan.train.progress import ProgressView
 
     with ProgressView(console_for(sys.stdout, settings), rates=settings.verbose) as view:
-        result = run(view)
+        result = run(_awake(view))
     report(result.diagnostics, settings)
     return _status(result, settings)
 
@@ -125,7 +126,17 @@ def _run_silently(run: Run, settings: Settings) -> RunResult:
     settings.raise_if_interrupted()
     from freezeplan.runs.events import ignore_events
 
-    return run(ignore_events)
+    return run(_awake(ignore_events))
+
+
+def _awake(observer: Observer) -> Observer:
+    """Return an observer that lets the process collect garbage from the first event on."""
+
+    def see(event: Event) -> None:
+        begun()
+        observer(event)
+
+    return see
 
 
 def _status(result: RunResult, settings: Settings) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import signal
 from importlib import import_module
@@ -9,6 +10,7 @@ import pytest
 
 from freezeplan.cli import program
 from freezeplan.cli.interrupts import noting_interrupts
+from freezeplan.cli.starting import begun, quick_start
 from freezeplan.cli.status import status_of
 from freezeplan.cli.streams import Settings
 from freezeplan.diagnostics import diagnostic
@@ -141,6 +143,20 @@ def test_predict_says_how_far_it_is_where_nobody_sees_its_answers(capsys):
         pulse._clock = lambda: began + EVERY
         pulse.beat()
     assert capsys.readouterr().err == "3 inputs labelled\n"
+
+
+def test_garbage_is_collected_again_when_the_work_begins():
+    with quick_start():
+        assert not gc.isenabled()
+        begun()
+        frozen = gc.get_freeze_count()
+        assert gc.isenabled() and frozen > 0
+        begun()
+        assert gc.get_freeze_count() == frozen
+        gc.unfreeze()
+    with quick_start():
+        pass
+    assert gc.isenabled()
 
 
 def test_texts_from_a_closed_standard_input_are_none(room):
