@@ -1,0 +1,1 @@
+"""A run on disk: its folder, checkpoints, ledger, evidence and log, and what re-checks them."""
