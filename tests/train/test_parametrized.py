@@ -23,8 +23,8 @@ def _with_weight_norm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load every model with a weight norm on one matrix, as wav2vec2's convolution over positions has it."""
     load = setup.load_model
 
-    def parametrized(spec: Spec) -> tuple:
-        model, record = load(spec)
+    def parametrized(spec: Spec, **how: bool) -> tuple:
+        model, record = load(spec, **how)
         with torch.random.fork_rng(devices=[]):
             parametrizations.weight_norm(model.backbone.get_submodule(DENSE))
         return model, record
