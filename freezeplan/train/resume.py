@@ -208,7 +208,7 @@ def _changed_data(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[D
 
 def _changed_config(stop: Stop, setup: Setup) -> list[Diagnostic]:
     """Compare the model's config with the one in the run's folder, where it was read from its source again."""
-    before = json.loads((stop.folder / CONFIG_FILE).read_text("utf-8"))
+    before = json.loads(file_of(stop.folder, CONFIG_FILE).read_text("utf-8"))
     after = json.loads(setup.model.backbone.config.to_json_string()) | dict(setup.attention)
     notes = _differences({name: value for name, value in before.items() if name in after}, after)
     if not notes:

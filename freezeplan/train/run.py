@@ -88,6 +88,8 @@ def _trained(spec: Spec, plan: Plan | None, folder: RunFolder, observer: Observe
 
 def interrupted(session: Session | None, folder: RunFolder, observer: Observer) -> RunResult:
     """Note in the folder that the run was stopped, and say what is left of it and how to go on."""
+    if session is not None and session.finished:
+        return result_of("finished", session, folder)
     if session is not None:
         session.mark("interrupted")
     place = folder.path if folder.started else None

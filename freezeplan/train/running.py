@@ -235,16 +235,22 @@ class Running:
         self.ranks.wait()
 
     def _write(self, states: Sequence[Mapping[str, Any]]) -> None:
-        train, step = self.setup.spec.train, self.position.step
+        step = self.position.step
         with self.folder.disk_errors():
             self.store.write(step, lambda place: self._fill(place, states))
-            best = [name_of(self.position.best[0])] if self.position.best else []
-            with interrupt_after():
-                # What a stop made necessary is not one of those that are kept: the folder is as without it.
-                self.store.remove(name for name in self.store.names() if not self._is_kept(step_of(name)))
-                extra = 0 if self._is_planned(step) else 1
-                self.store.prune(step, train.keep_last + extra, [*best, *self._needed()])
-                self._remove_unused()
+            self._tidy()
+
+    def _tidy(self, keep: Sequence[str] = ()) -> None:
+        """Remove the checkpoints that are no longer kept, and what nothing refers to any more."""
+        last, step = self.setup.spec.train.keep_last, self.position.step
+        best = [name_of(self.position.best[0])] if self.position.best else []
+        with interrupt_after():
+            # What a stop made necessary is not one of those that are kept: the folder is as without it.
+            kept = {*keep, *(name for name in self.store.names() if self._is_kept(step_of(name)))}
+            self.store.remove(name for name in self.store.names() if name not in kept)
+            extra = 0 if self._is_planned(step) else 1
+            self.store.prune(step, last + extra, [*best, *self._needed(), *keep])
+            self._remove_unused()
 
     def _is_kept(self, step: int) -> bool:
         return step == self.position.step or self._is_planned(step)
@@ -350,4 +356,9 @@ class Running:
         self._reopen()
         self.files.model_files = partial(copy_own, self.folder.path)
         self.publish(self.evidence_at_rest(), everything=True)
+        if self.ranks.first:
+            # A kill may have come between the checkpoint and this. Later ones, of no use, stay until the next.
+            later = [name for name in self.store.names() if step_of(name) > self.position.step]
+            with self.folder.disk_errors():
+                self._tidy(later)
         set_randomness(json.loads((found.path / random_file(self.ranks.number)).read_text("utf-8")))

@@ -18,6 +18,7 @@ from freezeplan.runs.events import (
     RunStarted,
     ignore_events,
 )
+from freezeplan.runs.interrupts import interrupt_after
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.train.failures import explained
 from freezeplan.train.phases import has_phases, put_in_place, run_phases
@@ -27,12 +28,16 @@ from freezeplan.train.setup import Setup
 
 @dataclass
 class Session:
-    """Run a prepared training, and remember how far it got; ``test`` holds the scores on test data."""
+    """Run a prepared training, and remember how far it got; ``test`` holds the scores on test data.
+
+    ``finished`` tells that the folder says so: a stop comes too late.
+    """
 
     setup: Setup
     folder: RunFolder
     observer: Observer
     test: Scores = field(default_factory=dict)
+    finished: bool = False
 
     def __post_init__(self) -> None:
         if not self.setup.ranks.first:
@@ -103,7 +108,9 @@ class Session:
             self.observer(Evaluated("test", self.test))
         running.execution.close()
         running.files.test = self.test
-        self.mark("finished")
+        with interrupt_after():
+            self.mark("finished")
+            self.finished = True
         self.observer(EvidenceReady(evidence.statement, evidence.holds))
         self.observer(Finished(self.folder.path, self.test or running.validation))
 

@@ -7,7 +7,6 @@ of a checkpoint, of the run's folder, or of a phase's end, and at any training s
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -22,6 +21,7 @@ from typing import Any
 from freezeplan.runs.checkpoints.store import CheckpointStore
 from freezeplan.runs.events import Event
 from freezeplan.runs.interrupts import StopsCommand
+from freezeplan.runs.run_folder import RunFolder, status_of
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
@@ -161,9 +161,11 @@ def kill_and_resume(
 
 
 def _is_finished(out: Path) -> bool:
-    """Whether a run is over: a kill may come after its last file is in place."""
-    marker = out / "run.json"
-    return marker.is_file() and json.loads(marker.read_text())["status"] == "finished"
+    """Whether a run is over: a kill may come when its last files are decided on, and still move into the folder."""
+    if not out.is_dir() or status_of(out) != "finished":
+        return False
+    with RunFolder(out).claimed():
+        return True
 
 
 def _faults(out: Path) -> list[str]:

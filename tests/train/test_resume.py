@@ -13,7 +13,7 @@ import pytest
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.runs.checkpoints.store import CheckpointStore
-from freezeplan.runs.events import EpochDone, Event, PhaseDone, PhaseStarted, Resumed, StepDone
+from freezeplan.runs.events import EpochDone, Event, Finished, PhaseDone, PhaseStarted, Resumed, StepDone
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
@@ -157,7 +157,7 @@ def test_a_stop_before_the_first_epoch_goes_on_from_a_checkpoint_in_steps(toy: P
 
 
 @pytest.mark.parametrize(
-    ("kind", "step"), [("alternate", 2), ("alternate", 9), ("stop_when", 7), ("joint", 6), ("whole run", 11)]
+    ("kind", "step"), [("alternate", 2), ("alternate", 9), ("stop_when", 7), ("joint", 6), ("whole run", 8)]
 )
 def test_a_signal_loses_no_step_and_leaves_no_trace(
     straight: Straight, tmp_path: Path, kind: str, step: int
@@ -169,6 +169,12 @@ def test_a_signal_loses_no_step_and_leaves_no_trace(
     while resume(out, signal_at(2)).status == "interrupted":
         pass
     assert_same_tree(out, expected)
+
+
+def test_a_stop_after_the_last_file_comes_too_late(toy: Path, tmp_path: Path) -> None:
+    result = train(toy_spec(toy), tmp_path / "run", stop_at(1, (Finished,)))
+    assert result.status == "finished"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
 
 
 def signal_at(number: int) -> Callable[[Event], None]:
@@ -216,6 +222,26 @@ def made(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def half(made: Path, tmp_path: Path) -> Path:
     """Return a copy of the stopped run, with its two checkpoints, as deep in the file system as the whole one."""
     return Path(shutil.copytree(made / "half", made.parent / tmp_path.name / "half"))
+
+
+def test_a_kill_before_old_checkpoints_are_removed_leaves_no_trace(
+    toy: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, out = made / "whole", made.parent / tmp_path.name / "run"
+    last = CheckpointStore(expected).names()[-1]
+    prune = CheckpointStore.prune
+
+    def stop(store: CheckpointStore, newest: int, keep: int, *more: Any) -> None:
+        prune(store, newest, keep + 1, *more)
+        if store.names()[-1] == last:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointStore, "prune", stop)
+        assert train(toy_spec(toy, train=THREE_EPOCHS), out).status == "interrupted"
+    assert len(CheckpointStore(out).names()) > len(CheckpointStore(expected).names())
+    assert resume(out).status == "finished"
+    assert_same_tree(out, expected)
 
 
 def truncate(path: Path) -> None:
