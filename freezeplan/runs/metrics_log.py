@@ -79,6 +79,11 @@ class MetricsLog:
         self._digest.update(data)
         self.records.clear()
 
+    def cut(self, path: Path) -> None:
+        """Take away what is behind the part that counts; raises ``OSError``."""
+        if path.stat().st_size > self.length:
+            os.truncate(path, self.length)
+
     def go_on(self, path: Path, standing: Mapping[str, Any]) -> None:
         """Take up a file where ``standing`` says; raises ``ValueError`` when it does not hold that, ``OSError``."""
         with open_regular(path) as file:

@@ -252,6 +252,16 @@ class Running:
             self.store.prune(step, last + extra, [*best, *self._needed(), *keep])
             self._remove_unused()
 
+    def _clear_after_kill(self) -> None:
+        """Take away what a killed process left: the log's end, and the checkpoints before the present one.
+
+        Later checkpoints, of no use any more, stay until the next one is written.
+        """
+        later = [name for name in self.store.names() if step_of(name) > self.position.step]
+        with self.folder.disk_errors():
+            self.log.cut(self.folder.path / LOG)
+            self._tidy(later)
+
     def _is_kept(self, step: int) -> bool:
         return step == self.position.step or self._is_planned(step)
 
@@ -355,10 +365,9 @@ class Running:
             self.files.plan_text = saved
         self._reopen()
         self.files.model_files = partial(copy_own, self.folder.path)
-        self.publish(self.evidence_at_rest(), everything=True)
-        if self.ranks.first:
-            # A kill may have come between the checkpoint and this. Later ones, of no use, stay until the next.
-            later = [name for name in self.store.names() if step_of(name) > self.position.step]
-            with self.folder.disk_errors():
-                self._tidy(later)
+        evidence = self.evidence_at_rest()
+        with interrupt_after():
+            self.publish(evidence, everything=True)
+            if self.ranks.first:
+                self._clear_after_kill()
         set_randomness(json.loads((found.path / random_file(self.ranks.number)).read_text("utf-8")))

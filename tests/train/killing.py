@@ -149,7 +149,8 @@ def kill_and_resume(
         outcome = run_once(make, arguments, out, kill_at, seconds, number)
         assert outcome.exit_code in (0, *KILLED), outcome
         assert _newest(out) >= before, f"the kill at moment {moment} lost the checkpoint {before}"
-        assert _faults(out) == [], f"the kill at moment {moment} left no complete state"
+        faults = _faults(out)
+        assert faults == [], f"the kill at moment {moment} left no complete state: {faults}"
         if outcome.stopped:
             done.append(moment if len(signals) == 1 else f"{signal.Signals(number).name} {moment}")
         if _is_finished(out):

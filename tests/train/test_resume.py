@@ -14,6 +14,7 @@ import pytest
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.runs.checkpoints.store import CheckpointStore
 from freezeplan.runs.events import EpochDone, Event, Finished, PhaseDone, PhaseStarted, Resumed, StepDone
+from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
@@ -222,6 +223,13 @@ def made(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def half(made: Path, tmp_path: Path) -> Path:
     """Return a copy of the stopped run, with its two checkpoints, as deep in the file system as the whole one."""
     return Path(shutil.copytree(made / "half", made.parent / tmp_path.name / "half"))
+
+
+def test_what_a_killed_run_left_in_the_log_is_cut_off_when_the_next_one_stops_at_once(half: Path) -> None:
+    with (half / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "step"')
+    assert resume(half, stop_at(1, (Resumed,))).status == "interrupted"
+    assert [item.message for item in verify_run(half).diagnostics if item.is_error] == []
 
 
 def test_a_kill_before_old_checkpoints_are_removed_leaves_no_trace(
