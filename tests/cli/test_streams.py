@@ -151,8 +151,10 @@ def test_garbage_is_collected_again_when_the_work_begins():
         begun()
         frozen = gc.get_freeze_count()
         assert gc.isenabled() and frozen > 0
+        later = [[] for _ in range(10_000)]
         begun()
-        assert gc.get_freeze_count() == frozen
+        # Frozen objects may go, as their last owner does; none joins them.
+        assert gc.get_freeze_count() < frozen + len(later)
         gc.unfreeze()
     with quick_start():
         pass

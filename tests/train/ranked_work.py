@@ -36,7 +36,8 @@ def train_and_keep(spec: Path, out: Path) -> None:
 def train_until_killed(spec: Path, out: Path, kill_at: int) -> None:
     """Begin or go on; kill the first process at one of its moments (0: at none), and then this one."""
     try:
-        begin_or_go_on(load_spec, {"source": spec}, out, kill_at if RANK == "0" else 0, Report(out))
+        moment = kill_at if RANK == "0" else 0
+        begin_or_go_on(load_spec, {"source": spec}, out, moment, signal.SIGKILL, Report(out))
     except DiagnosticError:
         os.kill(os.getpid(), signal.SIGKILL)
 
