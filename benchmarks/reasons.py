@@ -16,6 +16,7 @@ REASONS = {
     "FP214": "not clear which modules are the layers",
     "FP215": "layers share their tensors",
     "FP305": "tied head",
+    "FP411": "quantised weights",
     "FP416": "no stack of layers for a ladder",
     "FP417": "depth not clear",
 }
@@ -47,6 +48,7 @@ GROUNDS: dict[str, Callable[[str, Inventory], bool]] = {
     "FP214": lambda message, found: bool(found.doubts),
     "FP215": lambda message, found: any(stack.shared for stack in _main(found)),
     "FP305": lambda message, found: any(info.alias_of for info in found.params),
+    "FP411": lambda message, found: any(info.quantized for info in found.params),
     "FP416": lambda message, found: not _main(found),
     "FP417": lambda message, found: len({stack.length for stack in _main(found)}) > 1,
 }
