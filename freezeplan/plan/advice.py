@@ -159,9 +159,8 @@ def frozen_above_trainable(subject: Subject) -> Iterator[Diagnostic]:
             if lowest is not None and i > lowest and not any(w.trainable for w in whats)
         ]
         if above:
-            message = (
-                f"layers {_numbers(above)} of `{stack.path}` are frozen above the trainable layer {lowest}"
-            )
+            verb = "is" if len(above) == 1 else "are"
+            message = f"{_layers(above)} of `{stack.path}` {verb} frozen above the trainable layer {lowest}"
             yield at_key(
                 subject.place(layers[above[0]][0]),
                 "FP407",
@@ -170,8 +169,10 @@ def frozen_above_trainable(subject: Subject) -> Iterator[Diagnostic]:
             )
 
 
-def _numbers(layers: list[int]) -> str:
-    return listed(map(str, sorted(layers)))
+def _layers(found: list[int]) -> str:
+    if len(found) == 1:
+        return f"layer {found[0]}"
+    return f"layers {listed(map(str, sorted(found)))}"
 
 
 def falling_rates(subject: Subject) -> Iterator[Diagnostic]:

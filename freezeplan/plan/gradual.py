@@ -128,9 +128,10 @@ def _steps(
 
 
 def _thaw(tree: NameTree, word: str, row: Sequence[Sequence[tuple[int, tuple[str, ...]]]]) -> Thaw:
-    names = [_numbers([number for number, _ in part]) for part in row if part]
+    parts = [[number for number, _ in part] for part in row if part]
     paths = tuple(path for part in row for _, found in part for path in found)
-    return Thaw(f"{word} {' + '.join(names)}", paths, _mask(tree, paths), OVER)
+    kind = word.removesuffix("s") if len(parts) == len(parts[0]) == 1 else word
+    return Thaw(f"{kind} {' + '.join(map(_numbers, parts))}", paths, _mask(tree, paths), OVER)
 
 
 def _numbers(numbers: Sequence[int]) -> str:

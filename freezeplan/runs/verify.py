@@ -68,7 +68,7 @@ def _verified(folder: Path) -> Verified:
     problems += _unknown(home, run, checkpoints)
     contents = _contents(home, run, problems)
     problems += contradictions(contents)
-    problems += _check_status(run)
+    problems += _check_status(run, folder)
     count = len(files) + checkpoints.count
     return Verified(
         _status(run), contents.evidence.statement, count, len(contents.evidence.tensors), tuple(problems)
@@ -197,10 +197,10 @@ def _contents(home: Path, run: RunRecord, problems: list[Diagnostic]) -> Content
         raise DiagnosticError([_unreadable(home, reason), *problems]) from None
 
 
-def _check_status(run: RunRecord) -> Iterator[Diagnostic]:
+def _check_status(run: RunRecord, folder: Path) -> Iterator[Diagnostic]:
     if _status(run) != FINISHED:
         message = f"the run is not finished: it is {_status(run)}, after epoch {run.everything.get('epoch')}"
-        yield diagnostic("FP554", message, help="go on with `freezeplan train --resume`")
+        yield diagnostic("FP554", message, help=f"go on with `freezeplan train --resume {folder}`")
 
 
 def _unreadable(folder: Path, reason: str) -> Diagnostic:

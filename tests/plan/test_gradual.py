@@ -70,7 +70,7 @@ def _place(name: str) -> str:
 
 def test_layers_thaw_from_the_top_one_by_one_and_then_the_embeddings() -> None:
     plan = plan_of(BERT, tasks=1, then=["@embeddings"])
-    names = ["start", *(f"layers {number}" for number in (4, 3, 2, 1, 0)), "@embeddings"]
+    names = ["start", *(f"layer {number}" for number in (4, 3, 2, 1, 0)), "@embeddings"]
     assert [phase.name for phase in plan.phases] == names
     assert thaws(plan) == [
         set(),
@@ -81,7 +81,7 @@ def test_layers_thaw_from_the_top_one_by_one_and_then_the_embeddings() -> None:
 
 def test_several_at_a_time_the_last_phase_takes_what_is_left() -> None:
     plan = plan_of(BERT, tasks=1, per_phase=2, last_epochs=4)
-    assert [phase.name for phase in plan.phases] == ["start", "layers 3-4", "layers 1-2", "layers 0"]
+    assert [phase.name for phase in plan.phases] == ["start", "layers 3-4", "layers 1-2", "layer 0"]
     assert [phase.length.count for phase in plan.phases] == [1, 1, 1, 4]
 
 
@@ -93,7 +93,7 @@ def test_bottom_up_and_without_a_start() -> None:
 
 def test_only_a_slice_of_the_stack_thaws() -> None:
     plan = plan_of(BERT, tasks=1, over="@layers[-2:]")
-    assert [phase.name for phase in plan.phases] == ["start", "layers 4", "layers 3"]
+    assert [phase.name for phase in plan.phases] == ["start", "layer 4", "layer 3"]
 
 
 @pytest.mark.parametrize("text", ["class:BertLayer", "re:encoder\\.layer\\..*", "encoder.layer.{0..4}", "**"])
@@ -115,7 +115,7 @@ def test_the_final_norm_goes_with_the_top_layer() -> None:
 
 def test_several_stacks_thaw_in_step_and_the_shorter_one_is_done_first() -> None:
     plan = plan_of(BART)
-    assert [phase.name for phase in plan.phases] == ["start", "layers 1 + 2", "layers 0 + 1", "layers 0"]
+    assert [phase.name for phase in plan.phases] == ["start", "layers 1 + 2", "layers 0 + 1", "layer 0"]
     assert thaws(plan)[1:] == [
         {"encoder.layers.1", "decoder.layers.2"},
         {"encoder.layers.0", "decoder.layers.1"},
@@ -129,7 +129,7 @@ def test_one_stack_of_several_is_named_by_its_path() -> None:
 
 def test_stages_thaw_as_a_whole() -> None:
     plan = plan_of(RESNET, over="@stages")
-    assert [phase.name for phase in plan.phases] == ["start", "stages 1", "stages 0"]
+    assert [phase.name for phase in plan.phases] == ["start", "stage 1", "stage 0"]
     last = [name for name in plan.phases[2].thawed if "stages.0" in name]
     assert len(last) == len(plan.phases[2].thawed) > 0
 
