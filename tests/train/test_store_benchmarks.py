@@ -139,11 +139,11 @@ def case(name: str, theirs: float, ours: dict[int, list[OurRun]]) -> Case:
     return Case(name, dict.fromkeys(("as it comes", "bucketed", "our batches"), [theirs]), ours)
 
 
-def test_only_runs_past_the_longest_are_reckoned() -> None:
-    measured = case("nothing frozen", 4.0, {2: [run(2.0)]})
-    assert measured.ratio("bucketed", 2) == 2 * 4.0 / 14.0
-    assert measured.ratio("bucketed", 10) == 10 * 4.0 / (14.0 + 8 * 2.0)
-    assert measured.ratio("bucketed", 1) == 4.0 / 12.0
+def test_epochs_count_by_the_median_on_both_sides() -> None:
+    measured = case("nothing frozen", 4.0, {3: [run(2.0, 99.0)], 1: [run()]})
+    assert measured.ratio("bucketed", 3) == 3 * 4.0 / (10.0 + 3 * 2.0 + 1.0)
+    assert measured.ratio("bucketed", 10) == 10 * 4.0 / (10.0 + 10 * 2.0 + 1.0)
+    assert measured.ratio("bucketed", 1) == 4.0 / (10.0 + 1.0 + 1.0)
     assert measured.later("bucketed") == 4.0 / 0.5
 
 
