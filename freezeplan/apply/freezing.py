@@ -8,6 +8,7 @@ from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.pinning import pin_eval_mode, unpin_eval_mode
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.wrapping import check_wrappers
+from freezeplan.inventory.as_made import note_as_made
 from freezeplan.inventory.names import canonical_modules
 from freezeplan.plan.records import Phase, Plan
 
@@ -35,6 +36,7 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> No
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
     check_wrappers(model, current, tensors)
+    note_as_made(tensors.values())
     for name, what in zip(tensors, current.assignments, strict=True):
         tensor = tensors[name]
         if tensor.requires_grad is not what.trainable:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_few
-from freezeplan.inventory.names import canonical_parameters
+from freezeplan.inventory.identity import named_parameters
 from freezeplan.plan.records import Plan
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ def named_tensors(model: torch.nn.Module, plan: Plan) -> dict[str, torch.nn.Para
     """Return the model's tensors by canonical name, in the plan's order.
 
     Raises :class:`freezeplan.DiagnosticError` that lists every tensor that is missing, new, of another
-    shape or tied differently.
+    shape or tied differently (FP414), and where names and tensors are not one to one (FP182).
     """
-    live = {name: tensor for name, _, tensor in canonical_parameters(model)}
+    live = named_parameters(model)
     problems = _differences(live, plan)
     if problems:
         raise DiagnosticError([_stranger(first_few(problems, MOST_NAMED))])

@@ -76,30 +76,3 @@ def _chooses(tree: Tree, path: str, count: int) -> bool:
 
 def _is_choice(shape: tuple[int, ...], count: int) -> bool:
     return len(shape) == 2 and count in shape and shape[0] != shape[1]
-
-
-def is_adapter_name(name: str) -> bool:
-    """Tell by name whether a parameter was added by an adapter, where only names are known.
-
-    >>> is_adapter_name("encoder.query.lora_A.default.weight"), is_adapter_name("encoder.query.weight")
-    (True, False)
-    """
-    return any(
-        part.startswith(("lora_", "ia3_", "hada_", "oft_", "vera_lambda_")) for part in name.split(".")
-    )
-
-
-def find_adapters(tree: Tree, named: Iterable[str]) -> tuple[str, ...]:
-    """Return the modules and parameters that adapters added: those named by the library, else by their names."""
-    names = {info.name for info in tree.params}
-    found = [path for path in named if tree.below(path) or path in names]
-    if found or any(info.classes for info in tree.modules):
-        return smallest(found)
-    return smallest(_adapter_root(info.name) for info in tree.params if is_adapter_name(info.name))
-
-
-def _adapter_root(name: str) -> str:
-    path = name
-    while is_adapter_name(parent(path)):
-        path = parent(path)
-    return path

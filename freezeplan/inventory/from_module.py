@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted
+from freezeplan.inventory.adapters import FIXED
+from freezeplan.inventory.as_made import needs_gradient_as_made
 from freezeplan.inventory.hints import hints_of
+from freezeplan.inventory.identity import named_parameters
 from freezeplan.inventory.names import canonical_modules, canonical_parameters, class_names, join, own_buffers
 from freezeplan.inventory.quantized import quantized_as
 from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
 from freezeplan.inventory.roles import with_structure
+from freezeplan.inventory.structure import ancestors
 
 Loaded = Callable[[str], bool | None]
 
@@ -47,14 +51,29 @@ def inventory_of(
     found = list(canonical_modules(model))
     packed = _packed(found) | dict(quantized or {})
     params = _params(model, loaded or (lambda name: None), packed)
-    modules = tuple(
-        ModuleInfo(path, class_names(module), own_buffers(outermost)) for path, module, outermost in found
-    )
+    modules = tuple(_modules(found))
     label = label or modules[0].classes[0]
     if not params:
         raise DiagnosticError([_empty(label)])
     bare = Inventory(label, params, modules, origin=origin, notes=tuple(notes))
     return with_structure(bare, hints_of(model))
+
+
+def _modules(found: Iterable[tuple[str, Any, Any]]) -> Iterator[ModuleInfo]:
+    """Yield the modules, parents first: where a child's name holds a dot, its parts stand for modules too."""
+    known: set[str] = set()
+    for path, module, outermost in found:
+        for up in reversed(ancestors(path)[1:]):
+            if up not in known:
+                known.add(up)
+                yield ModuleInfo(up, ("Module",))
+        known.add(path)
+        yield ModuleInfo(path, class_names(module), own_buffers(outermost), _max_norm(module))
+
+
+def _max_norm(module: Any) -> float | None:
+    wanted = getattr(module, "max_norm", None) if class_names(module)[-1].startswith("Embedding") else None
+    return float(wanted) if wanted is not None else None
 
 
 def _packed(modules: Iterable[tuple[str, Any, Any]]) -> dict[str, str]:
@@ -71,6 +90,7 @@ def _own(module: Any) -> Iterable[tuple[str, Any]]:
 def _params(model: Any, loaded: Loaded, packed: Mapping[str, str]) -> tuple[ParamInfo, ...]:
     first: dict[int, str] = {}
     found, lazy = [], []
+    named_parameters(model)
     for name, module, tensor in canonical_parameters(model):
         if getattr(tensor, "_is_flat_param", False):
             raise DiagnosticError([_flattened(name)])
@@ -81,12 +101,20 @@ def _params(model: Any, loaded: Loaded, packed: Mapping[str, str]) -> tuple[Para
         first.setdefault(id(tensor), name)
         dtype = str(tensor.dtype).removeprefix("torch.")
         shape, known = tuple(tensor.shape), loaded(name)
-        found.append(
-            ParamInfo(name, shape, dtype, module, alias_of, loaded=known, quantized=packed.get(name))
-        )
+        how = packed.get(name)
+        held = None if how or tensor.requires_grad or not _takes_gradient(tensor) else _fixed(tensor)
+        found.append(ParamInfo(name, shape, dtype, module, alias_of, loaded=known, quantized=how, held=held))
     if lazy:
         raise DiagnosticError([_uninitialised(lazy)])
     return _shared_loaded(found)
+
+
+def _takes_gradient(tensor: Any) -> bool:
+    return bool(tensor.is_floating_point() or tensor.is_complex())
+
+
+def _fixed(tensor: Any) -> str | None:
+    return None if needs_gradient_as_made(tensor) else FIXED
 
 
 def _shared_loaded(found: list[ParamInfo]) -> tuple[ParamInfo, ...]:

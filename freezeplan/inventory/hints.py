@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from freezeplan.inventory.adapter_hints import with_adapters
 from freezeplan.inventory.growth import Growth, Rebuilder
 from freezeplan.inventory.layer_counts import Count, as_count, counts_something
-from freezeplan.inventory.names import canonical_modules, join, unwrapped, wrapped_child
+from freezeplan.inventory.names import canonical_modules, is_a, unwrapped
 from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
 from freezeplan.inventory.usage import only_read, order_of_use
 
@@ -27,11 +28,11 @@ def hints_of(model: Any) -> Hints:
     hints = Hints(
         input_embeddings=_input_embeddings(modules),
         towers=tuple(_towers(modules)),
-        adapters=tuple(path for item in found for path in _adapters(*item)),
         growths=_growths(modules),
         uses=order_of_use(modules),
         only_read=only_read(modules),
     )
+    hints = with_adapters(hints, model, found)
     if own := getattr(type(root), PARTS, None):
         base, *heads = own
         return replace(hints, base=base, heads=tuple(heads))
@@ -74,18 +75,8 @@ def _growths(
     )
 
 
-def _adapters(path: str, module: Any, outermost: Any) -> list[str]:
-    """Return the modules and parameters that PEFT's wrappers around ``module`` added."""
-    names: list[str] = []
-    while outermost is not module:
-        added = (*getattr(outermost, "adapter_layer_names", ()), "prompt_encoder")
-        names += [name for name in added if name in outermost._modules or name in outermost._parameters]
-        outermost = outermost._modules[wrapped_child(outermost)]
-    return [join(path, name) for name in names]
-
-
 def _is_pretrained(module: Any) -> bool:
-    return any(base.__name__ == "PreTrainedModel" for base in type(module).__mro__)
+    return is_a(module, "PreTrainedModel")
 
 
 def _base(root: Any) -> str | None:

@@ -17,6 +17,9 @@ WRAPPERS = (
     ("DeepSpeedEngine", "deepspeed", "module"),
     ("PeftModel", "peft", "base_model"),
     ("PeftMixedModel", "peft", "base_model"),
+    ("XLoraModel", "peft", "lora_model"),
+    ("AdaptionPromptModel", "peft", "model"),
+    ("_BaseAdaptedAttention", "peft", "model"),
     ("BaseTuner", "peft", "model"),
     ("BaseTunerLayer", "peft", "base_layer"),
     ("TrainableTokensWrapper", "peft", "token_adapter"),
@@ -36,6 +39,16 @@ def wrapped_child(module: Any) -> str | None:
         if (class_name, package) in known and module._modules.get(child) is not None:
             return child
     return None
+
+
+def is_a(module: Any, class_name: str) -> bool:
+    """Tell whether a module's class, or one of its bases, has a name; no library has to be imported for it."""
+    return any(base.__name__ == class_name for base in type(module).__mro__)
+
+
+def of_package(module: Any, package: str) -> bool:
+    """Tell whether a module's own class comes from a package."""
+    return type(module).__module__.partition(".")[0] == package
 
 
 def unwrapped(module: Any) -> Any:
@@ -70,13 +83,22 @@ def _walk(path: str, outermost: Any, above: frozenset[int]) -> Iterator[tuple[st
 def _children(module: Any) -> list[tuple[str, Any]]:
     inner = wrapped_child(module)
     first = _children(module._modules[inner]) if inner is not None else []
-    taken = {name for name, _ in first}
+    return first + [(name, child) for name, child in added(module, "_modules") if child is not None]
+
+
+def added(module: Any, kind: str) -> Iterator[tuple[str, Any]]:
+    """Yield what a wrapper holds beside what it wraps, all that any other module holds, each by its name.
+
+    ``kind`` is ``_modules``, ``_parameters`` or ``_buffers``. A wrapper that adapts one tensor of a module puts that
+    tensor's name in front: PEFT nests one for each tensor, and their children are called alike.
+    """
+    inner = wrapped_child(module)
+    adapted = getattr(module, "parameter_name", None) if inner == "base_layer" else None
     # For prompts PEFT's model keeps a second reference to the embedding inside the model that it wraps.
-    left_out = {inner, "word_embeddings"} if inner == "base_model" else {inner}
-    rest = [
-        (name, child) for name, child in module._modules.items() if child is not None and name not in left_out
-    ]
-    return first + [(name, child) for name, child in rest if name not in taken]
+    left_out = (inner, "word_embeddings") if inner == "base_model" else (inner,)
+    for name, value in getattr(module, kind).items():
+        if name not in left_out or inner is None:
+            yield join(adapted, name) if adapted else name, value
 
 
 def canonical_parameters(model: Any) -> Iterator[tuple[str, str, Any]]:
@@ -119,9 +141,7 @@ def own_buffers(outermost: Any) -> tuple[str, ...]:
 def _own(module: Any, kind: str) -> list[tuple[str, Any]]:
     inner = wrapped_child(module)
     first = _own(module._modules[inner], kind) if inner is not None else []
-    taken = {name for name, _ in first}
-    own = [(name, value) for name, value in getattr(module, kind).items() if value is not None]
-    return first + [(name, value) for name, value in own if name not in taken]
+    return first + [(name, value) for name, value in added(module, kind) if value is not None]
 
 
 def class_names(module: Any) -> tuple[str, ...]:

@@ -37,6 +37,9 @@ class ParamInfo:
     and ``stage`` its stage's: a parameter of a stage, but of none of its layers, has no ``layer``.
     All are None outside stacks. ``loaded`` tells whether a checkpoint provides the values (None: not known).
     ``quantized`` says how the values are packed, so that they can take no gradient (None: plain numbers).
+    ``held`` says that the model keeps the tensor as it is: ``fixed`` (it was made without a gradient), ``idle`` (an
+    adapter that is not active, or what a saved copy stands in for) or ``unsaved`` (the adapter library saves
+    adapters alone); None: nothing speaks against training it.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ParamInfo:
     loaded: bool | None = None
     stage: int | None = None
     quantized: str | None = None
+    held: str | None = None
 
     @property
     def numel(self) -> int:
@@ -66,12 +70,14 @@ class ParamInfo:
 class ModuleInfo:
     """Describe one module: its path (``""`` for the root) and its class, then that class's bases.
 
-    ``buffers`` holds the names of the module's own persistent and other buffers (last segment only).
+    ``buffers`` holds the names of the module's own persistent and other buffers (last segment only). ``max_norm``
+    is the length to which an embedding shortens its rows as it looks them up.
     """
 
     path: str
     classes: tuple[str, ...] = ()
     buffers: tuple[str, ...] = ()
+    max_norm: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from freezeplan.inventory.adapters import find_adapters, with_held
 from freezeplan.inventory.embeddings import find_embeddings
-from freezeplan.inventory.experts import find_adapters, find_experts, find_routers
+from freezeplan.inventory.experts import find_experts, find_routers
 from freezeplan.inventory.parts import Parts, is_embedding, is_norm, is_norm_only, levels, runs_after
 from freezeplan.inventory.records import Inventory, ParamInfo, Stack
 from freezeplan.inventory.stacks import find_stacks
@@ -35,7 +36,7 @@ def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
         "final_norm": parts.final_norm,
         "experts": tuple(experts),
         "router": find_routers(tree, experts),
-        "adapters": find_adapters(tree, hints.adapters),
+        "adapters": find_adapters(tree, hints),
         "norm": tuple(info.path for info in tree.modules if is_norm(tree, info.path)),
         "bias": tuple(info.name for info in tree.params if is_bias(info)),
     }
@@ -45,7 +46,7 @@ def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
     params = tuple(_with_roles(info, sets, layers, stages) for info in tree.params)
     return replace(
         inventory,
-        params=params,
+        params=with_held(params, hints, sets["adapters"]),
         base=parts.base,
         stacks=parts.stacks,
         role_nodes=nodes,

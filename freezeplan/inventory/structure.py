@@ -35,9 +35,11 @@ class Hints:
     ``base`` is the path of the base model, None when not known. ``head_only`` tells that the root is a
     task model whose base is not a child of its own. ``heads`` names the heads where the model says so,
     ``base_children`` the children of the base model's class where no child of the root is the base,
-    ``adapters`` the modules that an adapter library added. ``uses`` tells where in the text of a module's
-    forward function each child is named first and last, ``only_read`` of which children its code reads the
-    weight and does nothing else. ``growths`` asks the model's own code which config
+    ``adapters`` the modules that an adapter library added, ``originals`` those that it keeps a trained copy of,
+    ``inactive`` the adapters that are not in use; ``adapter_bias`` tells that it thaws biases too,
+    ``adapters_only`` that it saves nothing else. ``uses`` tells where in the text of a module's forward function
+    each child is named first and last, ``only_read`` of which children its code reads the weight and does nothing
+    else. ``growths`` asks the model's own code which config
     values make lists longer (see :meth:`freezeplan.inventory.growth.Rebuilder.growths`). The three are
     None where there is no code to ask.
     """
@@ -48,6 +50,10 @@ class Hints:
     input_embeddings: tuple[str, ...] = ()
     towers: tuple[Tower, ...] = ()
     adapters: tuple[str, ...] = ()
+    originals: tuple[str, ...] = ()
+    inactive: frozenset[str] = frozenset()
+    adapter_bias: bool = False
+    adapters_only: bool = False
     base_children: tuple[str, ...] | None = None
     uses: Callable[[str], Mapping[str, tuple[int, int]]] | None = None
     only_read: Callable[[str], frozenset[str]] | None = None

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from freezeplan.diagnostics.wording import listed, nearest, some
 from freezeplan.plan.tree import NameTree, Node
 from freezeplan.plan.walk import Walk, walk
+from freezeplan.spec.quoting import quoted_segment
 from freezeplan.spec.selector import Segment, Selector
 
-# A character that the pattern language refuses, or reads as something else than itself.
-UNWRITABLE = re.compile(r"[\s?/\\@\[\]{},:*]+")
 RANGE = re.compile(r"(\d{1,6})(?:-|:|\.{3})(\d{1,6})")
 QUOTES = re.compile("[\"'\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
                     "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}]")  # fmt: skip
@@ -85,14 +84,18 @@ def describe_walk(tree: NameTree, stray: Stray) -> Miss:
         return Miss(code, message, failed.start, failed.end, advice, always=code in SETTLED)
     around = best.reached + (other.reached if other is not None and other.depth == best.depth else [])
     names = _names_below(around)
-    advice = _slip(failed.text) or _left_out(tree, stray) or _heads(tree, stray)
+    advice = _slip(failed) or _left_out(tree, stray) or _heads(tree, stray)
     advice = advice or _close(failed.text, names) or _elsewhere(tree, stray)
     notes = tuple(_what_exists(node) for node in around[:3] if node.children)
     return Miss("FP201", "pattern matches no parameter", failed.start, failed.end, advice, notes)
 
 
-def _slip(text: str) -> str | None:
+def _slip(segment: Segment) -> str | None:
     """Recognise what is written in another language: a range, a regular expression, a quote inside the quotes."""
+    text = segment.text
+    if segment.literal:
+        meant = "*" in text or text.startswith("@")
+        return "take the quotes inside the quotes out: they make a plain name of it" if meant else None
     if found := RANGE.fullmatch(text):
         return f"write `{{{found[1]}..{found[2]}}}` for the numbers from {found[1]} to {found[2]}"
     if QUOTES.search(text):
@@ -139,18 +142,9 @@ def _names_below(nodes: Iterable[Node]) -> list[str]:
 
 
 def _close(text: str, names: list[str]) -> str | None:
-    patterns = {name: as_pattern(name) for name in names}
+    patterns = {name: quoted_segment(name) for name in names}
     found = nearest(text.replace("*", ""), patterns) if not text.isdigit() else []
     return f"did you mean `{patterns[found[0]]}`?" if found else None
-
-
-def as_pattern(name: str) -> str:
-    """Write a name as a pattern: `*` for what means something else in one, or nothing.
-
-    >>> as_pattern("task a"), as_pattern("[CLS]"), as_pattern("layer")
-    ('task*a', '*CLS*', 'layer')
-    """
-    return UNWRITABLE.sub("*", name)
 
 
 def _elsewhere(tree: NameTree, stray: Stray) -> str | None:
@@ -164,7 +158,7 @@ def _elsewhere(tree: NameTree, stray: Stray) -> str | None:
         return None
     rest = stray.branch[stray.branch.index(stray.failed) + 1 :]
     if any(walk(tree, node, rest).nodes for node in nodes):
-        pattern = ".".join(["**", as_pattern(str(known)), *(segment.text for segment in rest)])
+        pattern = ".".join(["**", quoted_segment(str(known)), *(segment.text for segment in rest)])
         return f"there is a `{nodes[0].path}`; `{pattern}` finds it at any depth"
     return f"there is a `{nodes[0].path}`, which has {listed(nodes[0].children)}"
 

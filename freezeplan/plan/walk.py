@@ -47,23 +47,24 @@ def _step(tree: NameTree, frontier: list[Node], segment: Segment, deep: bool) ->
     if segment.role:
         return role_nodes(tree, frontier, segment)
     if deep:
-        return _anywhere_below(tree, frontier, segment.text), None
-    return _children(frontier, segment.text), None
+        return _anywhere_below(tree, frontier, segment), None
+    return _children(frontier, segment), None
 
 
-def _children(frontier: list[Node], text: str) -> list[Node]:
-    if "*" not in text:
+def _children(frontier: list[Node], segment: Segment) -> list[Node]:
+    text = segment.text
+    if not segment.glob:
         return [node.children[text] for node in frontier if text in node.children]
     fits = segment_matcher(text)
     return _unique(child for node in frontier for name, child in node.children.items() if fits(name))
 
 
-def _anywhere_below(tree: NameTree, frontier: list[Node], text: str) -> list[Node]:
-    if "*" in text:
-        fits = segment_matcher(text)
+def _anywhere_below(tree: NameTree, frontier: list[Node], segment: Segment) -> list[Node]:
+    if segment.glob:
+        fits = segment_matcher(segment.text)
         named = [node for name, nodes in tree.by_segment.items() if fits(name) for node in nodes]
     else:
-        named = tree.by_segment.get(text, [])
+        named = tree.by_segment.get(segment.text, [])
     if frontier == [tree.root]:
         return [node for node in named if node.parent is not None]
     scope = Scope(frontier)

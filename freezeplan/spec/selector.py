@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.braces import Choice, Piece, alternatives
+from freezeplan.spec.quoting import FILLER, without_quoted
 from freezeplan.spec.regexes import check_regex
 from freezeplan.spec.selector_error import SelectorError
 
@@ -64,7 +65,7 @@ class Segment:
     """One dot-separated part of a pattern: a glob (``text``), or a role (``role``, maybe ``cut``).
 
     ``start`` and ``end`` delimit in the pattern's text what a caret points at; ``choices`` are the
-    brace alternatives that this form of the segment took.
+    brace alternatives that this form of the segment took. ``literal``: it was quoted, and is no glob.
     """
 
     text: str
@@ -73,11 +74,17 @@ class Segment:
     role: str | None = None
     cut: Slice | None = None
     choices: tuple[Choice, ...] = ()
+    literal: bool = False
 
     @property
     def deep(self) -> bool:
         """Whether this is ``**``: any number of segments."""
-        return self.text == "**"
+        return self.text == "**" and not self.literal
+
+    @property
+    def glob(self) -> bool:
+        """Whether a ``*`` in it stands for other characters."""
+        return "*" in self.text and not self.literal
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,22 @@ def parse_selector(text: str) -> Selector:
     for kind in ("class", "re"):
         if text.startswith(kind + ":"):
             return _prefixed(text, kind)
-    _refuse_odd_text(text)
-    return Selector(text, "path", _branches(text))
+    plain, quoted_names = without_quoted(text)
+    _refuse_odd_text(plain)
+    branches = _branches(plain)
+    if quoted_names:
+        branches = tuple(tuple(_literal(branch, quoted_names)) for branch in branches)
+    return Selector(text, "path", branches)
+
+
+def _literal(branch: tuple[Segment, ...], names: dict[int, str]) -> Iterator[Segment]:
+    """Put what was quoted in its place; a name with dots in it stands where its parts stand in the tree."""
+    for segment in branch:
+        if not segment.text.startswith(FILLER):
+            yield segment
+            continue
+        for part in names[segment.start].split("."):
+            yield Segment(part, segment.start, segment.end, literal=True)
 
 
 def _prefixed(text: str, kind: str) -> Selector:
@@ -142,10 +163,17 @@ def _refuse_odd_text(text: str) -> None:
         raise SelectorError("FP140", "the pattern is empty", 0, 1, 'write "**" for every parameter')
     if match := _ODD_TEXT.search(text):
         help_ = _as_list(text) or ODD.get(match.group(), "write a dotted path such as `encoder.layer.0`")
-        help_ += f"; in a name, `*` stands for it: `{_ODD_TEXT.sub('*', text)}`"
+        help_ += f"; a name that holds it is written in quotes: `{_in_quotes(text, match.start())}`"
         raise SelectorError(
             "FP140", f"`{match.group()}` has no meaning in a pattern", match.start(), 1, help_
         )
+
+
+def _in_quotes(text: str, place: int) -> str:
+    """Return a pattern with the segment at a place in quotes."""
+    start, end = text.rfind(".", 0, place) + 1, text.find(".", place)
+    end = end if end >= 0 else len(text)
+    return f"{text[:start]}'{text[start:end]}'{text[end:]}"
 
 
 # The segments of the beginning of a form, and the parts of the segment that has not ended yet.
@@ -221,12 +249,14 @@ def _braces_for(whole: str) -> str:
         return f"write `{{{match[1]}..{match[2]}}}` for the numbers"
     match = re.search(r"\[(\w+(?:,\s*\w+)*)\]", whole)
     if match is None:
-        return "write `{a,b}` for alternatives; in a name, `*` stands for a bracket"
+        return (
+            f"write `{{a,b}}` for alternatives; a name that holds brackets is written in quotes: `'{whole}'`"
+        )
     parts = re.split(r",\s*", match[1]) if "," in match[1] else list(match[1])
     advice = (
         f"write `{{{','.join(parts)}}}` for alternatives" if len(parts) > 1 else f"write `{parts[0]}` alone"
     )
-    return f"{advice}; in a name, `*` stands for a bracket"
+    return f"{advice}; a name that holds brackets is written in quotes: `'{whole}'`"
 
 
 def _role(text: str, whole: str, start: int, end: int) -> Segment:
@@ -241,7 +271,7 @@ def _role(text: str, whole: str, start: int, end: int) -> Segment:
             end - start,
             _as_list(text)
             or closest(name, ROLES, shape="`@{}`")
-            or f"{known}; in a name, `*` stands for `@`",
+            or f"{known}; a name that begins with `@` is written in quotes: `'{whole}'`",
         )
     if match is None:
         raise SelectorError(

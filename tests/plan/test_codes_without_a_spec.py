@@ -116,11 +116,13 @@ def test_the_help_for_an_old_path_selects_what_was_meant_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("pattern", "wanted"),
     [
-        ("taska", "task*a"),
-        ("task b", "task*b"),
-        ("x/y", "x*y"),
-        ("[CLS]", "`*` stands for"),
-        ("@k", "`*` stands for"),
+        ("taska", "did you mean `'task a'`?"),
+        ("task b", "`'task b'`"),
+        ("task b.weight", "`'task b'.weight`"),
+        ("x/y", "`'x/y'`"),
+        ("[CLS]", "`'[CLS]'`"),
+        ("@k", "`'@k'`"),
+        ("'@heads'", "take the quotes inside the quotes out"),
     ],
 )
 def test_the_help_names_what_can_be_written(pattern: str, wanted: str) -> None:
@@ -130,7 +132,9 @@ def test_the_help_names_what_can_be_written(pattern: str, wanted: str) -> None:
     assert wanted in (caught.value.diagnostics[0].help or "")
 
 
-@pytest.mark.parametrize("pattern", ["task*a", "x*y", "*CLS*", "*k"])
+@pytest.mark.parametrize(
+    "pattern", ["task*a", "'task a'", '"task a".weight', "'x/y'.weight", "'[CLS]'", "**.'@k'", "'@k'.*"]
+)
 def test_what_the_help_names_finds_the_name(pattern: str) -> None:
     model = named("task a.weight", "x/y.weight", "[CLS].weight", "@k.weight")
     assert len(compiled(model, rule("**", "frozen"), rule(pattern, "trainable")).names(trainable=True)) == 1

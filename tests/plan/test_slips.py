@@ -79,7 +79,7 @@ PATTERNS = {
     "backbone.distilbert.transformer": "leave `distilbert` out",
     "classifier": "`@heads`",
     "lm_head.weight": "`@heads`",
-    '"heads"': "take the quotes inside the quotes out",
+    '"@heads"': "take the quotes inside the quotes out",
     "transfomer.layer.4": "did you mean `transformer`?",
     "transformer.layers": "did you mean `layer`?",
 }
