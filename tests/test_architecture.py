@@ -53,6 +53,7 @@ WITH_TORCH = ("prefix", "cost", "runs", "train", "guests")
 COST_FOR_RENDER = {"freezeplan.cost.records"}
 # These handle tensors throughout; others import them inside functions only.
 TORCH_AT_THE_TOP = {
+    "freezeplan.apply.chain",
     "freezeplan.apply.fingerprints",
     "freezeplan.apply.tensors",
     "freezeplan.models.loading",

@@ -15,8 +15,11 @@ from typing import Any
 
 import torch
 
+from freezeplan.plan.binding import OPTION_NAMES
+
 # Of the implementation or of the whole optimizer, not of a group of parameters.
 NOT_OPTIONS = {"params", "lr", "foreach", "maximize", "capturable", "differentiable", "fused"}
+NO_ARGUMENTS = {"self", "params", "lr", "weight_decay"}
 TOGGLES: dict[str, Any] = {"amsgrad": True, "centered": True, "momentum": 0.9}
 SHAPE = (6, 5)
 
@@ -53,7 +56,10 @@ def row(kind: type[torch.optim.Optimizer]) -> dict[str, Any]:
         "name": kind.__name__,
         "groups": _takes_groups(kind),
         "demand": _demand(kind),
+        "sparse": _takes_sparse(kind, {}),
+        "sparse_decay": _takes_sparse(kind, {"weight_decay": 0.1}),
         "options": options,
+        "arguments": _arguments(kind, options),
         "copies": copies,
         "scalars": scalars,
         "extra": {key: count for key, count in extra.items() if count},
@@ -68,6 +74,16 @@ def _options(kind: type[torch.optim.Optimizer]) -> dict[str, Any]:
         if default is not inspect.Parameter.empty and name not in NOT_OPTIONS and _is_plain(default):
             found[name] = list(default) if isinstance(default, tuple) else default
     return found
+
+
+def _arguments(kind: type[torch.optim.Optimizer], options: dict[str, Any]) -> list[str]:
+    """Return what the constructor takes besides options that a group may have, parameters and rate."""
+    taken = inspect.signature(kind.__init__).parameters
+    return [name for name in taken if name not in NO_ARGUMENTS and not _is_option(name, options)]
+
+
+def _is_option(name: str, options: dict[str, Any]) -> bool:
+    return name in options and name in OPTION_NAMES
 
 
 def _is_plain(value: Any) -> bool:
@@ -110,6 +126,18 @@ def _stepped(
     else:
         optimizer.step()
     return optimizer.state[parameter]
+
+
+def _takes_sparse(kind: type[torch.optim.Optimizer], options: dict[str, Any]) -> bool:
+    """Try whether an optimizer takes sparse gradients, with options that it may not have."""
+    parameter = torch.nn.Parameter(torch.zeros(SHAPE))
+    parameter.grad = torch.ones(SHAPE).to_sparse(1)
+    closure = [lambda: torch.tensor(1.0)] if _demand(kind) == "a closure" else []
+    try:
+        kind([parameter], lr=0.01, **options).step(*closure)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    return True
 
 
 def _state(kind: type[torch.optim.Optimizer], options: dict[str, Any]) -> tuple[int, int, bool]:

@@ -56,6 +56,9 @@ def _tables(
         else:
             inside = f"{path}.{name}" if path else name
             inner.append((target, inside, f"[[{inside}]]" if many else f"[{inside}]"))
+    named = _resolve(schema, node.get("additionalProperties") or {})
+    if "properties" in named:
+        inner.append((named, f"{path}.NAME", f"[{path}.NAME]"))
     yield KeyTable(title, _one_line(node.get("description", "")), tuple(keys))
     for target, inside, heading in inner:
         first = places.setdefault(id(target), heading)

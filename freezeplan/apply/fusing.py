@@ -29,9 +29,12 @@ def fused_option(model: torch.nn.Module, plan: Plan) -> dict[str, Any]:
     devices = {tensor.device for tensor in trained}
     if len(devices) != 1 or not all(tensor.is_floating_point() for tensor in trained):
         return {}
-    if plan.optimizer == "SGD" and any(_has_momentum(group) for group in plan.groups):
+    if len(plan.working) != 1:
         return {}
-    return {"fused": True} if plan.optimizer in FUSED.get(devices.pop().type, ()) else {}
+    name = plan.working[0].name
+    if name == "SGD" and any(_has_momentum(group) for group in plan.groups):
+        return {}
+    return {"fused": True} if name in FUSED.get(devices.pop().type, ()) else {}
 
 
 def _has_momentum(group: Group) -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from freezeplan.apply.elsewhere import build_foreign, optimizer_class
 from freezeplan.apply.matching import named_tensors
-from freezeplan.apply.optimizer_state import complete_state
+from freezeplan.apply.optimizer_state import as_one, complete_state
 from freezeplan.apply.sharding import reshard_parameters, split_by_mesh
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.plan.optimizers import optimizer_table
-from freezeplan.plan.records import Group, Plan
+from freezeplan.diagnostics.wording import quoted
+from freezeplan.plan.records import Group, Plan, PlannedOptimizer
 
 if TYPE_CHECKING:
     import torch
+
+OWNER = "optimizer"
+"""The key of a group that says which optimizer of the plan it is for."""
 
 
 def parameter_groups(model: torch.nn.Module, plan: Plan) -> list[dict[str, Any]]:
@@ -20,7 +25,8 @@ def parameter_groups(model: torch.nn.Module, plan: Plan) -> list[dict[str, Any]]
 
     Each holds ``params`` (a list of ``(name, tensor)`` pairs in registration order), ``name``, ``lr``,
     ``weight_decay`` where the optimizer has one, and the options that the spec sets: these overrule what the
-    optimizer's constructor is given, and all others are the constructor's. The list is the static partition of
+    optimizer's constructor is given, and all others are the constructor's. Where the plan has several optimizers,
+    ``optimizer`` says whose group it is (empty for that of ``[optimizer]``). The list is the static partition of
     every tensor that any phase trains. Under ``fully_shard`` they hold the sharded tensors, and a group over
     several meshes is split by mesh (see :func:`freezeplan.apply.sharding.split_by_mesh`). Raises
     :class:`freezeplan.DiagnosticError` when the plan was not compiled for this model.
@@ -36,8 +42,10 @@ def _group(group: Group, plan: Plan, tensors: dict[str, torch.nn.Parameter]) -> 
         "name": group.name,
         "lr": first_rate(group),
     }
-    if optimizer_table()[plan.optimizer.lower()].has_weight_decay:
+    if plan.optimizer_of(group).decays:
         found["weight_decay"] = group.weight_decay[0]
+    if len(plan.working) > 1:
+        found[OWNER] = group.optimizer
     return found | group.written_options(0)
 
 
@@ -47,21 +55,36 @@ def first_rate(group: Group) -> float:
 
 
 def build_optimizer(model: torch.nn.Module, plan: Plan, **options: Any) -> torch.optim.Optimizer:
-    """Build the plan's optimizer over its groups.
+    """Build the plan's optimizer over its groups; several become one :class:`OptimizerChain`.
 
-    ``options`` are passed on to the optimizer's class (``fused=True``, for instance). Raises
-    :class:`freezeplan.DiagnosticError` when no phase trains anything.
+    ``options`` are passed on to the optimizer's class (``fused=True``, for instance), where there is one. Raises
+    :class:`freezeplan.DiagnosticError` when no phase trains anything (FP413), and for an optimizer from elsewhere
+    that is not there (FP421) or does not take what the plan gives it (FP422).
     """
-    import torch
-
     if not plan.groups:
         advice = "evaluate without an optimizer, or make something trainable"
         raise DiagnosticError(
             [diagnostic("FP413", "an optimizer needs a trainable parameter; this plan has none", help=advice)]
         )
-    made: torch.optim.Optimizer = getattr(torch.optim, plan.optimizer)(
-        parameter_groups(model, plan), lr=plan.base_lr, **options
-    )
-    for group in made.param_groups:
-        complete_state(group, made)
+    if options and len(plan.working) > 1:
+        advice = "write them in the `options` of the optimizers' tables"
+        message = f"{quoted(options)} cannot be given to {len(plan.working)} optimizers"
+        raise DiagnosticError([diagnostic("FP422", message, help=advice)])
+    groups = parameter_groups(model, plan)
+    made = [_built(item, plan, groups, options) for item in plan.working]
+    for optimizer in made:
+        for group in optimizer.param_groups:
+            complete_state(group, optimizer)
+    return as_one(made)
+
+
+def _built(
+    planned: PlannedOptimizer, plan: Plan, groups: list[dict[str, Any]], options: dict[str, Any]
+) -> torch.optim.Optimizer:
+    own = [group for group in groups if group.get(OWNER, planned.label) == planned.label]
+    given = replace(planned, arguments=tuple((dict(planned.arguments) | options).items()))
+    if planned.is_foreign:
+        return build_foreign(given, plan, own)
+    kind: Any = optimizer_class(planned)
+    made: torch.optim.Optimizer = kind(own, lr=planned.lr, **dict(given.arguments))
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,30 @@ def innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     return getattr(optimizer, "optimizer", optimizer)
 
 
+def as_one(optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer]) -> torch.optim.Optimizer:
+    """Return several optimizers as one, and one as it is."""
+    from freezeplan.apply.chain import OptimizerChain
+
+    if not isinstance(optimizers, Sequence):
+        return optimizers
+    if len(optimizers) == 1:
+        return optimizers[0]
+    return OptimizerChain([innermost(optimizer) for optimizer in optimizers])
+
+
+def owner_of(group: dict[str, Any], optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Return the optimizer of a chain that holds a group; any other is itself."""
+    parts = parts_of(optimizer)
+    return next((part for part in parts if any(own is group for own in part.param_groups)), parts[0])
+
+
+def parts_of(optimizer: torch.optim.Optimizer) -> Sequence[torch.optim.Optimizer]:
+    """Return the optimizers of a chain; any other is its own only part."""
+    inner = innermost(optimizer)
+    parts: Sequence[torch.optim.Optimizer] = getattr(inner, "optimizers", (inner,))
+    return parts
+
+
 def drop_state(optimizer: torch.optim.Optimizer, tensors: Iterable[torch.nn.Parameter]) -> None:
     """Remove all that an optimizer remembers of some tensors, in place."""
     state = innermost(optimizer).state
@@ -32,7 +56,7 @@ def restart_counters(group: dict[str, Any], optimizer: torch.optim.Optimizer) ->
     Optimizers outside of torch (Lamb, StableAdamW, schedule-free ones) count the steps of a group, frozen or not,
     in the group. Beside a state that is new, such a count makes the first steps too large.
     """
-    inner = innermost(optimizer)
+    inner = owner_of(group, optimizer)
     if any(inner.state.get(tensor) for tensor in group["params"]):
         return
     for key in COUNTERS.intersection(group):
@@ -49,7 +73,7 @@ def complete_state(group: dict[str, Any], optimizer: torch.optim.Optimizer) -> N
     that has no state, or has taken no step, gets the group's own. An option that the group had off
     when a tensor's state was made (``amsgrad``, ``centered``, RMSprop's ``momentum``) gets its zeros.
     """
-    inner = innermost(optimizer)
+    inner = owner_of(group, optimizer)
     for tensor in group["params"]:
         if _is_adagrad(inner) and not _has_stepped(inner.state.get(tensor)):
             inner.state[tensor] = _adagrad_state(group, tensor)

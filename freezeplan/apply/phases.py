@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from freezeplan.apply.freezing import apply_freeze
 from freezeplan.apply.matching import named_tensors
-from freezeplan.apply.optimizer_state import complete_state, drop_state, restart_counters
+from freezeplan.apply.optimizer_state import as_one, complete_state, drop_state, restart_counters
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.verifying import optimizer_problems
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
-from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Group, Plan
 
 if TYPE_CHECKING:
@@ -24,13 +23,13 @@ Owned = list[tuple[dict[str, Any], Group]]
 
 def enter_phase(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     plan: Plan,
     phase: int | str,
     *,
     factor: float | Literal["keep"] | None = None,
 ) -> None:
-    """Put a model and the optimizer over a plan's groups into one phase of the plan.
+    """Put a model and the optimizer (or several) over a plan's groups into one phase of the plan.
 
     ``phase`` is its place (from 0) or its name, ``factor`` the schedule's at the phase's first step (see
     :func:`freezeplan.apply.schedule_factor`); by default 1.0. Where one torch scheduler runs over several phases,
@@ -67,6 +66,7 @@ def enter_phase(
     {'thaw': 0.0005, 'head': 0.001}
     """
     index = plan.phase_index(phase)
+    optimizer = as_one(optimizer)
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
     groups = _owned_groups(model, optimizer, plan, tensors)
@@ -123,7 +123,8 @@ def _owned_groups(
     for place, group in enumerate(optimizer.param_groups):
         held = [owners.get(id(tensor)) for tensor in group["params"]]
         planned = {owner.name: owner for owner in held if owner is not None}
-        if None in held or _planned_name(group.get("name", ""), planned) not in planned or len(planned) > 1:
+        named = "name" not in group or _planned_name(group["name"], planned) in planned
+        if None in held or not named or len(planned) > 1:
             problems.append(_foreign(group.get("name", str(place)), list(planned), None in held))
         found.append((group, next(iter(planned.values()), plan.groups[0])))
     if problems:
@@ -158,10 +159,9 @@ def _entry_factor(groups: Owned, asked: float | Literal["keep"] | None) -> float
 
 
 def _set_groups(groups: Owned, plan: Plan, index: int, factor: float) -> None:
-    decays = optimizer_table()[plan.optimizer.lower()].has_weight_decay
     for group, planned in groups:
         group.update(planned.written_options(index))
-        if decays:
+        if plan.optimizer_of(planned).decays:
             group["weight_decay"] = planned.weight_decay[index]
         _set_rate(group, _rate(planned, index, factor))
         if "initial_lr" in group:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from freezeplan.apply.matching import named_tensors
+from freezeplan.apply.optimizer_state import as_one, parts_of
 from freezeplan.apply.pinning import is_pinned
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import first_few
+from freezeplan.diagnostics.wording import first_few, quoted
 from freezeplan.inventory.names import canonical_modules
 from freezeplan.plan.records import Phase, Plan
 
@@ -22,7 +23,7 @@ MOST_NAMED = 8
 def verify(
     model: torch.nn.Module,
     plan: Plan,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
     phase: int | str = 0,
 ) -> None:
     """Raise unless a model, and the optimizer over it, are as one phase of a plan says.
@@ -54,7 +55,7 @@ def verify(
     tensors = named_tensors(model, plan)
     notes = [*_states(current, tensors), *_modes(model, current)]
     problems = [_reported("FP433", "the model is not as the plan says", APPLY, notes)] if notes else []
-    problems += optimizer_problems(model, optimizer, plan, tensors) if optimizer is not None else []
+    problems += optimizer_problems(model, as_one(optimizer), plan, tensors) if optimizer is not None else []
     if problems:
         raise DiagnosticError(problems)
 
@@ -72,7 +73,24 @@ def optimizer_problems(
     """Return FP432 when an optimizer holds tensors that are not the model's, or lacks some that train."""
     notes = [*_strangers(model, optimizer, plan, tensors), *_misnamed(optimizer, tensors)]
     message = "the optimizer does not hold the model's tensors"
-    return [_reported("FP432", message, REBUILD, notes)] if notes else []
+    problems = [_reported("FP432", message, REBUILD, notes)] if notes else []
+    return [*problems, *_mixed(optimizer, plan, tensors)]
+
+
+def _mixed(
+    optimizer: torch.optim.Optimizer, plan: Plan, tensors: dict[str, torch.nn.Parameter]
+) -> Iterator[Diagnostic]:
+    """Report one optimizer that holds what the plan gives to two."""
+    owners = {id(tensors[name]): plan.optimizer_of(group) for group in plan.groups for name in group.members}
+    for part in parts_of(optimizer):
+        held = [owners.get(id(tensor)) for group in part.param_groups for tensor in group["params"]]
+        tables = dict.fromkeys(owner.table for owner in held if owner is not None)
+        if len(tables) > 1:
+            message = f"one {type(part).__name__} holds the groups of {quoted(tables)}"
+            advice = (
+                "use `build_optimizer(model, plan)`, or build one optimizer for each and give a list of them"
+            )
+            yield diagnostic("FP440", message, help=advice)
 
 
 def _reported(code: str, message: str, advice: str, notes: list[str]) -> Diagnostic:

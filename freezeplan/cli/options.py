@@ -65,7 +65,7 @@ def _set_diagnostics(context: click.Context, _: click.Parameter, value: str | No
 
 def _forbid_remote_code(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        from freezeplan.models.remote_code import no_remote_code
+        from freezeplan.spec.foreign_code import no_remote_code
 
         context.with_resource(no_remote_code())
 

@@ -21,6 +21,9 @@ from freezeplan.inventory.structure import ancestors
 Loaded = Callable[[str], bool | None]
 
 
+TABLES = frozenset(["Embedding", "EmbeddingBag"])
+
+
 def inventory_of(
     model: Any,
     label: str = "",
@@ -50,7 +53,7 @@ def inventory_of(
         raise TypeError(f"a model is a torch.nn.Module (or an Inventory), not {what}")
     found = list(canonical_modules(model))
     packed = _packed(found) | dict(quantized or {})
-    params = _params(model, loaded or (lambda name: None), packed)
+    params = _with_sparse(_params(model, loaded or (lambda name: None), packed), found)
     modules = tuple(_modules(found))
     label = label or modules[0].classes[0]
     if not params:
@@ -74,6 +77,22 @@ def _modules(found: Iterable[tuple[str, Any, Any]]) -> Iterator[ModuleInfo]:
 def _max_norm(module: Any) -> float | None:
     wanted = getattr(module, "max_norm", None) if class_names(module)[-1].startswith("Embedding") else None
     return float(wanted) if wanted is not None else None
+
+
+def _with_sparse(
+    params: tuple[ParamInfo, ...], modules: Iterable[tuple[str, Any, Any]]
+) -> tuple[ParamInfo, ...]:
+    """Mark the tables of embeddings whose gradient is sparse; one that is tied to anything else gets a dense one."""
+    own = {join(path, "weight") for path, module, _ in modules if _gives_sparse(module)}
+    dense = {info.alias_of or info.name for info in params if info.name not in own}
+    return tuple(
+        replace(info, sparse=(info.alias_of or info.name) not in dense) if info.name in own else info
+        for info in params
+    )
+
+
+def _gives_sparse(module: Any) -> bool:
+    return bool(TABLES.intersection(class_names(module)) and getattr(module, "sparse", False) is True)
 
 
 def _packed(modules: Iterable[tuple[str, Any, Any]]) -> dict[str, str]:

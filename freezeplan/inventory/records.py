@@ -36,7 +36,8 @@ class ParamInfo:
     ``stack`` is the path of the layer stack the parameter belongs to, ``layer`` its layer's index there
     and ``stage`` its stage's: a parameter of a stage, but of none of its layers, has no ``layer``.
     All are None outside stacks. ``loaded`` tells whether a checkpoint provides the values (None: not known).
-    ``quantized`` says how the values are packed, so that they can take no gradient (None: plain numbers).
+    ``quantized`` says how the values are packed, so that they can take no gradient (None: plain numbers),
+    ``sparse`` that the gradient is sparse: an embedding's with ``sparse=True``.
     ``held`` says that the model keeps the tensor as it is: ``fixed`` (it was made without a gradient), ``idle`` (an
     adapter that is not active, or what a saved copy stands in for) or ``unsaved`` (the adapter library saves
     adapters alone); None: nothing speaks against training it.
@@ -54,6 +55,7 @@ class ParamInfo:
     stage: int | None = None
     quantized: str | None = None
     held: str | None = None
+    sparse: bool = False
 
     @property
     def numel(self) -> int:

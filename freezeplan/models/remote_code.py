@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any
 
 from freezeplan.models.resolve import Source
+from freezeplan.spec.foreign_code import ADVICE, is_forbidden
 from freezeplan.spec.locations import error_at_key
 from freezeplan.spec.tables import Spec
 
-SETTING = "FREEZEPLAN_REMOTE_CODE"
-OFF = ("0", "off", "no", "false")
 TRUST = ("model", "trust_remote_code")
-
-_forbidden: ContextVar[bool] = ContextVar("_forbidden", default=False)
-
-
-@contextmanager
-def no_remote_code() -> Iterator[None]:
-    """Run no code that a model ships inside the block, whatever a spec says."""
-    token = _forbidden.set(True)
-    try:
-        yield
-    finally:
-        _forbidden.reset(token)
 
 
 def trusts(spec: Spec) -> bool:
     """Tell whether code that the spec's model ships may run here."""
-    return spec.model.trust_remote_code and not _is_forbidden()
-
-
-def _is_forbidden() -> bool:
-    return _forbidden.get() or os.environ.get(SETTING, "").strip().lower() in OFF
+    return spec.model.trust_remote_code and not is_forbidden()
 
 
 def check_remote_code(source: Source, spec: Spec) -> None:
     """Refuse a model whose own code would run where that is switched off; raises FP177."""
-    if spec.model.trust_remote_code and shipped_by(source.config) and _is_forbidden():
+    if spec.model.trust_remote_code and shipped_by(source.config) and is_forbidden():
         message = f"`{source.label}` would run code that it ships, which is switched off here"
-        advice = f"read that code, then run this without `--no-remote-code` and without `{SETTING}=off`"
-        raise error_at_key(TRUST, "FP177", message, help=advice)
+        raise error_at_key(TRUST, "FP177", message, help=ADVICE)
 
 
 def shipped_by(config: Mapping[str, Any] | None) -> dict[str, str]:

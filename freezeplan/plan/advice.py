@@ -10,6 +10,7 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import counted, format_rate, listed, some
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
+from freezeplan.plan.owners import Owner
 from freezeplan.plan.records import Assignment
 from freezeplan.spec.extends import PRESET
 from freezeplan.spec.locations import KeyPath, at_key
@@ -27,12 +28,6 @@ LEAST_MEANT = 1e-9
 
 ADAPTIVE = {"adam", "adamw", "adamax", "nadam", "radam", "adafactor", "rmsprop", "muon"}
 
-OWN_RATES = {
-    "asgd": "steps at the rate of the step before",
-    "rprop": "reads its rate at a tensor's first step only",
-}
-"""The optimizers of torch that keep a rate in their state, so that a change of it comes late or never."""
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -42,6 +37,7 @@ class Subject:
     inventory: Inventory
     rules: Sequence[BoundRule]
     pairs: Sequence[tuple[ParamInfo, Assignment]]
+    owners: Sequence[Owner]
 
     @cached_property
     def kinds(self) -> list[Assignment]:
@@ -66,13 +62,23 @@ class Subject:
         return next((rule for rule in self.rules if rule.name == name), None)
 
     def place(self, what: Assignment, key: str = "state") -> KeyPath:
-        """Return the path of the key that decided a property: a rule's, or a base rate of ``[optimizer]``."""
+        """Return the path of the key that decided a property: a rule's, or a base rate of an optimizer."""
         rule = self.rule_of(what, key)
         if rule is not None:
             return (*rule.path, rule.settings[key].key)
-        if key == "lr" and "lr" not in self.spec.optimizer.model_fields_set:
-            return self.place(what)
-        return ("optimizer", key) if key == "lr" else ("rule",)
+        if key != "lr":
+            return ("rule",)
+        owner = self.owner(what)
+        tables = [
+            path
+            for path, table in ((owner.path, owner.table), (("optimizer",), self.spec.optimizer))
+            if "lr" in table.model_fields_set
+        ]
+        return (*tables[0], "lr") if tables else self.place(what)
+
+    def owner(self, what: Assignment) -> Owner:
+        """Return the optimizer of an assignment."""
+        return next(owner for owner in self.owners if owner.planned.label == what.optimizer)
 
 
 def advice_of_phase(subject: Subject) -> list[Diagnostic]:
@@ -90,7 +96,6 @@ def advice_of_run(summary: Subject, phases: Subject) -> list[Diagnostic]:
         *random_and_frozen(summary),
         *idle_rates(phases),
         *idle_eval_modes(phases),
-        *unfollowed_rates(phases),
     ]
 
 
@@ -217,10 +222,13 @@ def high_rates(subject: Subject) -> Iterator[Diagnostic]:
     """A pre-trained tensor under a rate far above what fine-tuning uses forgets what it knew."""
     if any(what.trainable and what.lr > ABSURD_RATE for what in subject.kinds):
         return
-    if subject.spec.optimizer.name.lower() not in ADAPTIVE:
-        return
+    adaptive = {own.planned.label for own in subject.owners if own.planned.name.lower() in ADAPTIVE}
     pretrained = [pair for pair in subject.pairs if pair[0].loaded and "backbone" in pair[0].roles]
-    high = [(info, what) for info, what in pretrained if what.trainable and what.lr > HIGH_ADAPTIVE_RATE]
+    high = [
+        (info, what)
+        for info, what in pretrained
+        if what.trainable and what.lr > HIGH_ADAPTIVE_RATE and what.optimizer in adaptive
+    ]
     if high:
         top = max(high, key=lambda pair: pair[1].lr)
         rate = format_rate(top[1].lr)
@@ -257,24 +265,6 @@ def idle_eval_modes(subject: Subject) -> Iterator[Diagnostic]:
         if decided and all(what.trainable for what in decided):
             message = f"`eval_mode` of rule `{rule.name}` is set on parameters that train anyway"
             yield at_key((*rule.path, "eval_mode"), "FP412", message, help="remove it")
-
-
-def unfollowed_rates(subject: Subject) -> Iterator[Diagnostic]:
-    """Rprop and ASGD do not step at the rates of a schedule, or of a later phase."""
-    spec, rates = subject.spec, {}
-    for info, what in subject.pairs:
-        if what.trainable:
-            rates.setdefault(info.name, set()).add(what.lr)
-    own = [item.schedule for item in (*spec.phase, spec.gradual) if item is not None and item.schedule]
-    schedules = {spec.schedule.name, *(table.name for table in own if table.name)}
-    changes = schedules != {"constant"} or any(len(found) > 1 for found in rates.values())
-    habit = OWN_RATES.get(spec.optimizer.name.lower())
-    if habit and rates and changes:
-        message = (
-            f"`{spec.optimizer.name}` {habit}: the rates that are shown are not followed when they change"
-        )
-        advice = 'write [schedule] name = "constant" and one rate for all phases, or use another optimizer'
-        yield at_key(("optimizer", "name"), "FP426", message, help=advice)
 
 
 def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:

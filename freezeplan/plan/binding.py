@@ -81,14 +81,20 @@ def rule_names(rules: Sequence[Rule]) -> list[str]:
     return names
 
 
-def settings_of(rule: Rule, base_lr: float) -> dict[str, Setting]:
-    """Return the properties a rule sets; ``lr_mult`` and ``lr`` are one property, the rate."""
+def base_rates(spec: Spec) -> tuple[float, ...]:
+    """Return the base rates of the spec's optimizers, each once."""
+    own = [table.lr for table in spec.optimizer.named.values() if table.lr is not None]
+    return tuple(dict.fromkeys([spec.optimizer.lr, *own]))
+
+
+def settings_of(rule: Rule, bases: Sequence[float]) -> dict[str, Setting]:
+    """Return the properties a rule sets; ``lr_mult`` and ``lr`` are one property: the rate under each base rate."""
     found: dict[str, Setting] = {}
     if rule.state is not None:
         found["state"] = Setting(rule.state, "state")
     if rule.lr is not None or rule.lr_mult is not None:
-        rate = rule.lr if rule.lr is not None else times(base_lr, rule.lr_mult or 1.0)
-        found["lr"] = Setting(rate, "lr" if rule.lr is not None else "lr_mult")
+        rates = tuple(times(base, rule.lr_mult or 1.0) if rule.lr is None else rule.lr for base in bases)
+        found["lr"] = Setting(rates, "lr" if rule.lr is not None else "lr_mult")
     for key in ("layer_decay", "weight_decay", "eval_mode", *OPTION_NAMES):
         value = getattr(rule, key)
         if value is not None:
@@ -123,11 +129,13 @@ def _bind(
 ) -> tuple[BoundRule, list[Diagnostic]]:
     mask, problems = item.mask, []
     if mask is None:
-        mask, problems = _rule_mask(tree, item.rule, item.path)
+        rule = item.rule
+        mask, problems = selected(tree, rule.match, rule.except_, item.path, optional=rule.optional)
     if not any(found.is_error for found in problems):
         problems += _expectations(tree, item.rule, item.path, mask)
-    settings = settings_of(item.rule, spec.optimizer.lr)
-    problems += _rate_problems(item.path, settings, spec.optimizer.lr)
+    bases = base_rates(spec)
+    settings = settings_of(item.rule, bases)
+    problems += _rate_problems(item.path, settings, bases)
     name, label = names
     place = spec.locations.key(item.path)
     return BoundRule(index, name, item.rule, item.path, mask, settings, phase, label, place), problems
@@ -148,29 +156,36 @@ def _layer_names(layers: Sequence[Sequence[Rule]], phases: Sequence[str]) -> lis
     return found
 
 
-def _rate_problems(path: KeyPath, settings: dict[str, Setting], base: float) -> list[Diagnostic]:
+def _rate_problems(path: KeyPath, settings: dict[str, Setting], bases: Sequence[float]) -> list[Diagnostic]:
     """Report a product of base rate and multiplier that no floating-point number above 0 can hold."""
     rate = settings.get("lr")
-    if rate is None or 0.0 < rate.value < float("inf"):
-        return []
-    message = f"{base} x this multiplier is {rate.value}: not a learning rate"
-    return [at_key((*path, rate.key), "FP418", message, help="write the rate itself, as `lr`")]
+    for base, value in zip(bases, rate.value if rate else (), strict=False):
+        if rate is not None and not 0.0 < value < float("inf"):
+            message = f"{base} x this multiplier is {value}: not a learning rate"
+            return [at_key((*path, rate.key), "FP418", message, help="write the rate itself, as `lr`")]
+    return []
 
 
-def _rule_mask(tree: NameTree, rule: Rule, path: KeyPath) -> tuple[int, list[Diagnostic]]:
-    matched, problems = match_patterns(tree, rule.match, (*path, "match"), rule.optional)
+def selected(
+    tree: NameTree, match: Sequence[str], without: Sequence[str] | None, path: KeyPath, *, optional: bool
+) -> tuple[int, list[Diagnostic]]:
+    """Return the names that the patterns of ``match`` and not those of ``except`` hit, and what was wrong.
+
+    Every pattern must hit something, those of ``except`` something that was matched, unless ``optional``.
+    """
+    matched, problems = match_patterns(tree, match, (*path, "match"), optional)
     excluded = masks.EMPTY
-    for entry, text in enumerate(rule.except_ or ()):
+    for entry, text in enumerate(without or ()):
         place = (*path, "except", entry)
-        taken, found = match_patterns(tree, [text], (*path, "except"), rule.optional, entry)
+        taken, found = match_patterns(tree, [text], (*path, "except"), optional, entry)
         problems += found
-        if not any(miss.is_error for miss in found) and matched and not taken & matched and not rule.optional:
+        if not any(miss.is_error for miss in found) and matched and not taken & matched and not optional:
             problems.append(
                 at_key(place, "FP209", f"`{text}` takes nothing away from the match", within=(0, len(text)))
             )
         excluded |= taken
     left = matched & ~excluded
-    if matched and not left and not rule.optional:
+    if matched and not left and not optional:
         problems.append(at_key((*path, "except"), "FP210", "`except` takes away all that `match` selects"))
     return left, problems
 

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.records import ITEM_BYTES, Inventory
-from freezeplan.plan.assigning import base_options, base_weight_decay, written_options
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.grouping import partition
 from freezeplan.plan.layout import lay_schedules
 from freezeplan.plan.modes import eval_modules, frozen_prefix
-from freezeplan.plan.optimizers import OptimizerFacts, demand_problems
+from freezeplan.plan.optimizers import demand_problems
+from freezeplan.plan.owners import Owner
 from freezeplan.plan.phase_advice import phase_advice
-from freezeplan.plan.records import Assignment, Phase, PhaseSchedule, Plan, PlannedParam, Target
+from freezeplan.plan.records import Assignment, Group, Phase, PhaseSchedule, Plan, PlannedParam, Target
 from freezeplan.plan.resolution import Resolution
 from freezeplan.plan.thawing import ThawHistory, histories
+from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
 
 
 def build_plan(resolution: Resolution) -> Plan:
     """Return the plan of a resolution without errors; raises for what only the whole plan shows."""
-    spec, inventory, facts = resolution.spec, resolution.inventory, resolution.facts
-    assert facts is not None
+    spec, inventory, owners = resolution.spec, resolution.inventory, resolution.owners
     params = _planned(inventory)
     whats = [_of_tensors(resolution, phase) for phase in range(len(resolution.stages))]
-    groups, frozen = partition(params, whats, _selected_by(resolution.rules), written_options(spec))
-    shapes = {param.name: param.shape for param in params}
-    problems = [*resolution.problems, *demand_problems(facts, groups, shapes)]
+    groups, frozen = partition(params, whats, _selected_by(resolution.rules), _written(owners))
+    problems = [*resolution.problems, *_demands(resolution, groups)]
     if any(item.is_error for item in problems):
         raise DiagnosticError(spec.locations.attach(problems))
     problems += phase_advice(resolution, whats)
@@ -35,17 +34,30 @@ def build_plan(resolution: Resolution) -> Plan:
         model=inventory.label,
         origin=inventory.origin,
         base=inventory.base,
-        optimizer=facts.name,
-        optimizer_options=tuple(sorted(base_options(spec, facts).items())),
-        base_lr=spec.optimizer.lr,
-        base_weight_decay=base_weight_decay(spec, facts),
+        optimizers=tuple(owner.planned for owner in owners),
         params=params,
-        phases=_phases(resolution, facts, params, whats),
+        phases=_phases(resolution, params, whats),
         groups=groups,
         frozen=frozen,
         diagnostics=spec.locations.attach(problems),
         stop_when=_stop_when(spec),
     )
+
+
+def _written(owners: Sequence[Owner]) -> dict[str, tuple[str, ...]]:
+    return {owner.planned.label: tuple(owner.written) for owner in owners}
+
+
+def _demands(resolution: Resolution, groups: Sequence[Group]) -> Iterator[Diagnostic]:
+    tensors = {info.name: info for info in resolution.inventory.tensors}
+    several = len({group.optimizer for group in groups}) > 1
+    for owner in resolution.owners:
+        own = [group for group in groups if group.optimizer == owner.planned.label]
+        yield from demand_problems(owner.facts, owner.path, own, tensors)
+        if own and several and owner.facts.demand == "a closure":
+            message = f"{owner.facts.name} calls back for the loss: it cannot be one of several optimizers"
+            advice = "use another optimizer, such as `adamw`"
+            yield at_key((*owner.path, "name"), "FP402", message, help=advice)
 
 
 def _of_tensors(resolution: Resolution, phase: int) -> list[Assignment]:
@@ -81,16 +93,13 @@ def _pattern_text(rule: BoundRule) -> str:
 
 
 def _phases(
-    resolution: Resolution,
-    facts: OptimizerFacts,
-    params: Sequence[PlannedParam],
-    whats: Sequence[Sequence[Assignment]],
+    resolution: Resolution, params: Sequence[PlannedParam], whats: Sequence[Sequence[Assignment]]
 ) -> tuple[Phase, ...]:
     resets = [stage.on_thaw == "reset" for stage in resolution.stages]
     tensors = histories([[what.trainable for what in row] for row in zip(*whats, strict=True)], resets)
     schedules = lay_schedules(resolution.spec, resolution.stages)
     return tuple(
-        _phase(resolution, index, params, whats[index], tensors, facts, schedule)
+        _phase(resolution, index, params, whats[index], tensors, schedule)
         for index, schedule in enumerate(schedules)
     )
 
@@ -101,12 +110,12 @@ def _phase(
     params: Sequence[PlannedParam],
     whats: Sequence[Assignment],
     tensors: Sequence[ThawHistory],
-    facts: OptimizerFacts,
     schedule: PhaseSchedule,
 ) -> Phase:
     stage, assignments = resolution.stages[index], resolution.assignments[index]
     in_eval, in_train = eval_modules(resolution.tree, assignments)
     rows = list(zip(params, whats, tensors, strict=True))
+    facts = {owner.planned.label: owner.facts for owner in resolution.owners}
     return Phase(
         name=stage.name,
         assignments=tuple(whats),
@@ -115,7 +124,7 @@ def _phase(
         frozen_prefix=frozen_prefix(resolution.tree, assignments),
         trainable_numel=sum(param.numel for param, what, _ in rows if what.trainable),
         optimizer_state_bytes=sum(
-            facts.state_bytes(param.shape, ITEM_BYTES.get(param.dtype, 4), what.options)
+            facts[what.optimizer].state_bytes(param.shape, ITEM_BYTES.get(param.dtype, 4), what.options)
             for param, what, tensor in rows
             if index in tensor.holds_state
         ),

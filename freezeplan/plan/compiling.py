@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.records import Inventory
@@ -18,7 +18,7 @@ from freezeplan.plan.gradual import gradual_phases
 from freezeplan.plan.layer_decay.problems import decay_problems, rate_problems, upside_down
 from freezeplan.plan.layer_decay.steps import decay_steps
 from freezeplan.plan.layout import Stage, whole_run, written_phases
-from freezeplan.plan.optimizers import OptimizerFacts, find_optimizer, option_problems
+from freezeplan.plan.owners import bind_optimizers, owner_of_each
 from freezeplan.plan.records import Plan
 from freezeplan.plan.resolution import Resolution
 from freezeplan.plan.ties import tie_conflicts
@@ -49,16 +49,16 @@ def resolve(inventory: Inventory, spec: Spec) -> Resolution:
     stages, problems = _stages(spec, tree)
     rules, found = bind_rules(spec, tree, stages)
     masked, notes = exempt(spec, tree)
-    facts, unknown = find_optimizer(spec)
-    problems += [*found, *notes, *unknown, *(option_problems(spec, facts, rules) if facts else [])]
+    owners, unfit = bind_optimizers(spec, tree, rules)
+    problems += [*found, *notes, *unfit]
     decided = [
         cascade([rule for rule in rules if rule.phase <= phase], tree.size) for phase in range(len(stages))
     ]
-    resolution = Resolution(spec, inventory, tree, facts, stages, rules, decided, masked, problems)
+    resolution = Resolution(spec, inventory, tree, owners, stages, rules, decided, masked, problems)
     if not any(item.is_error for item in problems):
         problems += _contradictions(resolution)
-    if facts is not None and not any(item.is_error for item in problems):
-        _settle(resolution, facts)
+    if owners and not any(item.is_error for item in problems):
+        _settle(resolution)
     return resolution
 
 
@@ -77,22 +77,23 @@ def _contradictions(resolution: Resolution) -> Iterator[Diagnostic]:
     yield from uncovered(tree, [rule for rule in rules if rule.phase <= 0])
 
 
-def _settle(resolution: Resolution, facts: OptimizerFacts) -> None:
+def _settle(resolution: Resolution) -> None:
     """Fill in the assignments of each phase, and what can only be checked once they are known."""
     flags = resolution.masked.to_bytes(resolution.tree.size, "little")
+    owned = owner_of_each(resolution.owners, resolution.tree.size)
     found = [
-        item for phase in range(len(resolution.stages)) for item in _assign_phase(resolution, facts, phase)
+        item for phase in range(len(resolution.stages)) for item in _assign_phase(resolution, owned, phase)
     ]
     dead = dead_rules(resolution.tree, resolution.rules, resolution.decided, flags)
     resolution.problems += [*dead, *dict.fromkeys(found)]
 
 
-def _assign_phase(resolution: Resolution, facts: OptimizerFacts, phase: int) -> list[Diagnostic]:
-    spec, tree, rules, decided = resolution.spec, resolution.tree, resolution.rules, resolution.decided[phase]
+def _assign_phase(resolution: Resolution, owned: Sequence[int], phase: int) -> list[Diagnostic]:
+    tree, rules, decided = resolution.tree, resolution.rules, resolution.decided[phase]
     flags = resolution.masked.to_bytes(tree.size, "little")
     winners = decided.winners.get("layer_decay", [NOBODY] * tree.size)
     steps = decay_steps(tree, rules, winners)
-    resolution.assignments.append(assign(spec, facts, rules, decided, flags, steps))
+    resolution.assignments.append(assign(resolution.owners, owned, rules, decided, flags, steps))
     by_name = resolution.by_name(phase)
     return [
         *rate_problems(tree, rules, resolution.assignments[phase]),

@@ -53,6 +53,11 @@ def _of_run(before: Record, after: Record) -> Iterator[Difference]:
     yield from _changed(RATES, None, "base weight decay", old["weight_decay"], new["weight_decay"])
     if old["name"] == new["name"]:
         yield from _changed(RATES, None, "optimizer options", old["options"], new["options"])
+        yield from _changed(RATES, None, "optimizer arguments", old["arguments"], new["arguments"])
+    for label in dict.fromkeys([*before["optimizers"], *after["optimizers"]]):
+        pair = (record["optimizers"].get(label) for record in (before, after))
+        yield from _changed(OPTIMIZER, None, f"optimizer.{label}", *pair)
+    yield from _by_value(OPTIMIZER, None, "optimizer", _owners(before), _owners(after))
     yield from _changed(LENGTHS, None, "stop_when", before["stop_when"], after["stop_when"])
 
 
@@ -115,6 +120,15 @@ def _tensors(record: Record) -> dict[str, Record]:
 
 def _by_name(phase: Record) -> dict[str, Record]:
     return {row["name"]: row for row in phase["parameters"]}
+
+
+def _owners(record: Record) -> dict[str, Record]:
+    """Return the optimizer of each tensor that is in a group."""
+    return {
+        name: {"optimizer": group["optimizer"] or "that of [optimizer]"}
+        for group in record["groups"]
+        for name in group["members"]
+    }
 
 
 def _options_by_tensor(record: Record) -> list[dict[str, Any]]:

@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from freezeplan.plan.records import Assignment, FrozenSet, Group, Length, Options, Phase, Plan, PlannedParam
+from freezeplan.plan.records import (
+    Assignment,
+    FrozenSet,
+    Group,
+    Length,
+    Options,
+    Phase,
+    Plan,
+    PlannedOptimizer,
+    PlannedParam,
+)
 
 
 def to_record(plan: Plan) -> dict[str, Any]:
@@ -19,12 +29,8 @@ def to_record(plan: Plan) -> dict[str, Any]:
     return {
         "format_version": plan.format_version,
         "model": {"label": plan.model, "origin": plan.origin, "base": plan.base},
-        "optimizer": {
-            "name": plan.optimizer,
-            "lr": plan.base_lr,
-            "weight_decay": plan.base_weight_decay,
-            "options": _options(plan.optimizer_options),
-        },
+        "optimizer": _optimizer(plan.optimizers[0]),
+        "optimizers": {item.label: _optimizer(item) for item in plan.optimizers[1:]},
         "stop_when": asdict(plan.stop_when) if plan.stop_when else None,
         "totals": totals(plan),
         "groups": [_group(group) for group in plan.groups],
@@ -51,7 +57,7 @@ def plan_hash(plan: Plan) -> str:
 
 def record_hash(record: Mapping[str, Any]) -> str:
     """Return :func:`plan_hash` of a plan from its record; raises ``KeyError`` where a part of it is absent."""
-    keys = ("format_version", "optimizer", "stop_when", "groups", "frozen", "phases")
+    keys = ("format_version", "optimizer", "optimizers", "stop_when", "groups", "frozen", "phases")
     essence = {key: record[key] for key in keys}
     return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
 
@@ -68,6 +74,16 @@ def totals(plan: Plan) -> dict[str, int]:
     }
 
 
+def _optimizer(item: PlannedOptimizer) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "lr": item.lr,
+        "weight_decay": item.weight_decay,
+        "options": _options(item.options),
+        "arguments": _options(item.arguments),
+    }
+
+
 def _options(options: Options) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in options}
 
@@ -75,6 +91,7 @@ def _options(options: Options) -> dict[str, Any]:
 def _group(group: Group) -> dict[str, Any]:
     return {
         "name": group.name,
+        "optimizer": group.optimizer or None,
         "rule": group.rule,
         "selected_by": group.selected_by,
         "tensors": len(group.members),

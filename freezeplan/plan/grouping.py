@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from freezeplan.plan.records import Assignment, FrozenSet, Group, PlannedParam
 
@@ -11,13 +11,13 @@ def partition(
     params: Sequence[PlannedParam],
     phases: Sequence[Sequence[Assignment]],
     selected_by: dict[str, str],
-    written: Collection[str] = (),
+    written: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[tuple[Group, ...], tuple[FrozenSet, ...]]:
     """Return the groups of all tensors that any phase trains, and the rest by the rule that froze it.
 
     A group has the name of the rule under which it first trains. ``phases`` holds one assignment per
-    parameter and phase, ``written`` the options that the spec sets for all. Groups come in the order of their
-    first tensor; so do the members of each.
+    parameter and phase, ``written`` the options that each optimizer's table sets, by its label. Groups come in
+    the order of their first tensor; so do the members of each.
     """
     trained: dict[tuple[object, ...], list[int]] = {}
     frozen: dict[str, list[int]] = {}
@@ -29,7 +29,7 @@ def partition(
             frozen.setdefault(_freezer(history[-1]), []).append(index)
     names = _unique_names([_wanted_name(phases, members) for members in trained.values()])
     groups = [
-        _group(name, params, phases, members, selected_by, written)
+        _group(name, params, phases, members, selected_by, written or {})
         for name, members in zip(names, trained.values(), strict=True)
     ]
     rows = [_frozen(rule, params, members, selected_by) for rule, members in frozen.items()]
@@ -43,7 +43,7 @@ def _freezer(what: Assignment) -> str:
 def _key(history: tuple[Assignment, ...]) -> tuple[object, ...]:
     """Return what tensors of one group have in common; a frozen tensor has no numbers to share."""
     return tuple(
-        (what.rule, what.lr, what.weight_decay, what.options, what.masked, what.rung)
+        (what.rule, what.optimizer, what.lr, what.weight_decay, what.options, what.masked, what.rung)
         if what.trainable
         else None
         for what in history
@@ -56,7 +56,7 @@ def _first_trained(history: Sequence[Assignment]) -> Assignment:
 
 def _wanted_name(phases: Sequence[Sequence[Assignment]], members: list[int]) -> str:
     first = _first_trained([phase[members[0]] for phase in phases])
-    parts = [first.rule, first.rung, "no_decay" if first.masked else ""]
+    parts = [first.rule, first.optimizer, first.rung, "no_decay" if first.masked else ""]
     return "/".join(part for part in parts if part)
 
 
@@ -76,10 +76,10 @@ def _group(
     phases: Sequence[Sequence[Assignment]],
     members: list[int],
     selected_by: dict[str, str],
-    written: Collection[str],
+    written: Mapping[str, Collection[str]],
 ) -> Group:
     first = [phase[members[0]] for phase in phases]
-    rule = _first_trained(first).rule
+    rule, optimizer = _first_trained(first).rule, first[0].optimizer
     return Group(
         name=name,
         rule=rule,
@@ -89,7 +89,8 @@ def _group(
         lr=tuple(what.lr if what.trainable else None for what in first),
         weight_decay=tuple(what.weight_decay for what in first),
         options=tuple(what.options for what in first),
-        written=_written(phases, members, written),
+        written=_written(phases, members, written.get(optimizer, ())),
+        optimizer=optimizer,
     )
 
 

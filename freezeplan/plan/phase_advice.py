@@ -9,6 +9,7 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import plural, quoted
 from freezeplan.plan import masks
 from freezeplan.plan.advice import Subject, advice_of_phase, advice_of_run
+from freezeplan.plan.optimizer_advice import optimizer_advice
 from freezeplan.plan.records import Assignment
 from freezeplan.plan.resolution import Resolution
 from freezeplan.spec.locations import at_key
@@ -28,6 +29,7 @@ def phase_advice(resolution: Resolution, whats: Whats) -> list[Diagnostic]:
     return [
         *_with_phases(resolution, [advice_of_phase(subject) for subject in subjects]),
         *advice_of_run(_subject(resolution, last, trained), whole),
+        *optimizer_advice(resolution, whats),
         *_without_effect(resolution, whats),
     ]
 
@@ -35,7 +37,9 @@ def phase_advice(resolution: Resolution, whats: Whats) -> list[Diagnostic]:
 def _subject(resolution: Resolution, phase: int, row: Sequence[Assignment]) -> Subject:
     rules = [rule for rule in resolution.rules if rule.phase <= phase]
     inventory = resolution.inventory
-    return Subject(resolution.spec, inventory, rules, list(zip(inventory.tensors, row, strict=True)))
+    return Subject(
+        resolution.spec, inventory, rules, list(zip(inventory.tensors, row, strict=True)), resolution.owners
+    )
 
 
 def _with_phases(resolution: Resolution, found: Sequence[Sequence[Diagnostic]]) -> Iterator[Diagnostic]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -33,7 +33,8 @@ class Assignment:
     ``eval_mode``, option names) with the name of the rule that decided it; a property no rule set is
     absent. ``masked`` tells that ``no_decay`` set the weight decay. ``rule`` names the group's rule.
     ``decay`` is the layer-decay factor that ``lr`` already contains, ``rung`` what it was counted from.
-    ``eval_mode`` is False where a frozen tensor's module is to stay in training mode.
+    ``eval_mode`` is False where a frozen tensor's module is to stay in training mode. ``optimizer`` is the label
+    of the one that has the tensor.
     """
 
     state: str
@@ -46,6 +47,7 @@ class Assignment:
     eval_mode: bool = True
     decay: float = 1.0
     rung: str = ""
+    optimizer: str = ""
 
     @property
     def trainable(self) -> bool:
@@ -59,7 +61,8 @@ class Group:
 
     ``lr``, ``weight_decay`` and ``options`` hold one entry per phase (``lr`` is None while frozen).
     ``name`` is unique. ``members`` are canonical parameter names in registration order. ``written`` names the
-    options that the spec sets, in ``[optimizer]`` or in a rule; all others are the optimizer's own defaults.
+    options that the spec sets, in the optimizer's table or in a rule; all others are the optimizer's own defaults.
+    ``optimizer`` is the label of the one that has the group.
     """
 
     name: str
@@ -71,10 +74,51 @@ class Group:
     weight_decay: tuple[float, ...]
     options: tuple[Options, ...]
     written: tuple[str, ...] = ()
+    optimizer: str = ""
 
     def written_options(self, phase: int) -> dict[str, Any]:
         """Return the options that an optimizer's group holds in a phase: those that the spec sets."""
-        return {key: value for key, value in self.options[phase] if key in self.written}
+        options = self.options[phase]
+        return {key: value for key, value in options if key in self.written and value is not None}
+
+
+@dataclass(frozen=True)
+class PlannedOptimizer:
+    """One optimizer of a plan, and the values its groups start from.
+
+    ``label`` is the NAME of its table ``[optimizer.NAME]``, empty for ``[optimizer]`` itself. ``name`` is a class
+    of torch.optim, or ``MODULE:CLASS`` for one from elsewhere. ``options`` are those a group may have, with the
+    optimizer's defaults where the spec says nothing (None where they are not known); ``arguments`` are given to
+    its constructor. ``decays`` tells that groups hold a weight decay.
+    """
+
+    label: str
+    name: str
+    lr: float
+    weight_decay: float
+    options: Options = ()
+    arguments: Options = ()
+    decays: bool = True
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it comes from elsewhere than torch.optim."""
+        return ":" in self.name
+
+    @property
+    def kind(self) -> str:
+        """The name of its class alone."""
+        return self.name.rpartition(":")[2]
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The key path of its table in the spec."""
+        return ("optimizer", self.label) if self.label else ("optimizer",)
+
+    @property
+    def table(self) -> str:
+        """The name of its table in the spec."""
+        return ".".join(self.path)
 
 
 @dataclass(frozen=True)
@@ -213,17 +257,15 @@ class Plan:
 
     ``params`` are the model's tensors in registration order; each of ``phases`` holds what it does with every
     one of them. ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0
-    and never changes. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
+    and never changes. ``optimizers`` are that of ``[optimizer]``, then those of ``[optimizer.NAME]`` in the order of
+    the spec; each group says which has it. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
     :func:`freezeplan.compile_plan` makes one.
     """
 
     model: str = field(compare=False)
     origin: str = field(compare=False)
     base: str
-    optimizer: str
-    optimizer_options: Options
-    base_lr: float
-    base_weight_decay: float
+    optimizers: tuple[PlannedOptimizer, ...]
     params: tuple[PlannedParam, ...]
     phases: tuple[Phase, ...]
     groups: tuple[Group, ...]
@@ -231,6 +273,16 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = field(default=(), compare=False)
     stop_when: Target | None = None
     format_version: str = FORMAT_VERSION
+
+    @property
+    def working(self) -> tuple[PlannedOptimizer, ...]:
+        """The optimizers that have a group, in the plan's order."""
+        labels = {group.optimizer for group in self.groups}
+        return tuple(item for item in self.optimizers if item.label in labels)
+
+    def optimizer_of(self, group: Group) -> PlannedOptimizer:
+        """Return the optimizer that has a group."""
+        return next(item for item in self.optimizers if item.label == group.optimizer)
 
     @property
     def numel(self) -> int:

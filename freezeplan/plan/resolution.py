@@ -9,8 +9,8 @@ from freezeplan.inventory.records import Inventory
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.cascade import Cascade
 from freezeplan.plan.layout import Stage
-from freezeplan.plan.optimizers import OptimizerFacts
-from freezeplan.plan.records import Assignment
+from freezeplan.plan.owners import Owner
+from freezeplan.plan.records import Assignment, PlannedOptimizer
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
@@ -20,13 +20,14 @@ from freezeplan.spec.tables import Spec
 class Resolution:
     """Bound rules, one cascade per phase, and the problems.
 
-    ``assignments`` holds, once nothing failed, a list in tree order for each phase.
+    ``owners`` are the optimizers, none where one is unknown. ``assignments`` holds, once nothing failed, a list in
+    tree order for each phase.
     """
 
     spec: Spec
     inventory: Inventory
     tree: NameTree
-    facts: OptimizerFacts | None
+    owners: tuple[Owner, ...]
     stages: tuple[Stage, ...]
     rules: list[BoundRule]
     decided: list[Cascade]
@@ -39,6 +40,10 @@ class Resolution:
         params = self.inventory.params
         pairs = zip(self.tree.order, self.assignments[phase], strict=True)
         return {params[index].name: what for index, what in pairs}
+
+    def owner(self, what: Assignment) -> PlannedOptimizer:
+        """Return the optimizer that an assignment is for."""
+        return next(own.planned for own in self.owners if own.planned.label == what.optimizer)
 
     def rule_path(self, name: str) -> KeyPath:
         """Return the key path of the rule of that name."""

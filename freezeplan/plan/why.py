@@ -186,10 +186,15 @@ def _notes(resolution: Resolution, info: ParamInfo, what: Assignment, names: tup
         notes.append("roles: " + ", ".join(f"@{role}" for role in sorted(info.roles)))
     if info.layer is not None and info.stack is not None:
         notes.append(f"layer {info.layer} of {info.stack}")
+    if what.trainable and len(resolution.owners) > 1:
+        notes.append(
+            f"it has the optimizer of [{resolution.owner(what).table}], {resolution.owner(what).kind}"
+        )
     if what.rung:
         notes.append(f"layer decay multiplies its rate by {what.decay:g} ({what.rung})")
     if what.masked:
         notes.append("no_decay sets its weight decay to 0")
     if what.trainable and "lr" not in dict(what.decided):
-        notes.append(f"no rule sets a rate: the base rate of [optimizer], {resolution.spec.optimizer.lr}")
+        owner = resolution.owner(what)
+        notes.append(f"no rule sets a rate: the base rate of [{owner.table}], {owner.lr}")
     return notes

@@ -120,6 +120,7 @@ def _row(item: Group | FrozenSet, plan: Plan, phase: int) -> Row:
     rate = item.lr[phase] if isinstance(item, Group) else None
     if rate is None:
         return Row(label_of(item), item.selected_by, False, (), (), (), **size)
-    own = tuple(pair for pair in item.options[phase] if pair not in plan.optimizer_options)
+    base = plan.optimizer_of(item).options if isinstance(item, Group) else ()
+    own = tuple(pair for pair in item.options[phase] if pair not in base)
     decay = (item.weight_decay[phase],)
     return Row(item.name, item.selected_by, True, (rate,), decay, own, **size)

@@ -12,8 +12,9 @@ from freezeplan.diagnostics.wording import (
     format_number,
     format_percent,
     format_rate,
+    quoted,
 )
-from freezeplan.plan.records import Phase, Plan
+from freezeplan.plan.records import Options, Phase, Plan, PlannedOptimizer
 from freezeplan.render.rows import NO_DECAY
 from freezeplan.render.schedule import Fact, length_text, schedule_facts
 from freezeplan.render.training import task_facts, training_facts
@@ -108,10 +109,14 @@ def coverage_line(plan: Plan) -> str:
 def plan_facts(plan: Plan, state: int | None = None, *, folded: bool = False) -> Iterator[Fact]:
     """Yield what holds for the whole plan; ``state`` is the size of the optimizer's state in a phase."""
     yield "coverage", coverage_line(plan)
-    size = "" if state is None else f"; {format_bytes(state)} of state"
-    yield "optimizer", f"{_optimizer(plan)}{size}"
-    if plan.optimizer_options:
-        yield "options", format_options(plan.optimizer_options)
+    size = "" if state is None else f"; {_state(plan, state)}"
+    several = len(plan.working) > 1
+    for item in plan.working or plan.optimizers[:1]:
+        yield item.table, f"{_optimizer(item)}{'' if several else size}"
+        if options := _known(item):
+            yield "options", format_options(options)
+    if several and size:
+        yield "all optimizers", size.removeprefix("; ")
     if folded:
         yield "groups", groups_line(plan)
 
@@ -132,9 +137,23 @@ def _standing_facts(phase: Phase) -> Iterator[Fact]:
         yield "kept in train mode", ", ".join(path or "the whole model" for path in phase.kept_in_train_mode)
 
 
-def _optimizer(plan: Plan) -> str:
-    rate = f"base LR {format_rate(plan.base_lr)}, weight decay {format_number(plan.base_weight_decay)}"
-    return f"{plan.optimizer}, {rate}"
+def _optimizer(item: PlannedOptimizer) -> str:
+    rate = f"base LR {format_rate(item.lr)}, weight decay {format_number(item.weight_decay)}"
+    return f"{item.name}, {rate}"
+
+
+def _known(item: PlannedOptimizer) -> Options:
+    """Return the options and arguments that are known: of an optimizer from elsewhere, those that are written."""
+    return (*(pair for pair in item.options if pair[1] is not None), *item.arguments)
+
+
+def _state(plan: Plan, size: int) -> str:
+    """Say how much the optimizers keep, and of which that is not known before they are built."""
+    unknown = quoted(item.name for item in plan.working if item.is_foreign)
+    if not unknown:
+        return f"{format_bytes(size)} of state"
+    known = f"{format_bytes(size)} of state, and " if len(plan.working) > 1 else ""
+    return f"{known}the state of {unknown} is not known before it is built"
 
 
 def _prefix(phase: Phase) -> str:

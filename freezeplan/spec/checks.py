@@ -13,7 +13,9 @@ from typing import Any
 from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.document import Document, printable, written
+from freezeplan.spec.entries import cancelled_matches, repeated_entries
 from freezeplan.spec.locations import KeyPath, at_key
+from freezeplan.spec.optimizer_checks import check_optimizers
 from freezeplan.spec.problems import label
 
 NO_DECAY = "no_decay"
@@ -25,7 +27,8 @@ NEARBY = 200
 def check_all(document: Document) -> Iterator[Diagnostic]:
     """Yield every problem that the checks of this module find, table by table."""
     yield from _model(document)
-    yield from _repeated_entries(document, ("optimizer", "no_decay"))
+    yield from repeated_entries(document, ("optimizer", "no_decay"))
+    yield from check_optimizers(document)
     for layer in rule_layers(document):
         yield from _rules(document, layer)
     yield from _tasks(document)
@@ -102,8 +105,8 @@ def _rules(document: Document, layer: KeyPath) -> Iterator[Diagnostic]:
         yield from _rule_name(document, path, rule)
         yield from _overrides(document, path, index, names, first)
         for key in ("match", "except", "override"):
-            yield from _repeated_entries(document, (*path, key))
-        yield from _cancelled_matches(document, path)
+            yield from repeated_entries(document, (*path, key))
+        yield from cancelled_matches(document, path)
         if rule.get("expect") == {}:
             message = "`expect` states neither `tensors` nor `parameters`"
             yield at_key(
@@ -201,25 +204,6 @@ def _earlier(names: list[str]) -> str:
     if not names:
         return "no rule stands before this one"
     return f"earlier rules: {quoted(printable(name) for name in names[-8:])}"
-
-
-def _cancelled_matches(document: Document, path: KeyPath) -> Iterator[Diagnostic]:
-    matched = {pattern for _, pattern in document.strings((*path, "match"))}
-    for place, pattern in document.strings((*path, "except")):
-        if pattern in matched:
-            message = f"`except` takes away the whole of `{printable(pattern)}`, which `match` names"
-            yield at_key(place, "FP124", message, help="remove the pattern from both, or narrow one")
-
-
-def _repeated_entries(document: Document, path: KeyPath) -> Iterator[Diagnostic]:
-    seen: set[str] = set()
-    for place, entry in document.strings(path):
-        if not entry.strip():
-            yield at_key(place, "FP114", f"{label(place)} is empty", help="remove the entry")
-        elif entry in seen:
-            message = f"`{printable(entry)}` stands twice in {label(path)}"
-            yield at_key(place, "FP114", message, help="remove one of the two")
-        seen.add(entry)
 
 
 def repeated_names(document: Document, *array: str | int) -> Iterator[Diagnostic]:

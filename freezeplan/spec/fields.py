@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.optimizer_tables import NamedOptimizer, OptimizerTable
 from freezeplan.spec.tables import Spec, Table
 
 # What other tools and torch call the same thing; too far apart for a spelling match.
@@ -44,7 +45,9 @@ def table_at(path: KeyPath) -> type[Table] | None:
     for part in path:
         if table is not None and isinstance(part, str):
             field = fields_of(table).get(part)
-            table = _table_in(field.annotation) if field else None
+            # Any other key there names an optimizer for some parameters.
+            free = NamedOptimizer if table is OptimizerTable else None
+            table = _table_in(field.annotation) if field else free
     return table
 
 

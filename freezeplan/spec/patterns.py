@@ -42,6 +42,7 @@ def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     # A string there is no pattern but the name of a published rule.
     if isinstance(optimizer, Mapping) and not isinstance(optimizer.get("no_decay"), str):
         yield from _texts(optimizer.get("no_decay"), ("optimizer", "no_decay"))
+    yield from _optimizer_patterns(optimizer)
     yield from _rule_patterns(data, ())
     phases = data.get("phase")
     for index, phase in enumerate(phases if isinstance(phases, list) else ()):
@@ -50,6 +51,13 @@ def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(gradual, Mapping):
         for key in ("over", "then"):
             yield from _texts(gradual.get(key), ("gradual", key))
+
+
+def _optimizer_patterns(optimizer: Any) -> Iterator[tuple[KeyPath, str]]:
+    for name, table in optimizer.items() if isinstance(optimizer, Mapping) else ():
+        if isinstance(table, Mapping):
+            for key in ("match", "except"):
+                yield from _texts(table.get(key), ("optimizer", name, key))
 
 
 def _rule_patterns(table: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -10,6 +10,7 @@ from freezeplan.diagnostics.wording import closest
 from freezeplan.spec.document import Document, printable, written
 from freezeplan.spec.fields import fields_of, suggestion, table_at, title
 from freezeplan.spec.locations import KeyPath, at_key
+from freezeplan.spec.optimizer_tables import OptimizerTable
 
 CODE = re.compile(r"FP\d{3}")
 CHOICE = re.compile(r"'([^']*)'")
@@ -59,7 +60,7 @@ def as_diagnostic(document: Document, error: dict[str, Any]) -> Diagnostic:
     """
     kind = error["type"]
     path = document.known(error["loc"])
-    if kind == "extra_forbidden":
+    if kind == "extra_forbidden" or (kind == "model_type" and _is_strange(path)):
         return _unknown_key(document, path)
     if kind == "missing":
         return _missing_key(document, path, str(error["loc"][-1]))
@@ -67,6 +68,12 @@ def as_diagnostic(document: Document, error: dict[str, Any]) -> Diagnostic:
     if kind in ("list_type", "model_type") and document.locations.value(path) is None:
         return at_key(path, code, message, help=advice, part=KeyPart.HEADER)
     return at_key(path, code, message, help=advice)
+
+
+def _is_strange(path: KeyPath) -> bool:
+    """Whether a key of ``[optimizer]`` that is no table is none of its own keys either."""
+    table = table_at(path[:-1])
+    return table is OptimizerTable and str(path[-1]) not in fields_of(OptimizerTable)
 
 
 def _unknown_key(document: Document, path: KeyPath) -> Diagnostic:

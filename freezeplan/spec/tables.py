@@ -8,12 +8,12 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from freezeplan.spec.amounts import DEFAULT_BUDGET
 from freezeplan.spec.locations import NOWHERE, Locations
+from freezeplan.spec.optimizer_tables import NamedOptimizer, OptimizerOptions, OptimizerTable
 from freezeplan.spec.table import (
     Budget,
     Count,
     Fraction,
     Metric,
-    NoDecay,
     NonNegative,
     PhaseName,
     Positive,
@@ -24,7 +24,7 @@ from freezeplan.spec.table import (
     Warmup,
 )
 from freezeplan.spec.task_tables import DataTable, Task
-from freezeplan.spec.validators import check_betas, check_lr_mult, check_version
+from freezeplan.spec.validators import check_lr_mult, check_version
 
 __all__ = [
     "DataTable",
@@ -32,6 +32,7 @@ __all__ = [
     "Gradual",
     "LayerDecay",
     "ModelTable",
+    "NamedOptimizer",
     "OptimizerOptions",
     "OptimizerTable",
     "PhaseScheduleTable",
@@ -67,59 +68,6 @@ only one that has seen the whole text in a decoder)."""
     """Number format the weights are loaded in. Default: float32."""
     trust_remote_code: bool = False
     """Run code that the source ships, whenever the model is built: in `check` and `show` too."""
-
-
-class OptimizerOptions(Table):
-    """Options of torch.optim optimizers that may differ between parameter groups."""
-
-    alpha: NonNegative | None = None
-    """Smoothing constant (RMSprop) or power of the averaging (ASGD)."""
-    amsgrad: bool | None = None
-    """Use the AMSGrad variant."""
-    beta2_decay: float | None = None
-    """Adafactor's decay of the second moment."""
-    betas: Annotated[list[NonNegative], BeforeValidator(check_betas)] | None = None
-    """Running-average coefficients of Adam-like optimizers."""
-    centered: bool | None = None
-    """Centre RMSprop's gradient by its variance."""
-    d: Positive | None = None
-    """Adafactor's clipping threshold."""
-    dampening: NonNegative | None = None
-    """Dampening of SGD's momentum."""
-    decoupled_weight_decay: bool | None = None
-    """Decouple weight decay from the gradient in NAdam and RAdam."""
-    eps: NonNegative | None = None
-    """Term added to the denominator."""
-    initial_accumulator_value: NonNegative | None = None
-    """Adagrad's starting accumulator."""
-    lambd: NonNegative | None = None
-    """ASGD's decay term."""
-    lr_decay: NonNegative | None = None
-    """Adagrad's own decay of the rate."""
-    momentum: NonNegative | None = None
-    """Momentum factor."""
-    momentum_decay: NonNegative | None = None
-    """NAdam's momentum decay."""
-    nesterov: bool | None = None
-    """Use Nesterov momentum."""
-    rho: NonNegative | None = None
-    """Adadelta's running-average coefficient."""
-    t0: NonNegative | None = None
-    """Step at which ASGD starts averaging."""
-
-
-class OptimizerTable(OptimizerOptions):
-    """Choose the optimizer and the values that rules start from."""
-
-    name: str = "adamw"
-    """Any optimizer of torch.optim that takes parameter groups, in lower case or as spelt there."""
-    lr: Positive = 2e-5
-    """Base learning rate; rules multiply it."""
-    weight_decay: NonNegative = 0.01
-    """Weight decay of every parameter that no rule and no mask changes."""
-    no_decay: NoDecay = ["@bias", "@norm"]
-    """Patterns of parameters that get weight decay 0, or the name of a published rule that says which do; \
-a mask applied after all rules."""
 
 
 class ScheduleTable(Table):

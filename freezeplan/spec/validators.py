@@ -17,6 +17,7 @@ from freezeplan.spec.amounts import parse_bytes
 
 NO_DECAY_RULES = ("beit", "timm", "transformers")
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 # Attributes of torch.nn.ModuleDict, which holds the heads: it refuses modules of these names. transformers adds
 # `smart_apply` to all modules.
@@ -142,6 +143,14 @@ def check_betas(value: Any) -> Any:
     if not numbers or len(value) != 2 or not all(0 <= beta < 1 for beta in value):
         raise _wrong("FP104", "betas must be two numbers from 0 up to 1", "betas = [0.9, 0.999]")
     return list(value)
+
+
+def check_class(value: Any) -> Any:
+    """Accept the name of a module and of a class in it."""
+    if isinstance(value, str) and not CLASS.fullmatch(value):
+        message = f"{value!r} does not name a module and a class in it"
+        raise _wrong("FP104", message, 'write `class = "MODULE:CLASS"`, such as "lion_pytorch:Lion"')
+    return value
 
 
 def check_no_decay(value: Any, check_list: Callable[[Any], list[str]]) -> str | list[str]:

@@ -85,11 +85,12 @@ def training_rows(tasks: Sequence[TaskData]) -> dict[str, int]:
 
 def _check_optimizer(spec: Spec, plan: Plan) -> None:
     """Refuse an optimizer whose step calls back for the loss: a step here is one pass over its batches."""
-    facts = optimizer_table()[plan.optimizer.lower()]
-    if plan.groups and facts.demand == "a closure":
-        message = f"{facts.name} asks for {facts.demand} at each step; this trainer has none"
-        advice = "use another optimizer, such as `adamw`"
-        raise spec.locations.error(("optimizer", "name"), "FP402", message, help=advice)
+    for item in plan.working:
+        facts = optimizer_table().get(item.name.lower())
+        if facts is not None and facts.demand == "a closure":
+            message = f"{facts.name} asks for {facts.demand} at each step; this trainer has none"
+            advice = "use another optimizer, such as `adamw`"
+            raise spec.locations.error((*item.path, "name"), "FP402", message, help=advice)
 
 
 def _check_purpose(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> None:

@@ -16,7 +16,7 @@ from freezeplan.api import compile_plan
 from freezeplan.apply import build_optimizer, enter_phase, phase_rates, set_rates
 from freezeplan.apply.schedules import schedule_factor
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.plan.advice import OWN_RATES
+from freezeplan.plan.optimizer_advice import OWN_RATES
 from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.table import ScheduleName
@@ -571,5 +571,5 @@ def test_which_optimizers_keep_a_rate_in_their_state() -> None:
         if not facts.demand
     }
     assert {name for name, kind in kinds.items() if moves_at_a_rate_of_zero(kind, 1)} == {"ASGD", "Rprop"}
-    assert {"asgd", "rprop"} == set(OWN_RATES)
+    assert {"ASGD", "Rprop"} == set(OWN_RATES)
     assert {name for name, kind in kinds.items() if moves_at_a_rate_of_zero(kind, 2)} == {"Rprop"}

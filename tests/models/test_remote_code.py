@@ -19,9 +19,9 @@ from freezeplan.cli.program import run
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models import classes, configs
 from freezeplan.models.loading import load_model, load_tokenizer
-from freezeplan.models.remote_code import no_remote_code
 from freezeplan.models.resolve import Source
 from freezeplan.models.sources import inventory_for
+from freezeplan.spec.foreign_code import no_remote_code
 from tests.models.sources import TASKS, spec_of
 
 CONFIG = """

@@ -28,6 +28,8 @@ WITHOUT_FILE = {
     "FP413": "about building an optimizer: test_an_optimizer_without_a_trainable_parameter_is_refused",
     "FP416": "needs a model without layers: test_a_ladder_needs_layers",
     "FP414": "about a live model: test_a_plan_for_another_model_is_refused_before_anything_changes",
+    "FP421": "found when it is built: test_a_class_that_cannot_be_had_is_refused",
+    "FP429": "needs a sparse embedding: test_sparse_gradients_need_an_optimizer_that_takes_them",
     "FP430": "about a wrapped model: test_freezing_or_thawing_inside_ddp_is_refused",
     "FP431": "about a live model: test_reentrant_checkpointing_behind_a_frozen_part_is_refused",
     "FP432": "about an optimizer: test_an_optimizer_over_other_tensors_is_refused",

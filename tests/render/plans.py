@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from math import prod
 
-from freezeplan.plan.records import Assignment, FrozenPrefix, FrozenSet, Group, Phase, Plan, PlannedParam
+from freezeplan.plan.records import (
+    Assignment,
+    FrozenPrefix,
+    FrozenSet,
+    Group,
+    Phase,
+    Plan,
+    PlannedOptimizer,
+    PlannedParam,
+)
 
 FROZEN = Assignment("frozen", 0.0, 0.0, (), (("state", "everything"),), False, "everything")
 UPPER = Assignment("trainable", 1e-5, 0.01, (), (("state", "upper"), ("lr", "upper")), False, "upper")
@@ -27,10 +36,7 @@ def small_plan(**changes: object) -> Plan:
         "model": "distilbert-base-uncased",
         "origin": "architecture defaults",
         "base": "backbone",
-        "optimizer": "adamw",
-        "optimizer_options": (),
-        "base_lr": 2e-5,
-        "base_weight_decay": 0.01,
+        "optimizers": (PlannedOptimizer("", "adamw", 2e-5, 0.01),),
         "params": tuple(_param(name) for name in PARAMS),
         "phases": (_phase(),),
         "groups": (

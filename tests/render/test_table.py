@@ -200,7 +200,11 @@ def test_markup_and_escapes_in_names_are_shown_and_not_obeyed():
 def test_options_have_a_column_where_a_group_has_its_own():
     own = (("betas", (0.9, 0.98)), ("eps", 1e-6))
     group = replace(PLAN.groups[0], options=(own,))
-    plan = replace(PLAN, groups=(group, *PLAN.groups[1:]), optimizer_options=(("eps", 1e-6),))
+    plan = replace(
+        PLAN,
+        groups=(group, *PLAN.groups[1:]),
+        optimizers=(replace(PLAN.optimizers[0], options=(("eps", 1e-6),)),),
+    )
     out = drawn(PlanView(plan))
     assert "  options  " in out.splitlines()[0] and "betas = [0.9, 0.98]" in out
     assert "eps" not in out.splitlines()[4]
