@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from freezeplan.inventory.records import ParamInfo
+from freezeplan.inventory.records import IDLE, UNSAVED, ParamInfo
 from freezeplan.inventory.structure import Hints, Tree, ancestors, last, parent, smallest
-
-FIXED, IDLE, UNSAVED = "fixed", "idle", "unsaved"
 
 
 def is_adapter_name(name: str) -> bool:

@@ -8,13 +8,12 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted
-from freezeplan.inventory.adapters import FIXED
 from freezeplan.inventory.as_made import needs_gradient_as_made
 from freezeplan.inventory.hints import hints_of
 from freezeplan.inventory.identity import named_parameters
 from freezeplan.inventory.names import canonical_modules, canonical_parameters, class_names, join, own_buffers
 from freezeplan.inventory.quantized import quantized_as
-from freezeplan.inventory.records import Inventory, ModuleInfo, ParamInfo
+from freezeplan.inventory.records import FIXED, Inventory, ModuleInfo, ParamInfo
 from freezeplan.inventory.roles import with_structure
 from freezeplan.inventory.structure import ancestors
 

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from freezeplan.inventory.biases import is_vector
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.structure import Hints, Tree, ancestors, is_under, last, parent
 
 TORCH_NORMS = ("LayerNorm", "RMSNorm", "GroupNorm", "_NormBase")
+AXES = frozenset({"LayerNorm", "RMSNorm"})
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,18 @@ def runs_after(parts: Parts, inside: str, norm: str, registered_after: bool) -> 
 
 
 def is_norm(tree: Tree, path: str) -> bool:
-    """Tell whether a module is a normalisation: by class, holding only vectors of its own."""
+    """Tell whether a module is a normalisation: by class, holding only vectors of its own.
+
+    Axes to broadcast along do not count, and torch's own LayerNorm may span several axes.
+    """
     own = tree.own.get(path, ())
-    if not own or any(len(info.shape) > 1 for info in own):
+    names = tree.classes(path)
+    if not own or not (all(is_vector(info.shape) for info in own) or AXES.intersection(names)):
         return False
-    names = tree.classes(path) or (last(path),)
-    return any(name in TORCH_NORMS or "norm" in name.lower() for name in names) or (
-        not tree.classes(path) and (last(path).startswith("ln_") or _has_statistics(tree, path))
-    )
+    if not names:
+        name = last(path)
+        return "norm" in name.lower() or name.startswith("ln_") or _has_statistics(tree, path)
+    return any(name in TORCH_NORMS or "norm" in name.lower() or name.endswith("GRN") for name in names)
 
 
 def _has_statistics(tree: Tree, path: str) -> bool:
@@ -87,7 +93,9 @@ def _has_statistics(tree: Tree, path: str) -> bool:
 
 def is_norm_only(tree: Tree, path: str) -> bool:
     """Tell whether a module is a normalisation and holds nothing but vectors."""
-    return is_norm(tree, path) and all(len(info.shape) <= 1 for info in tree.below(path))
+    return is_norm(tree, path) and all(
+        is_vector(info.shape) or info in tree.own[path] for info in tree.below(path)
+    )
 
 
 def is_embedding(tree: Tree, path: str) -> bool:

@@ -23,6 +23,8 @@ ITEM_BYTES = {
     "bool": 1,
 }
 
+FIXED, IDLE, UNSAVED = "fixed", "idle", "unsaved"
+
 
 @dataclass(frozen=True)
 class ParamInfo:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from freezeplan.inventory.adapters import find_adapters, with_held
+from freezeplan.inventory.biases import is_bias
 from freezeplan.inventory.embeddings import find_embeddings
 from freezeplan.inventory.experts import find_experts, find_routers
 from freezeplan.inventory.parts import Parts, is_embedding, is_norm, is_norm_only, levels, runs_after
@@ -38,7 +39,7 @@ def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
         "router": find_routers(tree, experts),
         "adapters": find_adapters(tree, hints),
         "norm": tuple(info.path for info in tree.modules if is_norm(tree, info.path)),
-        "bias": tuple(info.name for info in tree.params if is_bias(info)),
+        "bias": tuple(info.name for info in tree.params if is_bias(tree, info)),
     }
     sets = {role: frozenset(paths) for role, paths in nodes.items()}
     layers = {path: at for stack in parts.stacks for path, at in _places(stack, stack.spans)}
@@ -133,11 +134,6 @@ def _norms_beside(parts: Parts, stack: Stack) -> Iterable[str]:
         for path in (*before, *after):
             if is_norm_only(parts.tree, path) and runs_after(parts, inside, path, path in after):
                 yield path
-
-
-def is_bias(info: ParamInfo) -> bool:
-    """Tell whether a parameter is a bias: a vector whose own name ends with ``bias``."""
-    return last(info.name).endswith("bias") and len(info.shape) <= 1
 
 
 Place = tuple[Stack, int]

@@ -9,6 +9,7 @@ from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import plural, quoted
 from freezeplan.plan import masks
 from freezeplan.plan.advice import Subject, advice_of_phase, advice_of_run
+from freezeplan.plan.model_advice import OF_A_MODEL, held_and_trained
 from freezeplan.plan.optimizer_advice import optimizer_advice
 from freezeplan.plan.records import Assignment
 from freezeplan.plan.resolution import Resolution
@@ -26,12 +27,18 @@ def phase_advice(resolution: Resolution, whats: Whats) -> list[Diagnostic]:
     trained = [next((what for what in row if what.trainable), row[-1]) for row in zip(*whats, strict=True)]
     last = len(whats) - 1
     whole = replace(subjects[last], pairs=[pair for subject in subjects for pair in subject.pairs])
+    summary = _subject(resolution, last, trained)
     return [
-        *_with_phases(resolution, [advice_of_phase(subject) for subject in subjects]),
-        *advice_of_run(_subject(resolution, last, trained), whole),
+        *_with_phases(resolution, [_advice(subject) for subject in subjects]),
+        *advice_of_run(summary, whole),
+        *held_and_trained(summary),
         *optimizer_advice(resolution, whats),
         *_without_effect(resolution, whats),
     ]
+
+
+def _advice(subject: Subject) -> list[Diagnostic]:
+    return [*advice_of_phase(subject), *(found for check in OF_A_MODEL for found in check(subject))]
 
 
 def _subject(resolution: Resolution, phase: int, row: Sequence[Assignment]) -> Subject:
