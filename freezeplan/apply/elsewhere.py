@@ -62,18 +62,29 @@ def build_foreign(planned: PlannedOptimizer, plan: Plan, groups: Groups) -> torc
     Raises :class:`freezeplan.DiagnosticError`: FP421 where there is no such class, FP422 where it does not take
     what the plan gives it.
     """
-    kind = optimizer_class(planned)
-    check_arguments(planned, kind)
-    rate = {"lr": planned.lr} if "lr" in inspect.signature(kind).parameters else {}
-    plain = [{**group, "params": [tensor for _, tensor in group["params"]]} for group in groups]
-    try:
-        made = kind(plain, **rate, **dict(planned.arguments))
-    except Exception as error:
-        message = f"{kind.__name__} cannot be built: {first_line(error)}"
-        raise _unfit(planned, ("class",), message, "look at its arguments in `options`") from error
+    made = constructed(
+        planned, [{**group, "params": [tensor for _, tensor in group["params"]]} for group in groups]
+    )
+    if [group.get("name") for group in made.param_groups] != [group["name"] for group in groups]:
+        message = f"{type(made).__name__} does not keep the groups that it is given"
+        raise _unfit(planned, ("class",), message, "use another optimizer")
     for built, group in zip(made.param_groups, groups, strict=True):
         built["param_names"] = [name for name, _ in group["params"]]
     _check_keys(planned, plan, made)
+    return made
+
+
+def constructed(planned: PlannedOptimizer, groups: Groups) -> torch.optim.Optimizer:
+    """Return what the constructor of a plan's optimizer makes of some groups of tensors."""
+    kind = optimizer_class(planned)
+    check_arguments(planned, kind)
+    rate = {"lr": planned.lr} if "lr" in inspect.signature(kind).parameters else {}
+    make: Any = kind
+    try:
+        made: torch.optim.Optimizer = make(groups, **rate, **dict(planned.arguments))
+    except Exception as error:
+        message = f"{kind.__name__} cannot be built: {first_line(error)}"
+        raise _unfit(planned, ("class",), message, "look at its arguments in `options`") from error
     return made
 
 

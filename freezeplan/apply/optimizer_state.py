@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 # What optimizers keep in a group of the steps so far: schedule-free's are k, weight_sum, lr_max and scheduled_lr.
 COUNTERS = frozenset(["step", "k", "weight_sum", "lr_max", "scheduled_lr"])
+# The key under which a group's counters stand still while it is frozen.
+HELD = "held_counters"
 # What torch adds to a tensor's state for an option that is on, and only when it makes the state.
 SLOTS = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg", "momentum": "momentum_buffer"}
 
@@ -54,9 +56,11 @@ def restart_counters(group: dict[str, Any], optimizer: torch.optim.Optimizer) ->
     """Let a group whose tensors have no state count its steps from the start, in place.
 
     Optimizers outside of torch (Lamb, StableAdamW, schedule-free ones) count the steps of a group, frozen or not,
-    in the group. Beside a state that is new, such a count makes the first steps too large.
+    in the group. Beside a state that is new, such a count makes the first steps too large; beside one that was
+    kept, it goes on from where it stood when the group froze (see :func:`hold_counters`).
     """
     inner = owner_of(group, optimizer)
+    group.update(group.pop(HELD, {}))
     if any(inner.state.get(tensor) for tensor in group["params"]):
         return
     for key in COUNTERS.intersection(group):
@@ -64,6 +68,13 @@ def restart_counters(group: dict[str, Any], optimizer: torch.optim.Optimizer) ->
             group[key] = inner.defaults[key]
         else:
             del group[key]
+
+
+def hold_counters(group: dict[str, Any]) -> None:
+    """Note the counts of a group that is frozen from here on, in the group: its optimizer goes on counting."""
+    counters = {key: group[key] for key in sorted(COUNTERS.intersection(group))}
+    if counters:
+        group.setdefault(HELD, counters)
 
 
 def complete_state(group: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:

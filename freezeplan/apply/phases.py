@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from freezeplan.apply.freezing import apply_freeze
 from freezeplan.apply.matching import named_tensors
-from freezeplan.apply.optimizer_state import as_one, complete_state, drop_state, restart_counters
+from freezeplan.apply.optimizer_state import (
+    as_one,
+    complete_state,
+    drop_state,
+    hold_counters,
+    restart_counters,
+)
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.verifying import optimizer_problems
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
@@ -80,6 +86,8 @@ def enter_phase(
         if planned.lr[index] is not None:
             restart_counters(group, optimizer)
             complete_state(group, optimizer)
+        else:
+            hold_counters(group)
 
 
 def phase_rates(plan: Plan, phase: int | str, factor: float = 1.0) -> dict[str, float]:

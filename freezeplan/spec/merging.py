@@ -10,8 +10,9 @@ NAMED_ARRAYS = frozenset({"rule", "task", "phase"})
 def merge(base: SpecNode, own: SpecNode) -> SpecNode:
     """Return ``own`` laid over ``base``, each value keeping the place it was written at.
 
-    Tables merge key by key. Entries of ``rule``, ``task`` and ``phase`` are appended, the base's first; an
-    entry whose ``name`` the base has takes that entry's place, whole. All other values replace.
+    Tables merge key by key; an optimizer that ``own`` chooses takes the place of the base's, by ``name`` or by
+    ``class``, and of what its constructor was given. Entries of ``rule``, ``task`` and ``phase`` are appended, the
+    base's first; an entry whose ``name`` the base has takes that entry's place, whole. All other values replace.
     """
     return _merge(base, own, is_root=True)
 
@@ -19,7 +20,7 @@ def merge(base: SpecNode, own: SpecNode) -> SpecNode:
 def _merge(base: SpecNode, own: SpecNode, *, is_root: bool) -> SpecNode:
     if not (isinstance(base.value, dict) and isinstance(own.value, dict)):
         return own
-    merged = dict(base.value)
+    merged = {key: node for key, node in base.value.items() if key not in _given_up(own)}
     for key, node in own.value.items():
         if key not in merged:
             merged[key] = node
@@ -28,6 +29,12 @@ def _merge(base: SpecNode, own: SpecNode, *, is_root: bool) -> SpecNode:
         else:
             merged[key] = _merge(merged[key], node, is_root=False)
     return SpecNode(merged, own.place)
+
+
+def _given_up(own: SpecNode) -> frozenset[str]:
+    """Return the keys of a base's table that belong to the optimizer which the own table has another for."""
+    chosen = {"name", "class"}.intersection(own.value)
+    return frozenset({"name", "class", "options"} if chosen else ())
 
 
 def _append(base: SpecNode, own: SpecNode) -> SpecNode:

@@ -32,6 +32,7 @@ from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.spec.tables import Spec
 from freezeplan.train.checking import check_run, training_rows
 from freezeplan.train.encoded_rows import encoded_data, encoder_for, notes_on_cuts, with_labels
+from freezeplan.train.foreign_optimizers import check_foreign
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward
 from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
@@ -104,6 +105,8 @@ def prepare(
     Seeds every source of randomness with ``train.seed``. ``observer`` is told what takes time. Raises
     ``DiagnosticError`` for whatever makes the run impossible.
     """
+    if shown is not None:
+        check_foreign(spec, shown)
     observer(Working("reading the data"))
     accelerator = start_accelerator()
     place = spec if own is None else own_spec(spec, own)
@@ -121,6 +124,8 @@ def prepare(
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)
     warnings += _new_advice(shown or plan, plan)
+    if shown is None:
+        check_foreign(spec, plan)
     warnings += check_run(spec, plan, tasks)
     _raise_errors(warnings)
     phases = schedule_phases(spec, plan, training_rows(tasks))

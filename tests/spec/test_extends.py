@@ -294,3 +294,16 @@ def test_what_is_written_later_stands(base: dict, own: dict) -> None:
         else:
             assert result[key] == value
     assert result.keys() == base.keys() | own.keys()
+
+
+def test_an_optimizer_from_elsewhere_takes_the_place_of_the_bases(tmp_path: Path) -> None:
+    rule = '[[rule]]\nmatch = "**"\nstate = "trainable"\n'
+    (tmp_path / "a.toml").write_text(
+        '[optimizer]\nname = "sgd"\nlr = 0.1\noptions = { foreach = false }\n' + rule
+    )
+    (tmp_path / "b.toml").write_text('extends = "a.toml"\n[optimizer]\nclass = "lion_pytorch:Lion"\n')
+    (tmp_path / "c.toml").write_text('extends = "b.toml"\n[optimizer]\nname = "adam"\n')
+    second, third = (load_spec(tmp_path / f"{name}.toml").optimizer for name in "bc")
+    assert (second.class_, second.lr, second.options) == ("lion_pytorch:Lion", 0.1, {})
+    assert "name" not in second.model_fields_set
+    assert (third.class_, third.name, third.lr) == (None, "adam", 0.1)

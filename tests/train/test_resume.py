@@ -42,6 +42,19 @@ SPECS: dict[str, Callable[[Path], Spec]] = {
         ],
         optimizer={"name": "adagrad", "lr": 0.05, "initial_accumulator_value": 0.1},
     ),
+    "two optimizers": lambda toy: phased_spec(
+        toy,
+        [
+            {"steps": 5},
+            {"steps": 4, "rule": [{"match": "heads.mood", "state": "frozen"}]},
+            {"steps": 5, "on_thaw": "keep", "rule": [{"match": "heads.mood", "state": "trainable"}]},
+        ],
+        optimizer={
+            "class": "tests.foreign_optimizers:Counting",
+            "lr": 0.05,
+            "matrices": {"name": "muon", "match": "heads.topic", "except": "@bias", "lr": 0.02},
+        },
+    ),
 }
 
 
@@ -93,6 +106,7 @@ CASES = [
     *[("stop_when", number) for number in (8, 11)],
     *[("whole run", number) for number in (7, 9)],
     *[("adagrad", number) for number in (7, 11, 14)],
+    *[("two optimizers", number) for number in (6, 8, 12)],
 ]
 
 

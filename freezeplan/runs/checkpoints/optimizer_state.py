@@ -9,9 +9,21 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from freezeplan.apply.optimizer_state import HELD, parts_of
 from freezeplan.apply.tensors import own_copy
+from freezeplan.plan.binding import OPTION_NAMES
 
 FILE = "optimizer.safetensors"
+OF_THE_PLAN = {
+    "params",
+    "param_names",
+    "name",
+    "optimizer",
+    "lr",
+    "initial_lr",
+    "weight_decay",
+    *OPTION_NAMES,
+}
 
 
 def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> dict[str, Any]:
@@ -19,10 +31,12 @@ def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> dict[str, 
 
     Returns what a file of tensors cannot hold, for :func:`restore_optimizer`: ``parameters`` (names of those
     that have any state), ``values`` (plain numbers) and ``elsewhere`` (tensors that are not on their
-    parameter's device, such as a step counter on the CPU).
+    parameter's device, such as a step counter on the CPU), and ``groups``: by name, what an optimizer from
+    elsewhere counts there.
     """
     tensors: dict[str, torch.Tensor] = {}
-    more: dict[str, Any] = {"parameters": [], "values": {}, "elsewhere": []}
+    counted = {group["name"]: counts for group, counts in counts_of(optimizer) if counts}
+    more: dict[str, Any] = {"parameters": [], "values": {}, "elsewhere": [], "groups": counted}
     for name, parameter in named(optimizer):
         if parameter not in optimizer.state:
             continue
@@ -43,6 +57,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, folder: Path, more: Mapp
 
     Rates and options of the groups stay as they are: the plan decides them.
     """
+    restore_counts(optimizer, more.get("groups", {}))
     parameters = dict(named(optimizer))
     optimizer.state.clear()
     for name in more["parameters"]:
@@ -55,6 +70,49 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, folder: Path, more: Mapp
     for path, value in more["values"].items():
         name, _, key = path.rpartition("/")
         optimizer.state[parameters[name]][key] = value
+
+
+def counts_of(optimizer: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield each group with what its optimizer has changed there since it was built, as plain numbers.
+
+    What the plan sets does not count: it is set again.
+    """
+    for part in parts_of(optimizer):
+        for group in part.param_groups:
+            counts = {
+                key: value for key, value in group.items() if key not in OF_THE_PLAN and is_number(value)
+            }
+            held = {HELD: {key: plain(value) for key, value in group[HELD].items()}} if HELD in group else {}
+            changed = {
+                key: plain(value) for key, value in counts.items() if _differs(value, part.defaults, key)
+            }
+            yield group, changed | held
+
+
+def _differs(value: Any, defaults: Mapping[str, Any], key: str) -> bool:
+    return key not in defaults or bool(value != defaults[key])
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, true, false, or a tensor of one."""
+    return isinstance(value, (bool, int, float)) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+
+
+def plain(value: Any) -> Any:
+    """Return a number as Python's own.
+
+    >>> plain(torch.tensor(3))
+    3
+    """
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
+def restore_counts(optimizer: torch.optim.Optimizer, counts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put the counts of :func:`counts_of` in the place of a new optimizer's, by the names of the groups."""
+    for group in optimizer.param_groups:
+        for key, value in counts.get(group.get("name", ""), {}).items():
+            own = group.get(key)
+            group[key] = own.new_tensor(value) if isinstance(own, torch.Tensor) else value
 
 
 def named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.nn.Parameter]]:
