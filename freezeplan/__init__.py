@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from freezeplan.api import (
         apply_freeze,
+        build_optimizer,
         build_param_groups,
         compile_plan,
         enter_phase,
@@ -33,6 +34,7 @@ _HOMES = {
     "Plan": "freezeplan.plan.records",
     "Spec": "freezeplan.spec.tables",
     "apply_freeze": "freezeplan.api",
+    "build_optimizer": "freezeplan.api",
     "build_param_groups": "freezeplan.api",
     "compile_plan": "freezeplan.api",
     "enter_phase": "freezeplan.api",
@@ -47,6 +49,7 @@ __all__ = [
     "Plan",
     "Spec",
     "apply_freeze",
+    "build_optimizer",
     "build_param_groups",
     "compile_plan",
     "enter_phase",
@@ -60,3 +63,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'freezeplan' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not, for those who look and for completion."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.records import Inventory
-from freezeplan.plan.records import Plan
+from freezeplan.plan.records import VIEWS, Plan
 from freezeplan.spec.tables import Spec
 
 if TYPE_CHECKING:
@@ -18,12 +18,28 @@ __all__ = [
     "DiagnosticError",
     "SpecLike",
     "apply_freeze",
+    "build_optimizer",
     "build_param_groups",
     "compile_plan",
     "enter_phase",
     "load_spec",
     "verify",
 ]
+
+
+def _text(plan: Plan) -> str:
+    from freezeplan.render.notebook import plan_text
+
+    return plan_text(plan)
+
+
+def _html(plan: Plan) -> str:
+    from freezeplan.render.notebook import plan_html
+
+    return plan_html(plan)
+
+
+VIEWS.update(text=_text, html=_html)
 
 SpecLike = str | Path | Mapping[str, Any] | Spec
 
@@ -90,7 +106,7 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> No
 
 def enter_phase(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     plan: Plan,
     phase: int | str,
     *,
@@ -128,7 +144,7 @@ def enter_phase(
 def verify(
     model: torch.nn.Module,
     plan: Plan,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
     phase: int | str = 0,
 ) -> None:
     """Raise unless a model, and the optimizer over it, are as one phase of the plan says.
@@ -156,7 +172,12 @@ def verify(
 
 
 def build_param_groups(
-    model: torch.nn.Module, spec: SpecLike | Plan, *, freeze: bool = True
+    model: torch.nn.Module,
+    spec: SpecLike | Plan,
+    *,
+    freeze: bool = True,
+    named: bool = True,
+    scale_key: str | None = None,
 ) -> list[dict[str, Any]]:
     """Build named parameter groups for any torch.optim optimizer, and freeze the rest of the model.
 
@@ -164,8 +185,14 @@ def build_param_groups(
     ``[train]`` may be absent. The groups are the spec's partition of all trainable tensors, in
     registration order; each holds ``params`` as ``(name, tensor)`` pairs, ``name``, ``lr``,
     ``weight_decay`` and the options that the spec sets: these overrule the optimizer's constructor, and all others
-    are the constructor's. ``freeze=False`` leaves the model alone. What was frozen, and all advice, is logged
-    under ``freezeplan``; raises :class:`freezeplan.DiagnosticError`.
+    are the constructor's. Where the plan has several optimizers, ``optimizer`` says whose group it is (empty for
+    that of ``[optimizer]``). ``freeze=False`` leaves the model alone.
+
+    ``named=False`` gives tensors alone and no ``name``, for optimizers that take no others. ``scale_key`` (timm's
+    ``lr_scale``) adds under that key the group's rate as a multiple of the base rate, for schedulers that multiply
+    by it; ``initial_lr``, from which they start, is then the base rate: no scheduler of torch goes with that.
+
+    What was frozen, and all advice, is logged under ``freezeplan``; raises :class:`freezeplan.DiagnosticError`.
 
     >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
@@ -180,8 +207,39 @@ def build_param_groups(
     from freezeplan.apply.groups import parameter_groups
 
     plan = spec if isinstance(spec, Plan) else compile_plan(model, spec)
-    groups = parameter_groups(model, plan)
+    groups = parameter_groups(model, plan, named=named, scale_key=scale_key)
     if freeze:
         apply_freeze(model, plan)
     announce(plan, applied=freeze)
     return groups
+
+
+def build_optimizer(
+    model: torch.nn.Module, spec: SpecLike | Plan, *, freeze: bool = True, **options: Any
+) -> torch.optim.Optimizer:
+    """Build the optimizer that a spec names over its groups, and freeze the rest of the model.
+
+    ``spec`` and ``freeze`` are those of :func:`build_param_groups`; ``options`` are further arguments of the
+    optimizer's class. Several optimizers (``[optimizer.NAME]``) come as one, whose groups and state are theirs: a
+    scheduler, :func:`enter_phase` and :func:`verify` take it as any other, and ``.optimizers`` holds them. One from
+    elsewhere (``class``) is imported now. Raises :class:`freezeplan.DiagnosticError`.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    >>> optimizer = build_optimizer(model, {
+    ...     "optimizer": {"lr": 1e-4, "muon": {"name": "muon", "match": "0.weight", "lr": 1e-3}},
+    ...     "rule": [{"name": "all", "match": "**", "state": "trainable"}]})
+    >>> [type(part).__name__ for part in optimizer.optimizers]
+    ['AdamW', 'Muon']
+    >>> {group["name"]: group["lr"] for group in optimizer.param_groups}
+    {'all/no_decay': 0.0001, 'all': 0.0001, 'all/muon': 0.001}
+    """
+    from freezeplan.apply.announcing import announce
+    from freezeplan.apply.groups import build_optimizer as build
+
+    plan = spec if isinstance(spec, Plan) else compile_plan(model, spec)
+    optimizer = build(model, plan, **options)
+    if freeze:
+        apply_freeze(model, plan)
+    announce(plan, applied=freeze)
+    return optimizer

@@ -11,6 +11,7 @@ from freezeplan.apply.optimizer_state import as_one, complete_state
 from freezeplan.apply.sharding import reshard_parameters, split_by_mesh
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import quoted
+from freezeplan.plan.rates import EXACT, exact
 from freezeplan.plan.records import Group, Plan, PlannedOptimizer
 
 if TYPE_CHECKING:
@@ -20,23 +21,39 @@ OWNER = "optimizer"
 """The key of a group that says which optimizer of the plan it is for."""
 
 
-def parameter_groups(model: torch.nn.Module, plan: Plan) -> list[dict[str, Any]]:
+SCALED_BY = "scale_key"
+"""The key of a group that says under which other key its rate stands as a multiple of the base rate."""
+
+
+def parameter_groups(
+    model: torch.nn.Module, plan: Plan, *, named: bool = True, scale_key: str | None = None
+) -> list[dict[str, Any]]:
     """Return the plan's groups for a torch.optim optimizer, in the plan's order.
 
     Each holds ``params`` (a list of ``(name, tensor)`` pairs in registration order), ``name``, ``lr``,
     ``weight_decay`` where the optimizer has one, and the options that the spec sets: these overrule what the
     optimizer's constructor is given, and all others are the constructor's. Where the plan has several optimizers,
     ``optimizer`` says whose group it is (empty for that of ``[optimizer]``). The list is the static partition of
-    every tensor that any phase trains. Under ``fully_shard`` they hold the sharded tensors, and a group over
+    every tensor that any phase trains. ``named`` and ``scale_key`` are those of
+    :func:`freezeplan.build_param_groups`. Under ``fully_shard`` they hold the sharded tensors, and a group over
     several meshes is split by mesh (see :func:`freezeplan.apply.sharding.split_by_mesh`). Raises
     :class:`freezeplan.DiagnosticError` when the plan was not compiled for this model.
     """
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
-    return split_by_mesh([_group(group, plan, tensors) for group in plan.groups])
+    groups = split_by_mesh([_group(group, plan, tensors, scale_key) for group in plan.groups])
+    return groups if named else [without_names(group) for group in groups]
 
 
-def _group(group: Group, plan: Plan, tensors: dict[str, torch.nn.Parameter]) -> dict[str, Any]:
+def without_names(group: dict[str, Any]) -> dict[str, Any]:
+    """Return a group of plain tensors."""
+    kept = {key: value for key, value in group.items() if key != "name"}
+    return {**kept, "params": [tensor for _, tensor in group["params"]]}
+
+
+def _group(
+    group: Group, plan: Plan, tensors: dict[str, torch.nn.Parameter], scale_key: str | None
+) -> dict[str, Any]:
     found: dict[str, Any] = {
         "params": [(name, tensors[name]) for name in group.members],
         "name": group.name,
@@ -46,7 +63,15 @@ def _group(group: Group, plan: Plan, tensors: dict[str, torch.nn.Parameter]) -> 
         found["weight_decay"] = group.weight_decay[0]
     if len(plan.working) > 1:
         found[OWNER] = group.optimizer
+    if scale_key is not None:
+        base = plan.optimizer_of(group).lr
+        found |= {"initial_lr": base, SCALED_BY: scale_key, scale_key: scale_of(first_rate(group), base)}
     return found | group.written_options(0)
+
+
+def scale_of(rate: float, base: float) -> float:
+    """Return a rate as a multiple of a base rate, as it is written."""
+    return float(EXACT.divide(exact(rate), exact(base)))
 
 
 def first_rate(group: Group) -> float:

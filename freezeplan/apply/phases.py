@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from freezeplan.apply.freezing import apply_freeze
+from freezeplan.apply.groups import SCALED_BY, scale_of
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.optimizer_state import (
     as_one,
@@ -15,6 +16,7 @@ from freezeplan.apply.optimizer_state import (
     hold_counters,
     restart_counters,
 )
+from freezeplan.apply.overruling import say_overruled
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.verifying import optimizer_problems
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
@@ -77,6 +79,7 @@ def enter_phase(
     tensors = named_tensors(model, plan)
     groups = _owned_groups(model, optimizer, plan, tensors)
     factor = _entry_factor(groups, factor)
+    say_overruled(optimizer, plan)
     apply_freeze(model, plan, index)
     for tensor in tensors.values():
         tensor.grad = None
@@ -96,14 +99,24 @@ def phase_rates(plan: Plan, phase: int | str, factor: float = 1.0) -> dict[str, 
     return {group.name: _rate(group, index, factor) for group in plan.groups}
 
 
-def set_rates(optimizer: torch.optim.Optimizer, plan: Plan, phase: int | str, factor: float) -> None:
+def set_rates(
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+    plan: Plan,
+    phase: int | str,
+    factor: float,
+) -> None:
     """Set every group's rate to the phase's times ``factor``: what a step of a schedule does.
 
-    The groups must be those that :func:`enter_phase` accepted; this looks at their names only.
+    The groups must be those that :func:`enter_phase` accepted; this looks at their names only, and at their places
+    where they have none.
     """
     rates = phase_rates(plan, phase, factor)
-    for group in optimizer.param_groups:
-        _set_rate(group, rates[_planned_name(group["name"], rates)])
+    groups = as_one(optimizer).param_groups
+    unnamed = not any("name" in group for group in groups) and len(groups) == len(rates)
+    for group, by_place in zip(
+        groups, list(rates.values()) if unnamed else [None] * len(groups), strict=True
+    ):
+        _set_rate(group, by_place if by_place is not None else rates[_planned_name(group["name"], rates)])
 
 
 def _rate(group: Group, index: int, factor: float) -> float:
@@ -153,7 +166,7 @@ def _entry_factor(groups: Owned, asked: float | Literal["keep"] | None) -> float
     """Return the factor to enter with: the one that was asked for, or where a scheduler of one's own stands."""
     if isinstance(asked, (int, float)):
         return asked
-    factors = [float(group["lr"]) / group["initial_lr"] for group, _ in groups if group.get("initial_lr")]
+    factors = [float(group["lr"]) / full for group, _ in groups if (full := _full_rate(group))]
     standing = factors[0] if factors else 1.0
     if asked == "keep":
         return standing
@@ -166,13 +179,21 @@ def _entry_factor(groups: Owned, asked: float | Literal["keep"] | None) -> float
     return 1.0
 
 
+def _full_rate(group: dict[str, Any]) -> float:
+    """Return the rate that a scheduler has scaled a group's from, 0.0 where none has begun or it is frozen."""
+    return float(group.get("initial_lr") or 0.0) * float(group.get(group.get(SCALED_BY), 1.0))
+
+
 def _set_groups(groups: Owned, plan: Plan, index: int, factor: float) -> None:
     for group, planned in groups:
         group.update(planned.written_options(index))
         if plan.optimizer_of(planned).decays:
             group["weight_decay"] = planned.weight_decay[index]
         _set_rate(group, _rate(planned, index, factor))
-        if "initial_lr" in group:
+        if SCALED_BY in group:
+            # Such a scheduler multiplies by it, and starts from the base rate, which stays.
+            group[group[SCALED_BY]] = scale_of(_rate(planned, index, 1.0), plan.optimizer_of(planned).lr)
+        elif "initial_lr" in group:
             # A torch scheduler that is built from here on starts from this, not from the group's rate.
             group["initial_lr"] = _rate(planned, index, 1.0)
 

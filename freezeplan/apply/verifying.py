@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.optimizer_state import as_one, parts_of
+from freezeplan.apply.overruling import say_overruled
 from freezeplan.apply.pinning import is_pinned
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
@@ -58,6 +59,8 @@ def verify(
     problems += optimizer_problems(model, as_one(optimizer), plan, tensors) if optimizer is not None else []
     if problems:
         raise DiagnosticError(problems)
+    if optimizer is not None:
+        say_overruled(as_one(optimizer), plan)
 
 
 APPLY = "call `apply_freeze` after everything else that changes the model"

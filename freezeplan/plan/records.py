@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -251,6 +252,10 @@ class Target:
     at_least: float
 
 
+VIEWS: dict[str, Callable[[Plan], str]] = {}
+"""What shows a plan, as ``text`` and as ``html``: the rooms above fill it in, the compiler draws nothing."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The compiled plan. Two plans are equal when they do the same, whatever the model is called.
@@ -259,7 +264,8 @@ class Plan:
     one of them. ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0
     and never changes. ``optimizers`` are that of ``[optimizer]``, then those of ``[optimizer.NAME]`` in the order of
     the spec; each group says which has it. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
-    :func:`freezeplan.compile_plan` makes one.
+    :func:`freezeplan.compile_plan` makes one. It prints as the table of ``freezeplan show``, and a notebook shows it
+    as one.
     """
 
     model: str = field(compare=False)
@@ -273,6 +279,18 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = field(default=(), compare=False)
     stop_when: Target | None = None
     format_version: str = FORMAT_VERSION
+
+    def __str__(self) -> str:
+        """Return the plan as a table of text."""
+        return VIEWS["text"](self) if "text" in VIEWS else repr(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print the table at IPython's prompt."""
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str | None:
+        """Return the plan as a table for a notebook."""
+        return VIEWS["html"](self) if "html" in VIEWS else None
 
     @property
     def working(self) -> tuple[PlannedOptimizer, ...]:

@@ -16,7 +16,7 @@ def fill_template(
 ) -> str:
     """Return a template filled with values; raises ``UndefinedError`` for one it lacks.
 
-    ``folder`` holds the template; without it, it is one of this package.
+    ``folder`` holds the template; without it, it is one of this package. In one of HTML all values are escaped.
     """
     environment = Environment(
         loader=FunctionLoader(partial(_template, folder or files("freezeplan.render") / "templates")),
@@ -24,7 +24,7 @@ def fill_template(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown and TOML, not HTML
+        autoescape=name.endswith(".html.j2"),  # the others are Markdown, TOML and SVG
     )
     environment.filters.update(filters)
     return environment.get_template(name).render(**values)

@@ -110,14 +110,15 @@ def _rates(item: Group | FrozenSet, plan: Plan) -> tuple[float | None, ...]:
     return item.lr if isinstance(item, Group) else (None,) * len(plan.phases)
 
 
-def _cells(line: Line) -> list[str]:
+def line_cells(line: Line) -> list[str]:
+    """Return what stands in each column of a line: label, sizes, then each phase."""
     rates = [FROZEN if rate is None else short_rate(rate) for rate in line.rates]
     return [visible(line.label, keep=""), format_count(line.tensors), format_count(line.parameters), *rates]
 
 
 def _width(lines: Sequence[Line]) -> int:
     heads = ["group", *SIZES, *map(str, range(1, len(lines[0].rates) + 1))] if lines else []
-    columns = zip(heads, *map(_cells, lines), strict=True)
+    columns = zip(heads, *map(line_cells, lines), strict=True)
     widths = [max(map(cell_len, column)) for column in columns]
     return sum(widths) + GAP * (len(widths) - 1)
 
@@ -129,7 +130,7 @@ def _matrix(lines: Sequence[Line], phases: int, *, ascii_only: bool) -> Table:
     for head in (*SIZES, *map(str, range(1, phases + 1))):
         table.add_column(Text(head), justify="right", no_wrap=True)
     for line in lines:
-        label, tensors, parameters, *rates = _cells(line)
+        label, tensors, parameters, *rates = line_cells(line)
         strong = "bold" if any(rate is not None for rate in line.rates) else ""
         table.add_row(Text(label, style=strong), Text(tensors), Text(parameters), *map(_rate, rates))
     return table

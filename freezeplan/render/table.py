@@ -65,7 +65,7 @@ class PlanView:
             if len(self.plan.phases) > 1:
                 yield Text(visible(f"phase {index + 1}: {phase.name}"), style="bold", overflow="fold")
             rows = plan_rows(self.plan, index, folded=self.folded)
-            yield from _rows(tuple(_cells(row, exact=not self.folded) for row in rows), options)
+            yield from _rows(tuple(cells_of(row, exact=not self.folded) for row in rows), options)
             yield Text("")
             hidden = len(self.plan.groups) if len(rows) < len(self.plan.groups) + len(self.plan.frozen) else 0
             yield facts_grid(
@@ -137,7 +137,8 @@ def _table(rows: Sequence[Cells], widths: dict[str, int], *, ascii_only: bool) -
     return table
 
 
-def _cells(row: Row, *, exact: bool) -> Cells:
+def cells_of(row: Row, *, exact: bool = False) -> Cells:
+    """Return what stands in each column of a row; rates are rounded unless they are to be ``exact``."""
     rate = format_rate if exact else short_rate
     return {
         "group": visible(row.group, keep=""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from torch.optim import lr_scheduler
 
 import freezeplan
 from freezeplan.api import apply_freeze, build_param_groups, compile_plan
-from freezeplan.apply import build_optimizer, enter_phase
+from freezeplan.apply import build_optimizer, enter_phase, set_rates
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.optimizers import optimizer_table
 from tests.apply.splitting import all_names, plan_training, split_models
@@ -351,3 +352,113 @@ def test_zeroed_gradients_would_let_it_move() -> None:
     before = layer.weight.detach().clone()
     optimizer.step()
     assert not torch.equal(before, layer.weight)
+
+
+class Refusing(torch.optim.SGD):
+    """Refuse pairs, as optimizers do that look at their parameters first."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        params = list(params)
+        assert all(
+            torch.is_tensor(tensor) and "name" not in group for group in params for tensor in group["params"]
+        )
+        super().__init__(params, lr=lr)
+
+
+PHASED = {
+    "optimizer": {"name": "sgd", "lr": 0.01, "no_decay": []},
+    "rule": [
+        {"name": "body", "match": "**", "state": "frozen"},
+        {"name": "head", "match": "head", "state": "trainable", "lr_mult": 10.0},
+    ],
+    "phase": [
+        {"name": "head", "steps": 1},
+        {
+            "name": "all",
+            "steps": 1,
+            "rule": [{"name": "on", "match": "body", "state": "trainable", "lr_mult": 0.3}],
+        },
+    ],
+}
+
+
+def test_groups_without_names_go_through_the_phases_by_their_tensors() -> None:
+    model = Mixed(flat_only=True)
+    plan = compile_plan(model, PHASED)
+    optimizer = Refusing(build_param_groups(model, plan, named=False), lr=1.0)
+    found = []
+    for index in range(2):
+        enter_phase(model, optimizer, plan, index)
+        freezeplan.verify(model, plan, optimizer, index)
+        set_rates(optimizer, plan, index, 0.5)
+        found.append([group["lr"] for group in optimizer.param_groups])
+    assert found == [[0.0, 0.05], [0.0015, 0.05]]
+
+
+def schedule(optimizer: torch.optim.Optimizer, factor: float, floor: float = 0.0) -> list[float]:
+    """Set every rate as timm's schedulers do: a value from the group's first rate, times its ``lr_scale``."""
+    for group in optimizer.param_groups:
+        first = group.setdefault("initial_lr", group["lr"])
+        group["lr"] = (floor + (first - floor) * factor) * group.get("lr_scale", 1.0)
+    return [group["lr"] for group in optimizer.param_groups]
+
+
+def test_a_scheduler_that_multiplies_by_a_scale_keeps_the_ratios_over_its_floor_too() -> None:
+    model = Mixed(flat_only=True)
+    plan = compile_plan(model, PHASED)
+    optimizer = torch.optim.SGD(build_param_groups(model, plan, scale_key="lr_scale"))
+    assert [(group["lr"], group["lr_scale"]) for group in optimizer.param_groups] == [
+        (0.003, 0.3),
+        (0.1, 10.0),
+    ]
+    enter_phase(model, optimizer, plan, "head")
+    assert schedule(optimizer, 1.0) == [0.0, 0.1]
+    schedule(optimizer, 0.5)
+    enter_phase(model, optimizer, plan, "all", factor="keep")
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0015, 0.05]
+    assert schedule(optimizer, 0.25, floor=0.002) == pytest.approx([0.0012, 0.04])
+
+
+@pytest.mark.skipif(find_spec("torchvision") is None, reason="timm imports torchvision at its top")
+def test_timms_own_scheduler_reads_the_scale() -> None:
+    from timm.scheduler import CosineLRScheduler
+
+    model = Mixed(flat_only=True)
+    plan = compile_plan(model, PHASED)
+    optimizer = torch.optim.SGD(build_param_groups(model, plan, scale_key="lr_scale"))
+    enter_phase(model, optimizer, plan, "all")
+    schedule = CosineLRScheduler(optimizer, t_initial=10, lr_min=1e-3)
+    for step in range(5):
+        schedule.step(step)
+        low, high = (group["lr"] for group in optimizer.param_groups)
+        assert high / low == pytest.approx(10 / 0.3)
+
+
+SAID = {
+    "weight decay": ({"weight_decay": 0.3}, ["AdamW was given weight_decay = 0.3"]),
+    "rate": ({"lr": 0.5}, ["AdamW was given lr = 0.5"]),
+    "an option of the spec": ({"eps": 1e-4}, ["AdamW was given eps = 0.0001"]),
+    "an option that the spec leaves": ({"betas": (0.8, 0.9)}, []),
+    "the plan's own": ({"lr": 0.01, "weight_decay": 0.02}, []),
+    "nothing": ({}, []),
+}
+
+
+@pytest.mark.parametrize("what", SAID)
+@pytest.mark.parametrize("call", ["verify", "enter_phase"])
+def test_an_argument_of_the_constructor_that_the_groups_overrule_is_said(
+    what: str, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Mixed(flat_only=True)
+    options = {"weight_decay": 0.02, "eps": 1e-6, "no_decay": []}
+    plan = compile_plan(model, rates("adamw", **options))
+    given, said = SAID[what]
+    optimizer = torch.optim.AdamW(build_param_groups(model, plan), **given)
+    caplog.clear()
+    for _ in range(2):
+        if call == "verify":
+            freezeplan.verify(model, plan, optimizer)
+        else:
+            enter_phase(model, optimizer, plan, 0)
+    told = [record.getMessage() for record in caplog.records if "was given" in record.getMessage()]
+    assert [line.partition(", which has no effect")[0] for line in told] == said
