@@ -29,11 +29,13 @@ from freezeplan.models.sources import inventory_for
 from freezeplan.plan.records import Plan
 from freezeplan.plan.storing import OFF, TOO_FEW, Pass, StoreUse, pass_for, rows_run
 from freezeplan.prefix.examples import rows_at_once
+from freezeplan.spec.locations import attaching
 from freezeplan.spec.tables import Spec
 
 NOTHING_TRAINS = "nothing trains here: each row is needed once"
 
 
+@attaching
 def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length: int | None = None) -> Cost:
     """Work out what every phase of a plan costs: bytes and FLOPs, before anything is loaded.
 
@@ -77,7 +79,7 @@ def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
 def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Iterator[PhaseCost]:
     """Walk through the phases as a run does: one model, and one optimizer that keeps what the plan keeps."""
     stacks = {stack.path: stack for stack in inventory.stacks}
-    with trial.running():
+    with trial.running(), NumbersAsOne():
         optimizer = None
         if plan.groups:
             optimizer = build_optimizer(trial.model, plan, **fused_option(trial.model, plan))
