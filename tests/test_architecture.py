@@ -58,6 +58,7 @@ TORCH_AT_THE_TOP = {
     "freezeplan.apply.tensors",
     "freezeplan.models.loading",
     "freezeplan.models.multitask",
+    "freezeplan.models.native",
 }
 
 

@@ -47,7 +47,7 @@ def frozen_prefix_work(trial: Trial, objective: str, stack: Stack | None) -> Pre
 
 
 def _pooled(trial: Trial, stack: Stack | None) -> PrefixWork | None:
-    if trial.tasks is None:
+    if trial.tasks is None or not trial.model.pools:
         return None
     with trial.running(), flop_counter() as counter:
         vectors = trial.model.pool(**trial.inputs.batch(trial.batch_size))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.classes import model_class
 from freezeplan.models.configs import config_object, hidden_size
 from freezeplan.models.limits import counting_modules
@@ -17,6 +18,8 @@ from freezeplan.spec.locations import error_at_key
 from freezeplan.spec.tables import Spec
 
 DEFAULT_DTYPE = "float32"
+STOCK_CLASSES = {"text": "AutoModelForSequenceClassification", "image": "AutoModelForImageClassification"}
+"""The classes whose heads are native to a classification task, by what its rows hold."""
 Labels = Mapping[str, tuple[str, ...]]
 
 
@@ -80,10 +83,45 @@ def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any
     if hidden is None:
         message = f"the size of the vectors that `{source.label}` puts out is not in its config"
         raise error_at_key(source.config_at, "FP170", message, help="give its config a `hidden_size`")
-    heads = {task.name: (len(labels[task.name]), task.dropout) for task in spec.task}
+    heads = {
+        task.name: (len(labels[task.name]), task.dropout)
+        if task.head == "linear"
+        else native_head_of(index, backbone.config, source, spec, labels[task.name])
+        for index, task in enumerate(spec.task)
+    }
     model = MultiTaskModel(backbone, hidden, heads, spec.model.pooling)
     model.heads.to(dtype_of(spec))
     return model
+
+
+def native_head_of(index: int, config: Any, source: Source, spec: Spec, labels: tuple[str, ...]) -> Any:
+    """Return the head of transformers' own for a task of the spec; raises FP183 where there is none."""
+    from freezeplan.models.native import Unbuildable, native_head
+
+    name = spec.task[index].name
+    try:
+        with quiet():
+            return native_head(stock_class(index, config, source, spec), config, labels)
+    except Unbuildable as reason:
+        cause = str(reason)
+    except DiagnosticError as error:
+        cause = error.diagnostics[0].message
+    except Exception as error:  # noqa: BLE001 - whatever a model's own code says of a config
+        cause = first_line(error)
+    message = f"there is no native head for the task `{name}`: {cause}"
+    advice = 'use `head = "linear"`, with the `pooling` that suits the model'
+    raise error_at_key(("task", index, "head"), "FP183", message, help=advice)
+
+
+def stock_class(index: int, config: Any, source: Source, spec: Spec) -> Any:
+    """Return the class of transformers for a task of the spec; raises FP155 where the architecture has none."""
+    task = spec.task[index]
+    if task.data is not None:
+        return model_class(STOCK_CLASSES[task.data.kind], config, source, spec)
+    try:
+        return model_class(STOCK_CLASSES["text"], config, source, spec)
+    except DiagnosticError:
+        return model_class(STOCK_CLASSES["image"], config, source, spec)
 
 
 def dtype_of(spec: Spec) -> Any:

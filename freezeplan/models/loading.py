@@ -17,6 +17,7 @@ from freezeplan.diagnostics.wording import first_line, format_shape
 from freezeplan.models.build import Labels, chosen_class, dtype_of, from_config, with_heads
 from freezeplan.models.checkpoint import WeightsProblem, check_weights, fetch_weights
 from freezeplan.models.configs import config_object
+from freezeplan.models.native import NativeHead
 from freezeplan.models.provided import BACKBONE, base_prefix
 from freezeplan.models.refusals import too_large
 from freezeplan.models.remote_code import check_remote_code, place_of, revision_of, trusts
@@ -279,9 +280,16 @@ def _set_head(head: Any, state: dict[str, Any], source: Source) -> None:
 
 
 def init_head_(head: Any, seed: int, name: str) -> None:
-    """Draw a head's weights from normal(0, 0.02) and set its biases to 0, by ``seed`` and task name alone."""
+    """Draw a head's weights from normal(0, 0.02) and set its biases to 0, by ``seed`` and task name alone.
+
+    A native head is drawn as transformers draws it.
+    """
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    own_seed = int.from_bytes(digest[:7], "big")
+    if isinstance(head, NativeHead):
+        head.draw_(own_seed)
+        return
+    generator = torch.Generator().manual_seed(own_seed)
     with torch.no_grad():
         for parameter in head.parameters():
             drawn = torch.empty(parameter.shape, dtype=torch.float32).normal_(

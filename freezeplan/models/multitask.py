@@ -1,12 +1,15 @@
-"""The model of a spec with tasks: one backbone and one classification head per task."""
+"""The model of a spec with tasks: one backbone and one head per task."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import torch
 from torch import nn
+
+from freezeplan.models.native import READ, BackboneOutput, NativeHead
 
 
 class ClassificationHead(nn.Module):
@@ -26,9 +29,10 @@ class MultiTaskModel(nn.Module):
     """Route a batch through one backbone, a pooling, and the head of its task.
 
     ``backbone`` is any module whose output has ``last_hidden_state`` (or is a tensor or a tuple that starts
-    with it); ``heads`` maps task names to ``(number of labels, dropout)``; ``hidden`` is the size of the
-    backbone's output; ``pooling`` is ``mean`` (over real tokens), ``cls`` (first token) or ``last`` (last real
-    token). Outputs that are a map (channels, height, width) are averaged over space whatever it says.
+    with it); ``heads`` maps task names to ``(number of labels, dropout)``, or to a head as a module; ``hidden`` is
+    the size of the backbone's output; ``pooling`` is ``mean`` (over real tokens), ``max`` (of each number over
+    them), ``cls`` (first real token) or ``last`` (last real token), whichever side is padded. Outputs that are a map
+    (channels, height, width) are averaged over space (``max``: their largest) whatever it says.
 
     >>> model = MultiTaskModel(nn.Embedding(10, 4), 4, {"topic": (3, 0.0)})
     >>> model(task="topic", input=torch.tensor([[1, 2]])).shape
@@ -39,15 +43,28 @@ class MultiTaskModel(nn.Module):
     freezeplan_parts = ("backbone", "heads")
 
     def __init__(
-        self, backbone: nn.Module, hidden: int, heads: Mapping[str, tuple[int, float]], pooling: str = "mean"
+        self,
+        backbone: nn.Module,
+        hidden: int,
+        heads: Mapping[str, tuple[int, float] | nn.Module],
+        pooling: str = "mean",
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.heads = nn.ModuleDict(
-            {name: ClassificationHead(hidden, labels, dropout) for name, (labels, dropout) in heads.items()}
+            {
+                name: head if isinstance(head, nn.Module) else ClassificationHead(hidden, *head)
+                for name, head in heads.items()
+            }
         )
         self.hidden = hidden
         self.pooling = pooling
+        self._layout: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @property
+    def pools(self) -> bool:
+        """Whether one vector per row is all that the heads read; native heads read the backbone's whole output."""
+        return not any(isinstance(head, NativeHead) for head in self.heads.values())
 
     def forward(
         self, task: str | None = None, pooled: torch.Tensor | None = None, **inputs: Any
@@ -58,22 +75,55 @@ class MultiTaskModel(nn.Module):
         """
         pooled = self.pool(**inputs) if pooled is None else pooled
         if task is not None:
-            return self.logits(task, pooled)
-        return {name: self.logits(name, pooled) for name in self.heads}
+            return self.logits(task, pooled, inputs)
+        return {name: self.logits(name, pooled, inputs) for name in self.heads}
 
     def pool(self, **inputs: Any) -> torch.Tensor:
-        """Run the backbone and return one vector per example, ``(batch, hidden)``."""
+        """Run the backbone and return what the heads read as one tensor: one vector per example, ``(batch, hidden)``.
+
+        With native heads it is the backbone's whole output, laid out flat, one row per example; what stands at
+        padding, which no head may read, is 0.
+        """
         output = self._trunk()(**inputs)
-        states = getattr(output, "last_hidden_state", None)
-        if states is None:
-            states = output if isinstance(output, torch.Tensor) else output[0]
+        if self.pools:
+            return self.pooled(output, inputs)
+        return self._flat(output, inputs)
+
+    def pooled(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return one vector per example, ``(batch, hidden)``, of what the backbone has put out for ``inputs``."""
+        states = _states(output)
         if states.dim() == 4:
             return self._over_space(states)
         return self._over_tokens(states, inputs.get("attention_mask")) if states.dim() == 3 else states
 
-    def logits(self, task: str, pooled: torch.Tensor) -> torch.Tensor:
-        """Return the logits ``(batch, labels)`` of one task for pooled vectors ``(batch, hidden)``."""
-        return self.heads[task](pooled)
+    def logits(
+        self, task: str, pooled: torch.Tensor, inputs: Mapping[str, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Return the logits ``(batch, labels)`` of one task for what :meth:`pool` returned for ``inputs``."""
+        head = self.heads[task]
+        if self.pools:
+            return head(pooled)
+        parts = self._parts(pooled)
+        if isinstance(head, NativeHead):
+            read = {name: parts[name] for name in READ if name in parts}
+            return head(BackboneOutput(**read), inputs or {})
+        return head(parts["pooled"])
+
+    def _flat(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        parts = {name: getattr(output, name, None) for name in READ}
+        parts["last_hidden_state"] = _without_padding(_states(output), inputs.get("attention_mask"))
+        if not all(isinstance(head, NativeHead) for head in self.heads.values()):
+            parts["pooled"] = self.pooled(output, inputs)
+        found = {name: part for name, part in parts.items() if part is not None}
+        self._layout = tuple((name, tuple(part.shape[1:])) for name, part in found.items())
+        flat = [part.flatten(1) for part in found.values()]
+        return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+
+    def _parts(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        pieces = flat.split([prod(shape) for _, shape in self._layout], dim=1)
+        return {
+            name: piece.reshape(-1, *shape) for (name, shape), piece in zip(self._layout, pieces, strict=True)
+        }
 
     def _trunk(self) -> nn.Module:
         """Return the part of the backbone that reads the input: of an encoder-decoder, its encoder."""
@@ -82,16 +132,43 @@ class MultiTaskModel(nn.Module):
         return self.backbone
 
     def _over_tokens(self, states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        if self.pooling == "cls":
-            return states[:, 0]
         if mask is None or mask.shape != states.shape[:2]:
-            return states[:, -1] if self.pooling == "last" else states.mean(dim=1)
-        if self.pooling == "last":
-            last = (torch.arange(mask.shape[1], device=mask.device) * mask).argmax(dim=1)
-            return states[torch.arange(len(states), device=states.device), last]
+            return self._over_all(states)
+        if self.pooling in ("cls", "last"):
+            return states[torch.arange(len(states), device=states.device), self._place(mask)]
+        if self.pooling == "max":
+            # A text without a real token gives zeros, as its mean does.
+            padding = mask.unsqueeze(-1) == 0
+            largest = states.masked_fill(padding, torch.finfo(states.dtype).min).amax(dim=1)
+            return largest.masked_fill(padding.all(dim=1), 0.0)
         weights = mask.unsqueeze(-1).to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
+    def _over_all(self, states: torch.Tensor) -> torch.Tensor:
+        if self.pooling in ("cls", "last"):
+            return states[:, 0 if self.pooling == "cls" else -1]
+        return states.amax(dim=1) if self.pooling == "max" else states.mean(dim=1)
+
+    def _place(self, mask: torch.Tensor) -> torch.Tensor:
+        """Return the place of the first, or last, real token of each row."""
+        if self.pooling == "cls":
+            return (mask != 0).to(torch.int64).argmax(dim=1)
+        return (torch.arange(mask.shape[1], device=mask.device) * mask).argmax(dim=1)
+
     def _over_space(self, states: torch.Tensor) -> torch.Tensor:
-        channels_first = states.shape[1] == self.hidden
-        return states.mean(dim=(2, 3) if channels_first else (1, 2))
+        space = (2, 3) if states.shape[1] == self.hidden else (1, 2)
+        return states.amax(dim=space) if self.pooling == "max" else states.mean(dim=space)
+
+
+def _states(output: Any) -> torch.Tensor:
+    """Return the hidden states in what a backbone puts out."""
+    states = getattr(output, "last_hidden_state", None)
+    if states is None:
+        states = output if isinstance(output, torch.Tensor) else output[0]
+    return states
+
+
+def _without_padding(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    if mask is None or mask.shape != states.shape[:2]:
+        return states
+    return states.masked_fill(mask.unsqueeze(-1) == 0, 0.0)

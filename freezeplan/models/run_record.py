@@ -24,10 +24,11 @@ UNLOADED = ("spec.toml", "plan.json", "metrics.jsonl", "evidence.json")
 
 @dataclass(frozen=True)
 class RunTask:
-    """Hold one task of a run: its labels in the order of the head's outputs, and its kind."""
+    """Hold one task of a run: its labels in the order of the head's outputs, its kind, and which head it is."""
 
     labels: tuple[str, ...]
     kind: str = "classification"
+    head: str = "linear"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class RunRecord:
 
     def as_record(self) -> dict[str, Any]:
         """Return the JSON form that :func:`read_run` reads back, without the hashes of files."""
-        tasks = {name: {"labels": list(task.labels), "kind": task.kind} for name, task in self.tasks.items()}
+        tasks = {
+            name: {"labels": list(task.labels), "kind": task.kind, "head": task.head}
+            for name, task in self.tasks.items()
+        }
         return {
             "format_version": RUN_FORMAT,
             "tasks": tasks,
@@ -144,7 +148,7 @@ def _task(name: str, task: Any) -> RunTask:
     labels = task.get("labels") if isinstance(task, dict) else None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise Altered(f"`{RUN_MARKER}` lists no labels for the task `{name}`")
-    return RunTask(tuple(labels), str(task.get("kind", "classification")))
+    return RunTask(tuple(labels), str(task.get("kind", "classification")), str(task.get("head", "linear")))
 
 
 def _hashes(found: Any) -> dict[str, str]:

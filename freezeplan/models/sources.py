@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def _built(source: Source, spec: Spec, labels: Labels) -> Inventory:
 
     model = build_meta_model(source, spec, labels)
     loaded = provided_by(source, spec, model)
-    notes = (*source.notes, *_pooling_note(source, spec))
+    notes = (*source.notes, *_head_notes(source, spec))
     packed = {
         BACKBONE * bool(spec.task) + name: how for name, how in quantized_in(_inner(model, spec)).items()
     }
@@ -94,7 +95,14 @@ def label_of(source: Source, spec: Spec) -> str:
     return source.label + (f" as {spec.model.class_}" if spec.model.class_ else heads)
 
 
-def _pooling_note(source: Source, spec: Spec) -> tuple[str, ...]:
-    if source.run is None or not spec.task or source.run.pooling == spec.model.pooling:
-        return ()
-    return (f"the run was trained with {source.run.pooling} pooling, this spec uses {spec.model.pooling}",)
+def _head_notes(source: Source, spec: Spec) -> Iterator[str]:
+    """Yield what a spec does otherwise with its heads than the run that it starts from."""
+    run = source.run
+    if run is None or not spec.task:
+        return
+    if run.pooling != spec.model.pooling and any(task.head == "linear" for task in spec.task):
+        yield f"the run was trained with {run.pooling} pooling, this spec uses {spec.model.pooling}"
+    for task in spec.task:
+        trained = run.tasks.get(task.name)
+        if trained is not None and trained.head != task.head:
+            yield f"the run's head of `{task.name}` is {trained.head}, this spec's {task.head}: it begins anew"

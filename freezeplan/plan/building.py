@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.records import ITEM_BYTES, Inventory
@@ -13,7 +14,16 @@ from freezeplan.plan.modes import eval_modules, frozen_prefix
 from freezeplan.plan.optimizers import demand_problems
 from freezeplan.plan.owners import Owner
 from freezeplan.plan.phase_advice import phase_advice
-from freezeplan.plan.records import Assignment, Group, Phase, PhaseSchedule, Plan, PlannedParam, Target
+from freezeplan.plan.records import (
+    Assignment,
+    FrozenPrefix,
+    Group,
+    Phase,
+    PhaseSchedule,
+    Plan,
+    PlannedParam,
+    Target,
+)
 from freezeplan.plan.resolution import Resolution
 from freezeplan.plan.thawing import ThawHistory, histories
 from freezeplan.spec.locations import at_key
@@ -104,6 +114,13 @@ def _phases(
     )
 
 
+def _prefix(resolution: Resolution, assignments: Sequence[Assignment]) -> FrozenPrefix:
+    """Return what is frozen at the model's beginning: a native head reads more of a backbone than pooled vectors."""
+    found = frozen_prefix(resolution.tree, assignments)
+    reads_all = any(task.head == "native" for task in resolution.spec.task)
+    return replace(found, whole_backbone=found.whole_backbone and not reads_all)
+
+
 def _phase(
     resolution: Resolution,
     index: int,
@@ -121,7 +138,7 @@ def _phase(
         assignments=tuple(whats),
         eval_modules=in_eval,
         kept_in_train_mode=in_train,
-        frozen_prefix=frozen_prefix(resolution.tree, assignments),
+        frozen_prefix=_prefix(resolution, assignments),
         trainable_numel=sum(param.numel for param, what, _ in rows if what.trainable),
         optimizer_state_bytes=sum(
             facts[what.optimizer].state_bytes(param.shape, ITEM_BYTES.get(param.dtype, 4), what.options)

@@ -78,7 +78,9 @@ class _Search:
             raise Refused(Reason.MUTATES_INPUTS, "a forward writes to the batch")
 
     def whole(self) -> Cut | None:
-        """Return the cut above the whole backbone, None where something in it trains."""
+        """Return the cut above the whole backbone, None where something in it trains or a head reads all of it."""
+        if not getattr(self.model, "pools", True):
+            return None
         pooled = self.seen.pooled
         untouched = torch.equal(pooled, self.disturbed.pooled) or not torch.equal(pooled, self.again.pooled)
         if pooled.requires_grad or not untouched or self.kept & self.seen.entered:

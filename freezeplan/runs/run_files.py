@@ -118,7 +118,9 @@ class RunFiles:
         return dict(sorted({**self.hashes, **tensors, LOG: self.log.standing["sha256"]}.items()))
 
     def _record(self, status: str, position: Position, evidence: Evidence | None) -> dict[str, Any]:
-        tasks = {task.name: RunTask(tuple(self.labels[task.name]), task.kind) for task in self.spec.task}
+        tasks = {
+            task.name: RunTask(tuple(self.labels[task.name]), task.kind, task.head) for task in self.spec.task
+        }
         record = RunRecord(tasks, self.spec.model.pooling, "spec.toml", self.tensors.weights).as_record()
         for task in self.spec.task:
             if task.data is not None:

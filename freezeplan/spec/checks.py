@@ -14,6 +14,7 @@ from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.document import Document, printable, written
 from freezeplan.spec.entries import cancelled_matches, repeated_entries
+from freezeplan.spec.head_checks import check_heads
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.optimizer_checks import check_optimizers
 from freezeplan.spec.problems import label
@@ -32,6 +33,7 @@ def check_all(document: Document) -> Iterator[Diagnostic]:
     for layer in rule_layers(document):
         yield from _rules(document, layer)
     yield from _tasks(document)
+    yield from check_heads(document)
     yield from _store(document)
 
 

@@ -59,9 +59,9 @@ class ModelTable(Table):
     """A whole model config, `model_type` included; the inline form of `architecture`."""
     class_: str | None = Field(default=None, alias="class")
     """Class of transformers to build, such as `AutoModelForCausalLM`, in a spec without `[[task]]`."""
-    pooling: Literal["mean", "cls", "last"] = "mean"
-    """How the task heads see a text: mean over its real tokens, the first token, or the last real one (the \
-only one that has seen the whole text in a decoder)."""
+    pooling: Literal["mean", "cls", "last", "max"] = "mean"
+    """How linear heads see a text: mean over its real tokens, the first token, the last real one (the only one \
+that has seen the whole text in a decoder), or the largest value of each number over them."""
     revision: str | None = None
     """Branch, tag or commit of a hub source."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None

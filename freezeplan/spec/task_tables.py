@@ -54,7 +54,10 @@ class Task(Table):
     """Where the rows come from; `show` does not need it, `train` does."""
     labels: list[str] | None = None
     """The classes in order; sizes the head without data. Default: the sorted labels of the training data."""
+    head: Literal["linear", "native"] = "linear"
+    """`linear`: one linear layer on the pooled output; `native`: the head that transformers has for this \
+architecture and kind of task, so that the result is a stock model."""
     weight: Positive = 1.0
     """Factor of this task's loss."""
     dropout: Share = 0.1
-    """Dropout before the head's linear layer."""
+    """Dropout before a linear head; a native one has the dropout that the model's config says."""

@@ -66,6 +66,6 @@ def _settings(setup: Setup) -> dict[str, Any]:
     found["train.max_length"] = setup.encoder.max_length
     found["model.pooling"], found["model.dtype"] = spec.model.pooling, spec.model.dtype
     for task in spec.task:
-        for name in ("kind", "weight", "dropout"):
+        for name in ("kind", "head", "weight", "dropout"):
             found[f"task `{task.name}`, {name}"] = getattr(task, name)
     return found

@@ -94,7 +94,9 @@ def _label(run: SavedRun, answers: list[dict[str, Any]], batch: dict[str, torch.
     with explained():
         pooled = run.model.pool(**batch)
     for task, labels in run.labels.items():
-        scores, best = _finite(run, task, run.model.logits(task, pooled).float()).softmax(dim=1).max(dim=1)
+        scores, best = (
+            _finite(run, task, run.model.logits(task, pooled, batch).float()).softmax(dim=1).max(dim=1)
+        )
         for answer, score, index in zip(answers, scores.tolist(), best.tolist(), strict=True):
             answer[task] = {"label": labels[index], "score": score}
 

@@ -111,7 +111,8 @@ def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec
     if record.get("dtype") in DTYPES:
         model["dtype"] = record["dtype"]
     tasks = [
-        {"name": name, "kind": task.kind, "labels": list(task.labels)} for name, task in run.tasks.items()
+        {"name": name, "kind": task.kind, "head": task.head, "labels": list(task.labels)}
+        for name, task in run.tasks.items()
     ]
     try:
         return record, Spec.model_validate({"model": model, "task": tasks})

@@ -40,6 +40,30 @@ def test_cls_takes_the_first_token() -> None:
     assert torch.equal(pooled, torch.tensor([[1.0, 2.0]]))
 
 
+LEFT = torch.tensor([[0, 1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("pooling", "right", "left"),
+    [
+        ("mean", [2.0, 3.0], [51.5, 52.0]),
+        ("cls", [1.0, 2.0], [3.0, 4.0]),
+        ("last", [3.0, 4.0], [100.0, 100.0]),
+        ("max", [3.0, 4.0], [100.0, 100.0]),
+    ],
+)
+def test_padding_on_either_side_is_left_out(pooling: str, right: list[float], left: list[float]) -> None:
+    model = model_over(STATES, pooling)
+    assert model.pool(attention_mask=torch.tensor([[1, 1, 0]])).tolist() == [right]
+    assert model.pool(attention_mask=LEFT).tolist() == [left]
+
+
+def test_the_largest_value_is_never_one_of_padding() -> None:
+    pooled = model_over(-STATES, "max").pool(attention_mask=torch.tensor([[1, 0, 0]]))
+    assert pooled.tolist() == [[-1.0, -2.0]]
+    assert model_over(STATES, "max").pool(attention_mask=torch.zeros(1, 3)).tolist() == [[0.0, 0.0]]
+
+
 def test_without_a_mask_the_mean_is_over_all() -> None:
     assert torch.equal(model_over(STATES).pool(), STATES.mean(dim=1))
 

@@ -1,0 +1,126 @@
+"""The head that transformers has for an architecture and a task, on a backbone that tasks share."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
+
+READ = ("last_hidden_state", "pooler_output")
+"""What a head may read of its backbone's output, in the order of transformers' own outputs."""
+
+
+class Unbuildable(ValueError):
+    """Say, as one plain clause, why an architecture has no native head here."""
+
+
+class BackboneOutput(BaseModelOutputWithPoolingAndCrossAttentions):
+    """Stand for the output of any base model: what it does not hold (a cache, say) is None."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return None for a field that outputs of other base models have."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return None
+
+
+class _Given(nn.Module):
+    """Stand in for the base model inside a stock model: return what the shared backbone has put out."""
+
+    output: Any = None
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        return self.output
+
+
+class NativeHead(nn.Module):
+    """Run all of a stock model but its base: its modules, its forward, its way of finding the last token.
+
+    ``stock`` is an instance of a class of transformers such as ``BertForSequenceClassification``; its base model
+    is taken out of it. The parameters bear the names that they have there (``classifier.weight``). ``unpadded``
+    says that its config names no padding token, by which heads of decoders find the last real one.
+    """
+
+    def __init__(self, stock: Any, unpadded: bool = False) -> None:
+        super().__init__()
+        self.unpadded = unpadded
+        given = _Given()
+        setattr(stock, stock.base_model_prefix, given)
+        for name, child in stock.named_children():
+            if child is not given:
+                self.add_module(name, child)
+        self._parameters = stock._parameters
+        # Beside torch's registry: its tensors are this module's own, under their own names.
+        self.__dict__["stock"] = stock
+        self.__dict__["given"] = given
+        self.names = frozenset(inspect.signature(type(stock).forward).parameters)
+
+    def forward(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the logits for what the backbone has put out for ``inputs``."""
+        self.stock.training = self.training
+        self.given.output = output
+        try:
+            return self.stock(**self._accepted(inputs)).logits
+        finally:
+            self.given.output = None
+
+    def _accepted(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = {name: value for name, value in inputs.items() if name in self.names}
+        mask = inputs.get("attention_mask")
+        if self.unpadded and mask is not None and "input_ids" in found:
+            # The model does not know its padding token: the mask tells real tokens (1) from padding (0).
+            found["input_ids"] = mask.to(found["input_ids"].dtype)
+        return found
+
+    def draw_(self, seed: int) -> None:
+        """Draw the weights as transformers does for a new model of this class, by ``seed`` alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for module in self.stock.modules():
+                module.__dict__.pop("_is_hf_initialized", None)
+            self.stock.initialize_weights()
+
+
+def native_head(chosen: Any, config: Any, labels: Sequence[str]) -> NativeHead:
+    """Return the head of a stock class for some labels, its weights not yet drawn.
+
+    ``chosen`` is one of transformers' automatic classes, or a model class; ``config`` the backbone's, which is left
+    alone. Raises ``Unbuildable`` with a plain reason where the class has no head that stands on a base model.
+    """
+    own = stock_config(config, labels)
+    if getattr(own, "is_encoder_decoder", False):
+        raise Unbuildable("it reads the decoder, and only the encoder of the backbone runs")
+    unpadded = getattr(own, "pad_token_id", None) is None
+    if unpadded:
+        own.pad_token_id = 0
+    place = torch.empty(()).device
+    with torch.device("meta"):
+        stock = build_stock(chosen, own)
+    prefix = stock.base_model_prefix
+    if not prefix or prefix not in stock._modules:
+        raise Unbuildable(f"`{type(stock).__name__}` holds no base model of its own")
+    head = NativeHead(stock, unpadded)
+    if not list(head.parameters()):
+        raise Unbuildable(f"`{type(stock).__name__}` has no parameters beside its base model")
+    return head if place.type == "meta" else head.to_empty(device=place)
+
+
+def stock_config(config: Any, labels: Sequence[str]) -> Any:
+    """Return a copy of a backbone's config that has the labels of one classification task."""
+    own = copy.deepcopy(config)
+    own.id2label = dict(enumerate(labels))
+    own.label2id = {label: index for index, label in enumerate(labels)}
+    own.problem_type = "single_label_classification"
+    return own
+
+
+def build_stock(chosen: Any, config: Any) -> Any:
+    """Build a model of a stock class from its config, on torch's present device."""
+    if hasattr(chosen, "_model_mapping"):
+        return chosen.from_config(config, trust_remote_code=False)
+    return chosen._from_config(config)
