@@ -83,7 +83,8 @@ def find_optimizer(table: NamedOptimizer | OptimizerTable) -> OptimizerFacts | N
 def unknown_optimizer(name: str, path: KeyPath) -> Diagnostic:
     """Return a diagnostic that lists what torch.optim has."""
     table = optimizer_table()
-    advice = closest(name.lower(), table) or f"torch.optim has {quoted(table)}"
+    known = closest(name.lower(), table) or f"torch.optim has {quoted(table)}"
+    advice = f'{known}; one from elsewhere is `class = "MODULE:CLASS"`'
     return at_key((*path, "name"), "FP401", f"torch.optim has no optimizer `{name}`", help=advice)
 
 

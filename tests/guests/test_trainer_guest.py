@@ -233,6 +233,24 @@ def test_a_resumed_trainer_ends_as_one_that_was_never_stopped(stop: int, tmp_pat
     assert {n for n, value in copies(resumed).items() if not torch.equal(value, copies(whole)[n])} == set()
 
 
+def test_a_trainer_with_two_optimizers_moves_what_the_plan_says_and_resumes_to_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    muon = {"name": "muon", "match": "@layers", "except": ["@bias", "@norm"], "lr": 0.02}
+    tables = {"optimizer": {"lr": 0.01, "muon": muon}}
+    stop, watcher, whole = EPOCH + 2, Watcher(), tiny_classifier()
+    guest, trainer = joined(
+        whole, tmp_path, tables=tables, callbacks=(watcher,), save_strategy="steps", save_steps=stop
+    )
+    trainer.train()
+    plan = guest.callback.plan
+    assert watcher.moved(whole, EPOCH, EPOCH + 4) == set(plan.names(1, trainable=True))
+    resumed = tiny_classifier()
+    again = joined(resumed, tmp_path, tables=tables)[1]
+    again.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{stop}"))
+    assert {n for n, value in copies(resumed).items() if not torch.equal(value, copies(whole)[n])} == set()
+
+
 def test_a_resumed_trainer_remembers_what_was_measured(tmp_path: Path) -> None:
     model = tiny_classifier()
     more = {"eval_dataset": rows(8), "save_strategy": "steps", "save_steps": EPOCH}

@@ -128,6 +128,18 @@ graduals = st.fixed_dictionaries(
         "schedule": usually(schedules),
     },
 )
+own_optimizers = st.fixed_dictionaries(
+    {"match": matches},
+    optional={
+        "except": matches,
+        "name": usually(st.sampled_from(["adamw", "sgd", "lbfgs", "muon", "sparseadam", "adafactor"])),
+        "class": usually(st.just("lion_pytorch:Lion")),
+        "lr": usually(RATES),
+        "weight_decay": usually(RATES),
+        "options": usually(st.just({"foreach": False})),
+        "momentum": usually(st.just(0.9)),
+    },
+)
 optimizers = st.fixed_dictionaries(
     {},
     optional={
@@ -136,6 +148,10 @@ optimizers = st.fixed_dictionaries(
         "weight_decay": usually(RATES),
         "no_decay": usually(st.sampled_from(["timm", "beit", "transformers", ["@bias", "nothing.*"], []])),
         "momentum": usually(st.just(0.9)),
+        "class": usually(st.just("lion_pytorch:Lion")),
+        "options": usually(st.just({"betas": [0.9, 0.99]})),
+        "one": usually(own_optimizers),
+        "two": own_optimizers,
     },
 )
 BASE = {"match": "**", "state": "frozen"}

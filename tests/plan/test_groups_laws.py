@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,26 @@ def test_groups_and_frozen_rows_are_a_partition_of_the_tensors(made: tuple[Plan,
     assert set(grouped) == set(plan.names(trainable=True))
     assert set(frozen) == set(plan.names(trainable=False))
     assert set(grouped + frozen) == {info.name for info in inventory.tensors}
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_an_alike_optimizer_for_some_tensors_changes_no_number(data: st.DataObject) -> None:
+    """It parts groups, and each of its tensors is one that it matches."""
+    inventory = data.draw(inventories(4))
+    written = data.draw(specs(inventory))
+    own = data.draw(st.sampled_from(sorted({info.name for info in inventory.tensors if not info.alias_of})))
+    try:
+        plan = compile_plan(inventory, load_spec(written))
+        optimizer = written.get("optimizer", {}) | {"second": {"name": "adamw", "match": own}}
+        two = compile_plan(inventory, load_spec(written | {"optimizer": optimizer}))
+    except DiagnosticError:
+        assume(False)
+        raise
+    for one, other in zip(plan.phases, two.phases, strict=True):
+        assert [replace(what, optimizer="") for what in other.assignments] == list(one.assignments)
+    held = {name for group in two.groups if group.optimizer == "second" for name in group.members}
+    assert held == {own} & set(plan.names(trainable=True))
 
 
 @settings(max_examples=60)
