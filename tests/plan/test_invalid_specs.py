@@ -117,7 +117,7 @@ ADVICE = {
     "fp141_character_class": "write `{0..11}` for the numbers",
     "fp143_role": "did you mean `@layers`?",
     "fp201_typo": "did you mean `transformer`?",
-    "fp401_optimizer": "did you mean `adam`?",
+    "fp401_optimizer": 'did you mean `adam`?; one from elsewhere is `class = "MODULE:CLASS"`',
     "fp204_two_stacks": "put one in front: `encoder.@layers[:1]`",
 }
 
