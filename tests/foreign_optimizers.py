@@ -17,13 +17,14 @@ class Counting(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "d": 1.0})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
-        """Take a step; every group counts it, frozen or not."""
+        """Take a step; every group counts it, frozen or not, and learns a factor ``d``, as Prodigy does."""
         for group in self.param_groups:
             group["step"] = group.get("step", 0) + 1
+            group["d"] *= 0.99
             for tensor in group["params"]:
                 if tensor.grad is not None:
                     self._move(group, tensor, self.state[tensor])
@@ -37,7 +38,7 @@ class Counting(torch.optim.Optimizer):
         mean = state["mean"] / (1 - first ** group["step"])
         square = state["square"] / (1 - second ** group["step"])
         tensor.mul_(1 - group["lr"] * group["weight_decay"])
-        tensor.sub_(group["lr"] * mean / (square.sqrt() + 1e-12))
+        tensor.sub_(group["lr"] * group["d"] * mean / (square.sqrt() + 1e-12))
 
 
 class TwoFaced(Counting):
@@ -56,6 +57,15 @@ class Asking(Counting):
     def step(self, closure: Any) -> None:
         """Take a step."""
         closure()
+
+
+class Private(Counting):
+    """Count its steps for itself."""
+
+    def step(self, closure: Any = None) -> None:
+        """Take a step."""
+        self.taken = getattr(self, "taken", 0) + 1
+        super().step()
 
 
 class Keeping(Counting):

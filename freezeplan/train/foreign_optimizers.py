@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from freezeplan.spec.locations import attaching, error_at_key
 from freezeplan.spec.tables import Spec
 
 SHAPES = ((8, 4), (4,))
+SOURCES = (torch.Generator, random.Random)
 ANOTHER = "use another optimizer, or a loop of your own (`freezeplan.build_optimizer`)"
 
 
@@ -30,7 +32,9 @@ def check_foreign(spec: Spec, plan: Plan) -> None:
             tensors = [torch.nn.Parameter(torch.ones(shape)) for shape in SHAPES]
             made = constructed(planned, [{"params": [tensor], "lr": planned.lr} for tensor in tensors])
             _check_modes(planned, made)
+            before = _own_numbers(made)
             _take_step(planned, made, tensors)
+            _check_own(planned, before, _own_numbers(made))
             for state in made.state.values():
                 _check_state(planned, state)
 
@@ -49,6 +53,19 @@ def _take_step(planned: PlannedOptimizer, made: Any, tensors: list[torch.nn.Para
     except Exception as error:
         message = f"{planned.kind} cannot take a step on gradients alone: {first_line(error)}"
         raise error_at_key((*planned.path, "class"), "FP402", message, help=ANOTHER) from error
+
+
+def _own_numbers(made: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the numbers, and sources of random ones, that an optimizer keeps beside its groups and states."""
+    kept = {key: value for key, value in vars(made).items() if is_number(value)}
+    return kept | {key: None for key, value in vars(made).items() if isinstance(value, SOURCES)}
+
+
+def _check_own(planned: PlannedOptimizer, before: dict[str, Any], after: dict[str, Any]) -> None:
+    for key, value in after.items():
+        if value is None or key not in before or bool(value != before[key]):
+            message = f"{planned.kind} keeps `{key}` for itself, beside its groups: no checkpoint holds it"
+            raise error_at_key((*planned.path, "class"), "FP402", message, help=ANOTHER)
 
 
 def _check_state(planned: PlannedOptimizer, state: dict[str, Any]) -> None:

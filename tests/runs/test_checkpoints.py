@@ -238,3 +238,15 @@ def test_stopping_twice_in_a_row_keeps_what_is_there(toy: Path, tmp_path: Path) 
     names = CheckpointStore(out).names()
     resume(out, stop_at(1))
     assert CheckpointStore(out).names() == names
+
+
+def test_a_table_that_an_optimizer_keeps_for_all_parameters_is_written_for_each(tmp_path: Path) -> None:
+    """safetensors refuses tensors that share their memory; 8-bit optimizers keep one table of numbers for all."""
+    pairs, optimizer = built("sgd", reverse=False)
+    table = torch.arange(4.0)
+    for _, parameter in pairs[:2]:
+        optimizer.state[parameter]["table"] = table
+    more = save_optimizer(optimizer, tmp_path)
+    optimizer.state.clear()
+    restore_optimizer(optimizer, tmp_path, more)
+    assert [optimizer.state[parameter]["table"].tolist() for _, parameter in pairs[:2]] == [[0, 1, 2, 3]] * 2

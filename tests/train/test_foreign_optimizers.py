@@ -15,6 +15,7 @@ from tests.train.tiny import toy_spec
 REFUSED = {
     "TwoFaced": "has other weights for evaluation",
     "Asking": "cannot take a step on gradients alone",
+    "Private": "keeps `taken` for itself",
     "Keeping": "keeps a object (`projector`) of each tensor",
 }
 

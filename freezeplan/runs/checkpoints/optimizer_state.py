@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ OF_THE_PLAN = {
     "lr",
     "initial_lr",
     "weight_decay",
-    *OPTION_NAMES,
 }
 
 
@@ -48,8 +48,19 @@ def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> dict[str, 
             tensors[f"{name}/{key}"] = own_copy(value)
             if value.device != parameter.device:
                 more["elsewhere"].append(f"{name}/{key}")
-    save_file(tensors, folder / FILE, metadata={"format": "pt"})
+    save_file(_apart(tensors), folder / FILE, metadata={"format": "pt"})
     return more
+
+
+def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copy tensors that share their memory with one before: some optimizers keep one table for all parameters."""
+    seen: set[int] = set()
+    found = {}
+    for path, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        found[path] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return found
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, folder: Path, more: Mapping[str, Any]) -> None:
@@ -78,15 +89,17 @@ def counts_of(optimizer: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any]
     What the plan sets does not count: it is set again.
     """
     for part in parts_of(optimizer):
+        # Prodigy counts what it has found in `d`, which is an option of Adafactor.
+        options = set(OPTION_NAMES).intersection(inspect.signature(type(part)).parameters)
         for group in part.param_groups:
-            counts = {
-                key: value for key, value in group.items() if key not in OF_THE_PLAN and is_number(value)
-            }
-            held = {HELD: {key: plain(value) for key, value in group[HELD].items()}} if HELD in group else {}
-            changed = {
-                key: plain(value) for key, value in counts.items() if _differs(value, part.defaults, key)
-            }
-            yield group, changed | held
+            yield group, _counts(group, part.defaults, OF_THE_PLAN | options)
+
+
+def _counts(group: dict[str, Any], defaults: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+    numbers = {key: value for key, value in group.items() if key not in known and is_number(value)}
+    changed = {key: plain(value) for key, value in numbers.items() if _differs(value, defaults, key)}
+    held = {HELD: {key: plain(value) for key, value in group[HELD].items()}} if HELD in group else {}
+    return changed | held
 
 
 def _differs(value: Any, defaults: Mapping[str, Any], key: str) -> bool:
