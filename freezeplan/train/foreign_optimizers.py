@@ -57,7 +57,8 @@ def _take_step(planned: PlannedOptimizer, made: Any, tensors: list[torch.nn.Para
 
 def _own_numbers(made: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the numbers, and sources of random ones, that an optimizer keeps beside its groups and states."""
-    kept = {key: value for key, value in vars(made).items() if is_number(value)}
+    # A flag says that something was set up, and is set up again.
+    kept = {k: value for k, value in vars(made).items() if is_number(value) and not isinstance(value, bool)}
     return kept | {key: None for key, value in vars(made).items() if isinstance(value, SOURCES)}
 
 
