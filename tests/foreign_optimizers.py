@@ -8,7 +8,7 @@ import torch
 
 
 class Counting(torch.optim.Optimizer):
-    """Adam with its step counter in the group, as Lamb, StableAdamW and schedule-free optimizers have it."""
+    """Adam with its step counter in the group, in a tensor, as timm's Lamb has it."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Counting(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:
         """Take a step; every group counts it, frozen or not, and learns a factor ``d``, as Prodigy does."""
         for group in self.param_groups:
-            group["step"] = group.get("step", 0) + 1
+            group.setdefault("step", torch.tensor(0)).add_(1)
             group["d"] *= 0.99
             for tensor in group["params"]:
                 if tensor.grad is not None:
@@ -35,8 +35,8 @@ class Counting(torch.optim.Optimizer):
             state["mean"], state["square"] = torch.zeros_like(tensor), torch.zeros_like(tensor)
         state["mean"].lerp_(tensor.grad, 1 - first)
         state["square"].lerp_(tensor.grad.square(), 1 - second)
-        mean = state["mean"] / (1 - first ** group["step"])
-        square = state["square"] / (1 - second ** group["step"])
+        steps = int(group["step"])
+        mean, square = state["mean"] / (1 - first**steps), state["square"] / (1 - second**steps)
         tensor.mul_(1 - group["lr"] * group["weight_decay"])
         tensor.sub_(group["lr"] * group["d"] * mean / (square.sqrt() + 1e-12))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy as copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def restart_counters(group: dict[str, Any], optimizer: torch.optim.Optimizer) ->
 
 def hold_counters(group: dict[str, Any]) -> None:
     """Note the counts of a group that is frozen from here on, in the group: its optimizer goes on counting."""
-    counters = {key: group[key] for key in sorted(COUNTERS.intersection(group))}
+    # A counter may be a tensor, which goes on counting.
+    counters = {key: copy(group[key]) for key in sorted(COUNTERS.intersection(group))}
     if counters:
         group.setdefault(HELD, counters)
 

@@ -112,20 +112,31 @@ def is_number(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return a number as Python's own.
+    """Return a number as JSON holds it; one in a tensor with its number format.
 
-    >>> plain(torch.tensor(3))
-    3
+    >>> plain(torch.tensor(3)), plain(0.5)
+    ({'number': 3, 'dtype': 'int64'}, 0.5)
     """
-    return value.item() if isinstance(value, torch.Tensor) else value
+    if isinstance(value, torch.Tensor):
+        return {"number": value.item(), "dtype": str(value.dtype).removeprefix("torch.")}
+    return value
+
+
+def _counted(value: Any, own: Any) -> Any:
+    """Return what :func:`plain` was given; a tensor on the device of the one that a new optimizer has, if any."""
+    if isinstance(value, dict) and value.keys() == {"number", "dtype"}:
+        device = own.device if isinstance(own, torch.Tensor) else "cpu"
+        return torch.tensor(value["number"], dtype=getattr(torch, value["dtype"]), device=device)
+    if isinstance(value, dict):
+        return {key: _counted(inner, None) for key, inner in value.items()}
+    return value
 
 
 def restore_counts(optimizer: torch.optim.Optimizer, counts: Mapping[str, Mapping[str, Any]]) -> None:
     """Put the counts of :func:`counts_of` in the place of a new optimizer's, by the names of the groups."""
     for group in optimizer.param_groups:
         for key, value in counts.get(group.get("name", ""), {}).items():
-            own = group.get(key)
-            group[key] = own.new_tensor(value) if isinstance(own, torch.Tensor) else value
+            group[key] = _counted(value, group.get(key))
 
 
 def named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.nn.Parameter]]:
