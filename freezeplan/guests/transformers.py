@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -16,7 +16,7 @@ from freezeplan.apply.groups import build_optimizer
 from freezeplan.apply.optimizer_state import innermost
 from freezeplan.apply.phases import enter_phase, set_rates
 from freezeplan.apply.timetable import Measured, NextStep, Timetable
-from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, Severity, diagnostic
 from freezeplan.diagnostics.wording import quoted
 from freezeplan.plan.records import Plan
 
@@ -55,13 +55,16 @@ def trainer_guest(model: torch.nn.Module, plan: Plan, **options: Any) -> Trainer
     ``model.train()``. Training goes on from the Trainer's checkpoints.
 
     Raises :class:`freezeplan.DiagnosticError` when the plan trains nothing (FP413), is for another model
-    (FP414), or asks for what a callback cannot do (FP443). When training starts, the callback raises it for more
+    (FP414), asks for what a callback cannot do (FP443), or trains what the Trainer's checkpoints of a model under
+    PEFT leave out (FP447). When training starts, the callback raises it for more
     than one process or device (FP442), for another number of steps than the plan's (FP441), for a checkpoint
     of another plan (FP445), and when it finds another optimizer (FP446).
     """
     unable = [phase.name for phase in plan.phases if phase.length.restore_best]
     if unable:
         raise DiagnosticError([_cannot_restore(unable)])
+    if lost := [item for item in plan.diagnostics if item.code == "FP492"]:
+        raise DiagnosticError([_never_saved(lost[0])])
     optimizer = build_optimizer(model, plan, **options)
     enter_phase(model, optimizer, plan, 0)
     optimizer.register_load_state_dict_pre_hook(_check_saved)
@@ -276,6 +279,11 @@ def _lengths(timetable: Timetable, state: TrainerState) -> Iterable[Diagnostic]:
 def _cannot_restore(names: list[str]) -> Diagnostic:
     message = f"phase `{names[0]}` has `restore_best`, which a callback cannot do"
     return diagnostic("FP443", message, help="leave `restore_best` out, or use `freezeplan train`")
+
+
+def _never_saved(warning: Diagnostic) -> Diagnostic:
+    message = f"the Trainer's checkpoints would lose what was trained: {warning.message}"
+    return replace(warning, code="FP447", severity=Severity.ERROR, message=message)
 
 
 def _half(what: str) -> Diagnostic:
