@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from freezeplan.apply.checkpointing import hold_input_gradients
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.pinning import pin_eval_mode, unpin_eval_mode
 from freezeplan.apply.sharding import reshard_parameters
@@ -44,6 +45,7 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> No
         if not what.trainable:
             tensor.grad = None
     set_modes(model, current)
+    hold_input_gradients(model)
 
 
 def set_modes(model: torch.nn.Module, phase: Phase) -> None:

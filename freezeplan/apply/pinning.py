@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from freezeplan.apply.checkpointing import open_gate
+
 if TYPE_CHECKING:
     import torch
 
@@ -19,15 +21,23 @@ class PinnedEval:
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
+        self.gate: tuple[Any, ...] = ()
 
     def __call__(self, mode: bool = True) -> Any:
         """Set eval mode here and pass the mode on below; returns the module, as ``train`` does."""
         if not _is_torchs(type(self.module).train):
             type(self.module).train(self.module, False)
         self.module.training = False
+        self.set_gate(live=mode)
         for child in self.module.children():
             child.train(mode)
         return self.module
+
+    def set_gate(self, *, live: bool) -> None:
+        """Let the module checkpoint while its model trains, if it does so at all, and not otherwise."""
+        for handle in self.gate:
+            handle.remove()
+        self.gate = open_gate(self.module) if live else ()
 
 
 def _is_torchs(method: Any) -> bool:
@@ -39,7 +49,8 @@ def pin_eval_mode(module: torch.nn.Module) -> None:
 
     Its children stay in training mode, as far as they are not pinned.
     """
-    module.__dict__["train"] = PinnedEval(module)
+    module.__dict__["train"] = pinned = PinnedEval(module)
+    pinned.set_gate(live=module.training)
     if _is_torchs(type(module).train):
         module.training = False
     else:
@@ -53,4 +64,7 @@ def is_pinned(module: torch.nn.Module) -> bool:
 
 def unpin_eval_mode(module: torch.nn.Module) -> None:
     """Let ``train()`` reach a module again."""
-    module.__dict__.pop("train", None)
+    pinned = module.__dict__.get("train")
+    if isinstance(pinned, PinnedEval):
+        pinned.set_gate(live=False)
+        del module.__dict__["train"]
