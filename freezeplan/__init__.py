@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from freezeplan.api import (
         apply_freeze,
+        before_wrapping,
         build_optimizer,
         build_param_groups,
         compile_plan,
         enter_phase,
         load_spec,
+        release,
         verify,
     )
     from freezeplan.diagnostics import Diagnostic, DiagnosticError
@@ -35,10 +37,12 @@ _HOMES = {
     "Spec": "freezeplan.spec.tables",
     "apply_freeze": "freezeplan.api",
     "build_optimizer": "freezeplan.api",
+    "before_wrapping": "freezeplan.api",
     "build_param_groups": "freezeplan.api",
     "compile_plan": "freezeplan.api",
     "enter_phase": "freezeplan.api",
     "load_spec": "freezeplan.api",
+    "release": "freezeplan.api",
     "verify": "freezeplan.api",
 }
 
@@ -49,11 +53,13 @@ __all__ = [
     "Plan",
     "Spec",
     "apply_freeze",
+    "before_wrapping",
     "build_optimizer",
     "build_param_groups",
     "compile_plan",
     "enter_phase",
     "load_spec",
+    "release",
     "verify",
 ]
 

@@ -23,6 +23,7 @@ __all__ = [
     "compile_plan",
     "enter_phase",
     "load_spec",
+    "release",
     "verify",
 ]
 
@@ -104,6 +105,43 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> No
     apply_phase(model, plan, phase)
 
 
+def before_wrapping(model: torch.nn.Module, plan: Plan) -> None:
+    """Let everything that any phase of the plan trains need a gradient, and nothing else.
+
+    Call it before the model is wrapped in DistributedDataParallel (with ``find_unused_parameters=True``), which
+    averages what is trainable when it is made; then enter the phases. Raises :class:`freezeplan.DiagnosticError`,
+    before anything is changed, when the plan was not compiled for this model or it is too late.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 2)
+    >>> rules = [{"match": "weight", "state": "trainable"}, {"match": "bias", "state": "frozen"}]
+    >>> before_wrapping(model, compile_plan(model, {"rule": rules}))
+    >>> model.weight.requires_grad, model.bias.requires_grad
+    (True, False)
+    """
+    from freezeplan.apply.freezing import before_wrapping as before
+
+    before(model, plan)
+
+
+def release(model: torch.nn.Module) -> None:
+    """Take a plan off a model: gradients, modes and hooks are as they were before the first plan; weights stay.
+
+    Raises :class:`freezeplan.DiagnosticError`, before anything is changed, where DistributedDataParallel cannot
+    follow. A model that no plan is on stays as it is.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 2)
+    >>> apply_freeze(model, compile_plan(model, {"rule": [{"match": "**", "state": "frozen"}]}))
+    >>> release(model)
+    >>> model.weight.requires_grad, model.train().training
+    (True, True)
+    """
+    from freezeplan.apply.releasing import release as take_off
+
+    take_off(model)
+
+
 def enter_phase(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
@@ -150,7 +188,8 @@ def verify(
     """Raise unless a model, and the optimizer over it, are as one phase of the plan says.
 
     Call it right before the first step: what comes between the plan and the step (loading, wrapping) can undo
-    the plan without a word. Nothing is changed. Raises :class:`freezeplan.DiagnosticError` when the plan is for
+    the plan without a word. Under DistributedDataParallel every rank must call it: their weights are compared.
+    Nothing is changed. Raises :class:`freezeplan.DiagnosticError` when the plan is for
     another model, the optimizer holds other tensors than the model, or gradients or modes differ from the
     plan; ``KeyError`` for a phase that the plan does not have.
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from freezeplan.apply.checkpointing import hold_input_gradients
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.pinning import pin_eval_mode, unpin_eval_mode
+from freezeplan.apply.releasing import remember
 from freezeplan.apply.sharding import reshard_parameters
-from freezeplan.apply.wrapping import check_wrappers
+from freezeplan.apply.wrapping import check_distributed, check_wrappers
 from freezeplan.inventory.as_made import note_as_made
 from freezeplan.inventory.names import canonical_modules
 from freezeplan.plan.records import Phase, Plan
@@ -38,6 +39,7 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> No
     tensors = named_tensors(model, plan)
     check_wrappers(model, current, tensors)
     note_as_made(tensors.values())
+    remember(model)
     for name, what in zip(tensors, current.assignments, strict=True):
         tensor = tensors[name]
         if tensor.requires_grad is not what.trainable:
@@ -46,6 +48,36 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> No
             tensor.grad = None
     set_modes(model, current)
     hold_input_gradients(model)
+
+
+def before_wrapping(model: torch.nn.Module, plan: Plan) -> None:
+    """Let everything that any phase trains need a gradient, and nothing else, for a wrapper that settles it.
+
+    DistributedDataParallel averages the gradients of what is trainable when it is made. Wrap after this call, with
+    ``find_unused_parameters=True``, and enter the first phase afterwards: no phase is refused (FP430) then. Modes are
+    left alone. Raises :class:`freezeplan.DiagnosticError`, before anything is changed, when the plan was not
+    compiled for this model (FP414), or the model is wrapped already and this would be too late (FP430).
+
+    >>> import torch, freezeplan
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    >>> off = {"name": "off", "match": "0", "state": "frozen"}
+    >>> head = {"name": "head", "match": "1", "state": "trainable"}
+    >>> thaw = {"match": "0.weight", "state": "trainable"}
+    >>> plan = freezeplan.compile_plan(model, {
+    ...     "rule": [off, head],
+    ...     "phase": [{"name": "head", "epochs": 1}, {"name": "more", "epochs": 1, "rule": [thaw]}]})
+    >>> before_wrapping(model, plan)
+    >>> [name for name, tensor in model.named_parameters() if tensor.requires_grad]
+    ['0.weight', '1.weight', '1.bias']
+    """
+    reshard_parameters(model)
+    tensors = named_tensors(model, plan)
+    trained = set(plan.ever_trained)
+    check_distributed(model, {name: name in trained for name in tensors}, tensors)
+    note_as_made(tensors.values())
+    remember(model)
+    for name, tensor in tensors.items():
+        tensor.requires_grad_(name in trained)
 
 
 def set_modes(model: torch.nn.Module, phase: Phase) -> None:

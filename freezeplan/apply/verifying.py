@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from freezeplan.apply.agreement import differing
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.optimizer_state import as_one, parts_of
 from freezeplan.apply.overruling import say_overruled
@@ -34,9 +35,11 @@ def verify(
     optimizer with tensors that are no longer the model's; converting BatchNorm loses the eval mode of frozen ones;
     a state that is loaded in another order of parameters swaps their momenta. Call this right before the first step.
 
+    Under DistributedDataParallel with several ranks every rank must call it: the ranks' tensors are compared.
     Nothing is changed, save that FSDP's gathered parameters are sharded again. Raises
     :class:`freezeplan.DiagnosticError`: the plan is for another model (FP414), the optimizer holds other
-    tensors than the model, lacks some or swaps them (FP432), gradients or modes differ from the plan (FP433);
+    tensors than the model, lacks some or swaps them (FP432), gradients or modes differ from the plan (FP433),
+    the ranks hold different weights (FP434);
     ``KeyError`` for a phase that the plan does not have.
 
     >>> import torch, freezeplan
@@ -54,8 +57,10 @@ def verify(
     current = plan.phases[plan.phase_index(phase)]
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
+    apart = list(differing(model, tensors))
     notes = [*_states(current, tensors), *_modes(model, current)]
     problems = [_reported("FP433", "the model is not as the plan says", APPLY, notes)] if notes else []
+    problems += [_reported("FP434", "the ranks hold different models", AGREE, apart)] if apart else []
     problems += optimizer_problems(model, as_one(optimizer), plan, tensors) if optimizer is not None else []
     if problems:
         raise DiagnosticError(problems)
@@ -64,6 +69,7 @@ def verify(
 
 
 APPLY = "call `apply_freeze` after everything else that changes the model"
+AGREE = "load the same checkpoint on every rank, before wrapping, and enter every phase on every rank"
 REBUILD = "build the parameter groups and the optimizer again, after wrapping and loading"
 
 

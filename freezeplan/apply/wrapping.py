@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     import torch
 
 MOST_NAMED = 8
-# For each DistributedDataParallel, the tensors that it is known to synchronise. It keeps no list that can be read.
+# For each DistributedDataParallel, the tensors that it synchronises.
 _synchronised: WeakKeyDictionary[Any, frozenset[int]] = WeakKeyDictionary()
+Tensors = dict[str, "torch.nn.Parameter"]
 
 
-def check_wrappers(model: torch.nn.Module, phase: Phase, tensors: dict[str, torch.nn.Parameter]) -> None:
+def check_wrappers(model: torch.nn.Module, phase: Phase, tensors: Tensors) -> None:
     """Raise :class:`freezeplan.DiagnosticError` where a wrapper cannot follow a phase (FP430, FP431)."""
     wanted = {name: what.trainable for name, what in zip(tensors, phase.assignments, strict=True)}
     problems = [*_distributed(model, wanted, tensors), *_checkpointed(model, wanted)]
@@ -29,32 +32,98 @@ def check_wrappers(model: torch.nn.Module, phase: Phase, tensors: dict[str, torc
         raise DiagnosticError(problems)
 
 
-def _distributed(
-    model: torch.nn.Module, wanted: dict[str, bool], tensors: dict[str, torch.nn.Parameter]
-) -> Iterator[Diagnostic]:
+def check_distributed(model: torch.nn.Module, wanted: dict[str, bool], tensors: Tensors) -> None:
+    """Raise :class:`freezeplan.DiagnosticError` where DDP cannot follow; ``wanted``: what is to need a gradient."""
+    problems = list(_distributed(model, wanted, tensors))
+    if problems:
+        raise DiagnosticError(problems)
+
+
+def distributed_wrappers(model: torch.nn.Module) -> list[Any]:
+    """Return every DistributedDataParallel that holds parameters of a model: inside, the model itself, or around it.
+
+    A module does not know what wraps it, so those around it are looked for among all objects that are alive.
+    """
+    inside = [module for module in model.modules() if _is_distributed(module)]
+    own = {id(tensor) for tensor in model.parameters()}
+    around = [
+        item for item in _alive() if item not in inside and any(id(p) in own for p in item.parameters())
+    ]
+    return inside + around
+
+
+def _alive() -> list[Any]:
+    """Return every DistributedDataParallel that somebody still holds, where there are several ranks."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return []
+    if distributed.get_world_size() == 1 or not _found():
+        return []
+    # One that was just let go of may wait in a cycle.
+    gc.collect()
+    return _found()
+
+
+def _found() -> list[Any]:
+    from torch.nn.parallel import DistributedDataParallel
+
+    # By the type alone: asking an unknown object for its class may run code of its own.
+    return [item for item in gc.get_objects() if issubclass(type(item), DistributedDataParallel)]
+
+
+def _is_distributed(item: Any) -> bool:
+    return any(base.__name__ == "DistributedDataParallel" for base in type(item).__mro__)
+
+
+def _distributed(model: torch.nn.Module, wanted: dict[str, bool], tensors: Tensors) -> Iterator[Diagnostic]:
     """Report changes of ``requires_grad`` that DistributedDataParallel, set up before, would not notice."""
-    for wrapper in model.modules():
-        if not any(base.__name__ == "DistributedDataParallel" for base in type(wrapper).__mro__):
-            continue
+    for wrapper in distributed_wrappers(model):
         inside = {id(tensor) for tensor in wrapper.parameters()}
-        live = frozenset(id(tensor) for tensor in wrapper.parameters() if tensor.requires_grad)
-        known = _synchronised.setdefault(wrapper, live)
         changed = [
             name
             for name, tensor in tensors.items()
             if id(tensor) in inside and tensor.requires_grad is not wanted[name]
         ]
-        tolerant = wrapper.find_unused_parameters and not wrapper.static_graph
-        refused = [name for name in changed if not tolerant or id(tensors[name]) not in known]
+        if _refuses_all(wrapper, model):
+            refused = changed
+        else:
+            thawed = [name for name in changed if wanted[name] or _is_inside(wrapper, model)]
+            known = synchronised_by(wrapper) if thawed else frozenset()
+            refused = [name for name in thawed if id(tensors[name]) not in known]
         if refused:
             yield _too_late(refused)
+
+
+def _refuses_all(wrapper: Any, model: torch.nn.Module) -> bool:
+    """Whether a wrapper can follow no change at all.
+
+    One around the model that looks for no unused parameters may be an old one that somebody still holds; if it is
+    not, it stops at the second step by itself.
+    """
+    return bool(wrapper.static_graph or (_is_inside(wrapper, model) and not wrapper.find_unused_parameters))
+
+
+def _is_inside(wrapper: Any, model: torch.nn.Module) -> bool:
+    return any(module is wrapper for module in model.modules())
+
+
+def synchronised_by(wrapper: Any) -> frozenset[int]:
+    """Return the identities of the tensors whose gradients a DistributedDataParallel averages.
+
+    Its reducer settled that at wrapping, and lists them with its buckets. They never change afterwards.
+    """
+    if wrapper not in _synchronised:
+        buckets = wrapper.reducer._get_zeros_like_grad_buckets()
+        _synchronised[wrapper] = frozenset(id(item) for bucket in buckets for item in bucket.parameters())
+    return _synchronised[wrapper]
 
 
 def _too_late(names: list[str]) -> Diagnostic:
     return diagnostic(
         "FP430",
         f"{len(names)} tensors would be frozen or thawed inside DistributedDataParallel, `{names[0]}` first",
-        help="freeze first and wrap afterwards; to freeze later, wrap with `find_unused_parameters=True`",
+        help="wrap after `before_wrapping(model, plan)` with `find_unused_parameters=True`; or wrap again in each "
+        "phase, after `del` of the old wrapper and `enter_phase`",
         notes=first_few([f"`{name}`" for name in names], MOST_NAMED)[1:],
     )
 

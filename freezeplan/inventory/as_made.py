@@ -21,6 +21,13 @@ def note_as_made(tensors: Iterable[Any]) -> None:
         known.setdefault(tensor, tensor.requires_grad)
 
 
+def forget_as_made(tensors: Iterable[Any]) -> None:
+    """Forget what was noted of tensors: they are again as they were, and no plan is on them."""
+    known = _before()
+    for tensor in tensors:
+        known.pop(tensor, None)
+
+
 def needs_gradient_as_made(tensor: Any) -> bool:
     """Tell whether a tensor needed a gradient before the first plan; of one that had none, whether it does now.
 

@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 import freezeplan
+from benchmarks import inner_and_outer
 from freezeplan.apply import build_optimizer
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
@@ -221,3 +222,64 @@ def test_other_checkpointing_is_not_refused(case: str) -> None:
     plan = freezeplan.compile_plan(model, {"optimizer": {"lr": 1e-2}, "rule": rules})
     freezeplan.apply_freeze(model, plan)
     assert train("bert", model, build_optimizer(model, plan)) == set(plan.names(trainable=True))
+
+
+def several_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the one process be one of two as far as it asks."""
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+
+
+def test_a_thaw_inside_ddp_is_refused_through_the_model_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    several_ranks(monkeypatch)
+    model = tiny("bert")
+    freezeplan.apply_freeze(model, freezeplan.compile_plan(model, upper_layers("bert")))
+    wrapped = DDP(model, find_unused_parameters=True)
+    plan = freezeplan.compile_plan(model, ALL)
+    try:
+        freezeplan.apply_freeze(model, plan)
+    except DiagnosticError as error:
+        found = codes(error)
+    assert found == ["FP430"]
+    del wrapped
+    freezeplan.apply_freeze(model, plan)
+
+
+def test_what_was_frozen_inside_ddp_may_thaw_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    several_ranks(monkeypatch)
+    model = tiny("bert")
+    upper, everything = (freezeplan.compile_plan(model, spec) for spec in (upper_layers("bert"), ALL))
+    freezeplan.before_wrapping(model, everything)
+    wrapped = DDP(model, find_unused_parameters=True)
+    freezeplan.apply_freeze(model, upper)
+    freezeplan.apply_freeze(wrapped, everything)
+    freezeplan.apply_freeze(model, upper)
+    with pytest.raises(DiagnosticError) as caught:
+        freezeplan.apply_freeze(DDP(model), everything)
+    assert codes(caught.value) == ["FP430"]
+
+
+def test_ranks_that_hold_other_weights_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("bert")
+    plan = freezeplan.compile_plan(model, ALL)
+    freezeplan.apply_freeze(model, plan)
+    wrapped = DDP(model)
+    monkeypatch.setattr(type(wrapped.process_group), "size", lambda group: 2)
+
+    def gather(found: list[Any], own: Any, group: Any) -> None:
+        found[:] = [own, {**own, "classifier.bias": (True, "other")}]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    with pytest.raises(DiagnosticError) as caught:
+        freezeplan.verify(wrapped, plan)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.notes) == (
+        "FP434",
+        ("`classifier.bias` is not on rank 1 what it is on rank 0",),
+    )
+
+
+@pytest.mark.slow
+def test_two_ranks_stay_together_or_are_refused() -> None:
+    found = inner_and_outer.outcomes()
+    assert {case: each for case, each in found if not inner_and_outer.is_right(each)} == {}
+    assert [each for case, each in found].count(["0.0e+00", "0.0e+00"]) == 8
