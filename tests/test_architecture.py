@@ -32,6 +32,7 @@ ORDER = (
     "render",
     "runs",
     "train",
+    "export",
     "guests",
     "api",
     "cli",

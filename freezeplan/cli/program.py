@@ -13,6 +13,7 @@ import click
 
 from freezeplan.cli.check import check
 from freezeplan.cli.explain import explain
+from freezeplan.cli.export import export
 from freezeplan.cli.init import init
 from freezeplan.cli.interrupts import noting_interrupts, signal_name, stopped_status
 from freezeplan.cli.options import common_options
@@ -61,7 +62,7 @@ def program() -> None:
     """Compile a fine-tuning spec into a plan you can read and check, and train exactly that plan."""
 
 
-for _command in (show, why, check, init, params, train, verify, predict, explain, schema):
+for _command in (show, why, check, init, params, train, verify, predict, export, explain, schema):
     program.add_command(_command)
 
 

@@ -89,6 +89,10 @@ class MultiTaskModel(nn.Module):
             return self.pooled(output, inputs)
         return self._flat(output, inputs)
 
+    def vectors(self, **inputs: Any) -> torch.Tensor:
+        """Run the backbone and return one pooled vector per example, ``(batch, hidden)``, whatever the heads read."""
+        return self.pooled(self._trunk()(**inputs), inputs)
+
     def pooled(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return one vector per example, ``(batch, hidden)``, of what the backbone has put out for ``inputs``."""
         states = _states(output)

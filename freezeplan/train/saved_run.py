@@ -29,7 +29,8 @@ class SavedRun:
     """Hold a run that was read back.
 
     ``labels`` maps each task to its labels in the order of its head's outputs. ``record`` is the whole of
-    ``run.json``: ``status``, ``epoch``, ``max_length`` and more.
+    ``run.json``: ``status``, ``epoch``, ``max_length`` and more. ``spec`` is what the model was loaded by: the run as
+    source, and its tasks.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class SavedRun:
     encoder: Encoder
     labels: Mapping[str, tuple[str, ...]]
     record: Mapping[str, Any]
+    spec: Spec
 
     @property
     def batch_size(self) -> int:
@@ -77,7 +79,7 @@ def load_run(folder: Path) -> SavedRun:
     if loaded.fresh:
         raise _damaged(folder, f"its weights lack `{loaded.fresh[0]}`")
     labels = {task.name: tuple(task.labels or ()) for task in spec.task}
-    return SavedRun(folder, model.eval(), encoder, labels, record)
+    return SavedRun(folder, model.eval(), encoder, labels, record, spec)
 
 
 def _check_is_run(folder: Path) -> None:

@@ -158,7 +158,7 @@ def change_record(**values: Any) -> Callable[[Path], None]:
         change_record(format_version=99),
         change_record(max_length=None),
         change_record(tasks={}),
-        change_record(pooling="max"),
+        change_record(pooling="median"),
         change_record(tasks={"topic": {"labels": ["a", "b", "c", "d"]}, "mood": {"labels": ["bad", "good"]}}),
         change_record(tasks={"a.b": {"labels": ["a", "b"]}}),
     ],

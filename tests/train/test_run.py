@@ -138,6 +138,7 @@ def test_the_folder_says_what_the_run_was(finished: tuple[RunResult, list[Event]
     assert record["tasks"]["mood"] == {
         "labels": ["bad", "good"],
         "kind": "classification",
+        "head": "linear",
         "columns": {"text": "text", "label": "mood"},
     }
     assert (record["status"], record["epoch"], record["epochs"], record["max_length"]) == (

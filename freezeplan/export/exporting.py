@@ -1,0 +1,111 @@
+"""Writes a run in the form of another library, and calls it done when that library gives the run's answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import closest_or_all, counted, quoted
+from freezeplan.export.inputs import ProofInputs, inputs_of
+from freezeplan.export.places import check_free, new_folder
+from freezeplan.export.proof import TOLERANCE, Side, largest_difference, logits_of, refused
+from freezeplan.export.stock import NATIVE, loaded_stock, write_stock
+from freezeplan.models.run_record import home_of
+from freezeplan.train.saved_run import SavedRun, checkpoint_folder, load_run
+
+FORMS = ("transformers",)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Say what was written: its form, the class that loads it, and how far it is from the run.
+
+    ``difference`` is the largest between both sides' outputs on ``rows`` inputs of ``source``; ``cut`` of them are
+    longer than the model reads.
+    """
+
+    folder: Path
+    form: str
+    loads_as: str
+    task: str | None
+    difference: float
+    rows: int
+    source: str
+    cut: int = 0
+
+    @property
+    def statement(self) -> str:
+        """One line that says all of it."""
+        what = f"task {self.task} of the run" if self.task else "the run's backbone"
+        proof = f"largest difference to the run on {counted(self.rows, 'input')} of {self.source}"
+        return f"{self.folder} is {what} as {self.loads_as}; {proof}: {self.difference:.1e}"
+
+
+def export(
+    folder: Path,
+    form: str,
+    out: Path,
+    task: str | None = None,
+    checkpoint: str | None = None,
+    data: Path | None = None,
+) -> Exported:
+    """Write a run, or one of its checkpoints, in the form of another library into a new folder.
+
+    ``form`` is ``transformers``: one ``task`` (which may be left out where there is one) as a stock model with its
+    tokenizer or image processor. Both sides, the run and what the other library loads from the folder, are run on
+    inputs of the task's own data (of ``data`` where that is named) before the folder gets its name. Raises
+    ``DiagnosticError``: FP570 where the other library cannot give the run's answers, FP571 for a place that is
+    taken, FP573 where no inputs are here, and what loading a run raises. Then nothing is left behind.
+    """
+    home, _ = home_of(folder)
+    check_free(out, home)
+    run = load_run(folder if checkpoint is None else checkpoint_folder(folder, checkpoint))
+    name = _task(run, task)
+    inputs = inputs_of(run, name, data)
+    with new_folder(out, home) as place:
+        loads_as = write_stock(run, name, place)
+        theirs = loaded_stock(place, run)
+        difference = _proved(logits_of(run, name), theirs, inputs, _other_way(run, name, loads_as))
+    return Exported(
+        out, form, loads_as, name, difference, len(inputs.values), inputs.source, _cut(run, inputs)
+    )
+
+
+def _task(run: SavedRun, task: str | None) -> str:
+    names = list(run.labels)
+    if task is None and len(names) == 1:
+        return names[0]
+    if task in names:
+        return task
+    if task is None:
+        message = f"the run has {len(names)} tasks, and a stock model has one head"
+        advice = f"name one with `--task`: {quoted(names)}"
+    else:
+        message = f"the run has no task `{task}`"
+        advice = closest_or_all(task, names, "tasks")
+    raise DiagnosticError([diagnostic("FP574", message, help=advice)])
+
+
+def _other_way(run: SavedRun, task: str, loads_as: str) -> tuple[str, str]:
+    if run.record["tasks"][task].get("head") == "native":
+        return f"`{loads_as}` does not give the run's answers", "use `freezeplan.load_run` in its place"
+    pooling = run.spec.model.pooling
+    reason = (
+        f"the head of `{loads_as}` does not read the backbone as a linear head on `{pooling}` pooling does"
+    )
+    return reason, NATIVE
+
+
+def _proved(ours: Side, theirs: Side, inputs: ProofInputs, other_way: tuple[str, str]) -> float:
+    difference = largest_difference(ours, theirs, inputs.values)
+    if not difference <= TOLERANCE:
+        reason, advice = other_way
+        note = f"on {counted(len(inputs.values), 'input')} of {inputs.source}; {TOLERANCE:.0e} is allowed"
+        raise refused(f"{reason}: outputs differ by up to {difference:.1e}", advice, note)
+    return difference
+
+
+def _cut(run: SavedRun, inputs: ProofInputs) -> int:
+    encoded = run.encoder.encode(inputs.values)
+    return int(getattr(encoded, "cut", 0) or 0)

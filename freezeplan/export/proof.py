@@ -1,0 +1,61 @@
+"""Runs both sides of an export on the same inputs, and says how far apart their outputs are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.train.saved_run import SavedRun
+
+TOLERANCE = 1e-5
+"""How far outputs may be apart: what other batch mates and another order of sums round otherwise."""
+ROWS = 16
+Side = Callable[[Sequence[Any]], torch.Tensor]
+
+
+def largest_difference(ours: Side, theirs: Side, values: Sequence[Any]) -> float:
+    """Return the largest difference between two sides' outputs on the same inputs, taken in small batches."""
+    largest = 0.0
+    with torch.no_grad():
+        for batch in batches(values):
+            one, other = ours(batch).float(), theirs(batch).float()
+            if one.shape != other.shape or not (one.isfinite().all() and other.isfinite().all()):
+                return float("inf")
+            largest = max(largest, (one - other).abs().max().item())
+    return largest
+
+
+def batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield inputs in batches of a few rows, in their order."""
+    for start in range(0, len(values), ROWS):
+        yield values[start : start + ROWS]
+
+
+def refused(reason: str, advice: str, *notes: str) -> DiagnosticError:
+    """Return the diagnostic for an export that cannot be (FP570)."""
+    return DiagnosticError([diagnostic("FP570", reason, help=advice, notes=list(notes))])
+
+
+def logits_of(run: SavedRun, task: str) -> Side:
+    """Return the run's own side: the logits of a task."""
+
+    def side(values: Sequence[Any]) -> torch.Tensor:
+        encoded = run.encoder.encode(values)
+        batch = run.encoder.batch(encoded, range(len(values)), torch.device("cpu"))
+        return run.model(task=task, **batch)
+
+    return side
+
+
+def vectors_of(run: SavedRun) -> Side:
+    """Return the run's own side: the pooled vectors, ``(rows, hidden)``."""
+
+    def side(values: Sequence[Any]) -> torch.Tensor:
+        encoded = run.encoder.encode(values)
+        batch = run.encoder.batch(encoded, range(len(values)), torch.device("cpu"))
+        return run.model.vectors(**batch)
+
+    return side

@@ -1,0 +1,155 @@
+"""A run's task as a model of a class that transformers has, in a folder that its `from_pretrained` loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from freezeplan.data.modality import IMAGE
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics.wording import first_line, quoted
+from freezeplan.export.proof import Side, refused
+from freezeplan.models.build import STOCK_CLASSES, dtype_of, from_config
+from freezeplan.models.classes import model_class
+from freezeplan.models.native import NativeHead, stock_config
+from freezeplan.models.resolve import resolve_source
+from freezeplan.outside.quiet import quiet
+from freezeplan.train.saved_run import SavedRun
+
+NATIVE = 'train it with `head = "native"`'
+
+
+def write_stock(run: SavedRun, task: str, folder: Path) -> str:
+    """Write one task of a run as a stock model with its tokenizer or image processor; returns its class's name.
+
+    Raises ``DiagnosticError`` (FP570) where no class of transformers holds such a head.
+    """
+    stock = stock_model(run, task)
+    with quiet():
+        stock.save_pretrained(folder)
+    save_encoder(run, folder)
+    return type(stock).__name__
+
+
+def stock_model(run: SavedRun, task: str) -> Any:
+    """Return the stock model that holds the run's backbone and the head of one task, in eval mode."""
+    source = resolve_source(run.spec)
+    backbone = run.model.backbone
+    config = stock_config(backbone.config, run.labels[task])
+    set_padding(run, config)
+    name = STOCK_CLASSES[run.encoder.kind.name]
+    try:
+        chosen = model_class(name, config, source, run.spec)
+    except DiagnosticError as error:
+        reason = f"transformers has no class for the task `{task}`: {error.diagnostics[0].message}"
+        raise refused(reason, "export the backbone to sentence-transformers, or use `load_run`") from None
+    with torch.random.fork_rng(devices=[]):
+        stock = from_config(chosen, config, source, run.spec)
+    stock.load_state_dict(_state(run, task, stock), strict=True)
+    return stock.eval()
+
+
+def set_padding(run: SavedRun, config: Any) -> None:
+    """Let a model's config and its tokenizer know one padding token, the one that the run padded with."""
+    tokenizer = getattr(run.encoder, "tokenizer", None)
+    if tokenizer is None:
+        return
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = _spare_token(tokenizer)
+    tokenizer.padding_side = "right"
+    tokenizer.model_max_length = run.encoder.max_length
+    if tokenizer.pad_token_id is not None:
+        config.pad_token_id = tokenizer.pad_token_id
+
+
+def _spare_token(tokenizer: Any) -> str | None:
+    """Return a special token to pad with: not one that ends every text, which a head would take for padding."""
+    last = tokenizer("a")["input_ids"][-1:]
+    found = [tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token]
+    return next(
+        (token for token in found if token and tokenizer.convert_tokens_to_ids([token]) != last), None
+    )
+
+
+def save_encoder(run: SavedRun, folder: Path) -> None:
+    """Write the run's tokenizer or image processor into a folder."""
+    run.encoder.save(folder)
+
+
+def _state(run: SavedRun, task: str, stock: Any) -> dict[str, torch.Tensor]:
+    """Return the stock model's state, taken from the run: its names are all accounted for, or it is refused."""
+    prefix = f"{stock.base_model_prefix}."
+    wanted = stock.state_dict()
+    state = {prefix + name: tensor for name, tensor in run.model.backbone.state_dict().items()}
+    # A base model without a pooler stands under some heads: the run's pooler is not part of the answer.
+    state = {name: tensor for name, tensor in state.items() if name in wanted}
+    head = run.model.heads[task]
+    if isinstance(head, NativeHead):
+        state |= head.state_dict()
+    else:
+        own = {name: tensor for name, tensor in wanted.items() if not name.startswith(prefix)}
+        state |= _linear(head.linear, own, type(stock).__name__)
+    lost = [name for name in wanted if name not in state]
+    if lost:
+        raise refused(f"the run has no weights for {quoted(lost[:3])} of `{type(stock).__name__}`", NATIVE)
+    return state
+
+
+def _linear(linear: torch.nn.Linear, own: Mapping[str, torch.Tensor], stock: str) -> dict[str, torch.Tensor]:
+    """Return a linear head's weights under the names of a stock head that is one linear layer, too."""
+    weights = [name for name in own if name.endswith("weight")]
+    if len(weights) != 1 or own[weights[0]].shape != linear.weight.shape:
+        reason = f"a linear head is not what `{stock}` has: its head is {quoted(own)}"
+        raise refused(reason, f"{NATIVE}, or export the backbone to sentence-transformers")
+    bias = weights[0].removesuffix("weight") + "bias"
+    if bias not in own and linear.bias.any():
+        reason = f"a linear head has a bias, and `{weights[0]}` of `{stock}` has none"
+        raise refused(reason, f"{NATIVE}, or export the backbone to sentence-transformers")
+    return {weights[0]: linear.weight, **({bias: linear.bias} if bias in own else {})}
+
+
+def loaded_stock(folder: Path, run: SavedRun) -> Side:
+    """Return the other side: what transformers loads from the folder, in the run's number format."""
+    import transformers
+
+    kind = run.encoder.kind
+    chosen = getattr(transformers, STOCK_CLASSES[kind.name])
+    try:
+        with quiet():
+            model, info = chosen.from_pretrained(
+                folder, local_files_only=True, dtype=dtype_of(run.spec), output_loading_info=True
+            )
+    except Exception as error:  # transformers raises errors of many unrelated types
+        raise refused(f"transformers does not load what was written: {first_line(error)}", NATIVE) from error
+    lost = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+    if lost:
+        raise refused(f"transformers does not load {quoted(str(name) for name in lost[:3])}", NATIVE)
+    encode = _images(folder, run.encoder.channels) if kind is IMAGE else texts_side(folder)
+    model.eval()
+    return lambda values: model(**encode(values)).logits
+
+
+def texts_side(folder: Path) -> Any:
+    """Return what the folder's own tokenizer makes of texts, cut where the run cuts them."""
+    from transformers import AutoTokenizer
+
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return lambda texts: tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+
+
+def _images(folder: Path, channels: int) -> Any:
+    from transformers import AutoImageProcessor
+
+    from freezeplan.data.images import read_image
+
+    with quiet():
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+
+    def encode(values: Sequence[Any]) -> Any:
+        return processor([read_image(value, channels) for value in values], return_tensors="pt")
+
+    return encode
