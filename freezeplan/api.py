@@ -14,6 +14,8 @@ from freezeplan.spec.tables import Spec
 if TYPE_CHECKING:
     import torch
 
+    from freezeplan.train.loaded import LoadedRun
+
 __all__ = [
     "DiagnosticError",
     "SpecLike",
@@ -22,6 +24,7 @@ __all__ = [
     "build_param_groups",
     "compile_plan",
     "enter_phase",
+    "load_run",
     "load_spec",
     "release",
     "verify",
@@ -57,6 +60,26 @@ def load_spec(source: SpecLike) -> Spec:
     from freezeplan.spec.reading import load_spec as read
 
     return read(source)
+
+
+def load_run(folder: str | Path, checkpoint: str | None = None) -> LoadedRun:
+    """Load a finished run from its folder, to label and embed texts with it.
+
+    ``checkpoint`` names one of the run's, or is ``"best"``. Every file that the model is made from is checked
+    against its hash. What is returned has ``predict(texts, tasks=None, probabilities=False)``, a list of one dict
+    per text; ``embed(texts)``, an array ``(texts, hidden)``; ``labels`` by task; and ``model``, a torch module in
+    eval mode. Raises :class:`freezeplan.DiagnosticError`: FP520 for a folder that is no run's, FP521 for one whose
+    files are not those that were written.
+
+    >>> try:
+    ...     load_run("no/such/run")
+    ... except DiagnosticError as error:
+    ...     print(error.diagnostics[0].message)
+    `no/such/run` is not the folder of a run: there is no such folder
+    """
+    from freezeplan.train.loaded import loaded_run
+
+    return loaded_run(folder, checkpoint)
 
 
 def compile_plan(model_or_inventory: torch.nn.Module | Inventory, spec: SpecLike) -> Plan:

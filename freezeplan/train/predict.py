@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,44 +14,111 @@ from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import IMAGE, Kind
 from freezeplan.data.reader import column_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.train.failures import explained
 from freezeplan.train.saved_run import SavedRun, load_run
 
 
-def predict(folder: Path, inputs: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Label texts, or images, with every task of a run.
+@dataclass(frozen=True)
+class Asked:
+    """Say what is asked of a run: which ``tasks`` (None: all), and whether each label's probability is told."""
+
+    tasks: Sequence[str] | None = None
+    probabilities: bool = False
+
+    def of(self, run: SavedRun) -> tuple[str, ...]:
+        """Return the tasks, in the order of the run's spec; raises ``DiagnosticError`` (FP574) for one it has not."""
+        for name in self.tasks or ():
+            if name not in run.labels:
+                advice = closest_or_all(name, list(run.labels), "tasks")
+                raise DiagnosticError([diagnostic("FP574", f"the run has no task `{name}`", help=advice)])
+        return tuple(name for name in run.labels if self.tasks is None or name in self.tasks)
+
+
+ALL = Asked()
+
+
+def predict(folder: Path, inputs: Iterable[Any], asked: Asked = ALL) -> Iterator[dict[str, Any]]:
+    """Label texts, or images, with every task of a run, or those that are asked for.
 
     ``inputs`` are texts for a run that read texts; for one that read images, paths of image files (or image
     objects of Pillow, encoded images as bytes, numbers as in the data). Yields, in their order,
     ``{"text": …, "<task>": {"label": …, "score": …}, …}`` (``"image"`` for images) with the tasks in the
-    order of the run's spec; ``score`` is the probability that the head gives to the label (softmax). Inputs
+    order of the run's spec; ``score`` is the probability that the head gives to the label (softmax), and
+    ``probabilities``, where they are asked for, maps every label to its own. Inputs
     are read and answered batch by batch. Raises ``DiagnosticError``: FP520 and FP521 for a folder that cannot
-    be used (at the call, not at the first answer), FP530 for an input that cannot be used, named by its
-    number, FP531 where the outputs are no numbers.
+    be used and FP574 for a task (at the call, not at the first answer), FP530 for an input that cannot be used,
+    named by its number, FP531 where the outputs are no numbers.
     """
-    run = load_run(folder)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run.model.to(device)
-    return _answers(run, inputs, device)
+    return answers(*ready(folder), inputs, asked)
 
 
-def predict_file(folder: Path, path: Path, column: str | None = None) -> Iterator[dict[str, Any]]:
+def predict_file(
+    folder: Path, path: Path, column: str | None = None, asked: Asked = ALL
+) -> Iterator[dict[str, Any]]:
     """Label the rows of a data file, read as training reads it: the texts, or paths of images, of one column.
 
     The column is called like what the run reads unless it is named. Yields as :func:`predict` does, and raises
     what it raises; FP530 names rows by their lines.
     """
+    run, device = ready(folder)
+    return answers(run, device, inputs_in(run, path, column), asked)
+
+
+def inputs_in(run: SavedRun, path: Path, column: str | None = None) -> Iterable[Any]:
+    """Return what a data file holds for a run to read, row by row."""
+    kind = run.encoder.kind
+    texts = column_of(path, column or kind.name)
+    return (str(path.parent / text) for text in texts) if kind is IMAGE else texts
+
+
+def ready(folder: Path) -> tuple[SavedRun, torch.device]:
+    """Load a run and put its model on the accelerator, where there is one."""
     run = load_run(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.model.to(device)
-    kind = run.encoder.kind
-    texts = column_of(path, column or kind.name)
-    inputs = (str(path.parent / text) for text in texts) if kind is IMAGE else texts
-    return _answers(run, inputs, device)
+    return run, device
 
 
-def _answers(run: SavedRun, inputs: Iterable[Any], device: torch.device) -> Iterator[dict[str, Any]]:
+def answers(
+    run: SavedRun, device: torch.device, inputs: Iterable[Any], asked: Asked = ALL
+) -> Iterator[dict[str, Any]]:
+    """Yield the answers to inputs, in their order, as :func:`predict` does."""
+    tasks = asked.of(run)
+
+    def label(found: list[dict[str, Any]], batch: dict[str, torch.Tensor]) -> None:
+        _label(run, tasks, asked.probabilities, found, batch)
+
+    def named(batch: list[Any]) -> list[dict[str, Any]]:
+        return [{run.encoder.kind.name: value} for value in batch]
+
+    return _batched(run, device, inputs, named, label)
+
+
+def vectors(run: SavedRun, device: torch.device, inputs: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """Yield the pooled vector of each input, ``(hidden,)`` in float32 on the CPU, in their order."""
+
+    def fill(found: list[dict[str, Any]], batch: dict[str, torch.Tensor]) -> None:
+        with explained():
+            pooled = run.model.vectors(**batch).float().cpu()
+        for place, vector in zip(found, _finite(run, "its backbone", pooled), strict=True):
+            place["vector"] = vector
+
+    rows = _batched(run, device, inputs, lambda batch: [{} for _ in batch], fill)
+    return (row["vector"] for row in rows)
+
+
+Rows = list[dict[str, Any]]
+
+
+def _batched(
+    run: SavedRun,
+    device: torch.device,
+    inputs: Iterable[Any],
+    named: Callable[[list[Any]], Rows],
+    fill: Callable[[Rows, dict[str, torch.Tensor]], None],
+) -> Iterator[dict[str, Any]]:
     rest, done, encoder = iter(inputs), 0, run.encoder
     while batch := list(islice(rest, run.batch_size)):
         values = [encoder.located(value) for value in batch]
@@ -60,7 +128,7 @@ def _answers(run: SavedRun, inputs: Iterable[Any], device: torch.device) -> Iter
         _check(flaws, encoder.kind, done)
         encoded = encoder.encode(values)
         _check(encoded.flaws, encoder.kind, done)
-        yield from _answer(run, batch, encoded, device)
+        yield from _filled(run, named(batch), encoded, device, fill)
         done += len(batch)
 
 
@@ -79,32 +147,46 @@ def _check(flaws: Flaws, kind: Kind, done: int) -> None:
 
 
 @torch.no_grad()
-def _answer(run: SavedRun, inputs: list[Any], encoded: Any, device: torch.device) -> list[dict[str, Any]]:
-    """Label encoded inputs, those of like length together; returns the answers in the order of the inputs."""
-    answers: list[dict[str, Any]] = [{run.encoder.kind.name: value} for value in inputs]
+def _filled(
+    run: SavedRun,
+    rows: Rows,
+    encoded: Any,
+    device: torch.device,
+    fill: Callable[[Rows, dict[str, torch.Tensor]], None],
+) -> Rows:
+    """Run encoded inputs, those of like length together; returns the rows in the order of the inputs."""
     lengths = encoded.lengths
-    order = range(len(inputs)) if lengths is None else (-lengths).argsort(kind="stable")
-    for places in in_chunks(len(inputs), rows_at_once(device.type, run.batch_size)):
-        rows = [int(row) for row in order[places.start : places.stop]]
-        _label(run, [answers[row] for row in rows], run.encoder.batch(encoded, rows, device))
-    return answers
+    order = range(len(rows)) if lengths is None else (-lengths).argsort(kind="stable")
+    for places in in_chunks(len(rows), rows_at_once(device.type, run.batch_size)):
+        chosen = [int(row) for row in order[places.start : places.stop]]
+        fill([rows[row] for row in chosen], run.encoder.batch(encoded, chosen, device))
+    return rows
 
 
-def _label(run: SavedRun, answers: list[dict[str, Any]], batch: dict[str, torch.Tensor]) -> None:
+def _label(
+    run: SavedRun,
+    tasks: Sequence[str],
+    probabilities: bool,
+    found: Rows,
+    batch: dict[str, torch.Tensor],
+) -> None:
     with explained():
         pooled = run.model.pool(**batch)
-    for task, labels in run.labels.items():
-        scores, best = (
-            _finite(run, task, run.model.logits(task, pooled, batch).float()).softmax(dim=1).max(dim=1)
-        )
-        for answer, score, index in zip(answers, scores.tolist(), best.tolist(), strict=True):
-            answer[task] = {"label": labels[index], "score": score}
+    for task in tasks:
+        labels = run.labels[task]
+        name = f"task `{task}`"
+        table = _finite(run, name, run.model.logits(task, pooled, batch).float()).softmax(dim=1)
+        best = table.argmax(dim=1).tolist()
+        for answer, scores, index in zip(found, table.tolist(), best, strict=True):
+            answer[task] = {"label": labels[index], "score": scores[index]}
+            if probabilities:
+                answer[task]["probabilities"] = dict(zip(labels, scores, strict=True))
 
 
-def _finite(run: SavedRun, task: str, logits: torch.Tensor) -> torch.Tensor:
+def _finite(run: SavedRun, what: str, logits: torch.Tensor) -> torch.Tensor:
     """Return logits as they are; raises ``DiagnosticError`` (FP531) where one is no number."""
     if logits.isfinite().all():
         return logits
-    message = f"the model gives no numbers for task `{task}`: its outputs hold NaN or infinity"
+    message = f"the model gives no numbers for {what}: its outputs hold NaN or infinity"
     advice = "train again with lower rates; of float16, prefer bfloat16 or float32"
     raise DiagnosticError([diagnostic("FP531", message, help=advice, notes=[f"the run is `{run.folder}`"])])
