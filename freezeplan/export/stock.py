@@ -19,7 +19,7 @@ from freezeplan.models.resolve import resolve_source
 from freezeplan.outside.quiet import quiet
 from freezeplan.train.saved_run import SavedRun
 
-NATIVE = 'train it with `head = "native"`'
+NATIVE = 'train it with `head = "native"`, or use `freezeplan.load_run` in Python'
 
 
 def write_stock(run: SavedRun, task: str, folder: Path) -> str:
@@ -45,7 +45,7 @@ def stock_model(run: SavedRun, task: str) -> Any:
         chosen = model_class(name, config, source, run.spec)
     except DiagnosticError as error:
         reason = f"transformers has no class for the task `{task}`: {error.diagnostics[0].message}"
-        raise refused(reason, "export the backbone to sentence-transformers, or use `load_run`") from None
+        raise refused(reason, "use `freezeplan.load_run` in its place") from None
     with torch.random.fork_rng(devices=[]):
         stock = from_config(chosen, config, source, run.spec)
     stock.load_state_dict(_state(run, task, stock), strict=True)
@@ -103,11 +103,11 @@ def _linear(linear: torch.nn.Linear, own: Mapping[str, torch.Tensor], stock: str
     weights = [name for name in own if name.endswith("weight")]
     if len(weights) != 1 or own[weights[0]].shape != linear.weight.shape:
         reason = f"a linear head is not what `{stock}` has: its head is {quoted(own)}"
-        raise refused(reason, f"{NATIVE}, or export the backbone to sentence-transformers")
+        raise refused(reason, NATIVE)
     bias = weights[0].removesuffix("weight") + "bias"
     if bias not in own and linear.bias.any():
         reason = f"a linear head has a bias, and `{weights[0]}` of `{stock}` has none"
-        raise refused(reason, f"{NATIVE}, or export the backbone to sentence-transformers")
+        raise refused(reason, NATIVE)
     return {weights[0]: linear.weight, **({bias: linear.bias} if bias in own else {})}
 
 

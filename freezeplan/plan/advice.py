@@ -268,9 +268,10 @@ def idle_eval_modes(subject: Subject) -> Iterator[Diagnostic]:
 
 
 def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
-    """Task heads pool the last hidden states themselves: the backbone's own pooler gets no gradient."""
+    """Linear heads pool the last hidden states themselves: the backbone's own pooler gets no gradient."""
     pooler = subject.where("pooler", trainable=True)
-    if subject.spec.task and pooler and not _of_a_preset(subject.rule_of(pooler[0][1])):
+    all_linear = subject.spec.task and all(task.head == "linear" for task in subject.spec.task)
+    if all_linear and pooler and not _of_a_preset(subject.rule_of(pooler[0][1])):
         message = f"{len(pooler)} tensors of `@pooler` are trainable, but no task head reads the pooler"
         yield at_key(
             subject.place(pooler[0][1]),

@@ -25,6 +25,7 @@ from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.models.native import NativeHead, native_head
 from freezeplan.models.run_weights import weights_of_run
 from freezeplan.models.sources import inventory_for
+from freezeplan.plan import compile_plan
 from freezeplan.runs.events import StepDone
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.tables import Spec
@@ -217,3 +218,10 @@ def test_a_decoders_native_head_reads_the_last_real_token(side: str, pad: int | 
     if side == "left":
         padded["position_ids"] = torch.tensor([[0, 0, 0, 1, 2]])
     assert torch.allclose(model(task="topic", **padded), alone, atol=1e-6)
+
+
+def test_a_pooler_that_a_native_head_reads_is_no_idle_one(toy: Path) -> None:
+    for head in ("native", "linear"):
+        spec = toy_spec(toy, rule=UPPER, task=[task(toy, head=head)])
+        codes = {item.code for item in compile_plan(inventory_for(spec), spec).diagnostics}
+        assert ("FP415" in codes) == (head == "linear")
