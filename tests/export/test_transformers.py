@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2Mod
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.export import exporting, stock
 from freezeplan.export.exporting import export
+from freezeplan.export.proof import largest_difference
 from freezeplan.runs.verify import verify_run
 from freezeplan.train.predict import predict
 from freezeplan.train.run import train
@@ -189,3 +190,10 @@ def test_an_image_task_is_a_stock_classifier(digits: Path, tmp_path: Path, head:
 def test_a_runs_own_folder_is_no_stock_model(run: Path) -> None:
     with pytest.raises(OSError, match=r"no file named|model\.safetensors"):
         AutoModelForSequenceClassification.from_pretrained(run)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_outputs_that_are_no_numbers_are_never_near_the_runs(value: float) -> None:
+    ours, theirs = torch.zeros(1, 2), torch.tensor([[0.0, value]])
+    assert largest_difference(lambda _: ours, lambda _: theirs, ["a"]) == float("inf")
+    assert largest_difference(lambda _: theirs, lambda _: theirs, ["a"]) == float("inf")
