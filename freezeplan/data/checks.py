@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy
 
 from freezeplan.data.columns import Labels
-from freezeplan.data.findings import Flaws
+from freezeplan.data.findings import LABEL, Flaws
 from freezeplan.data.modality import Kind
 from freezeplan.data.places import Places
 from freezeplan.data.reader import Lack
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.diagnostics.wording import SHOWN_ROWS, closest_or_all, counted, plural, quoted, some
+from freezeplan.diagnostics.wording import SHOWN_ROWS, closest_or_all, counted, in_quotes, plural, some
 
 Report = Callable[..., Diagnostic]
 """What points a diagnostic at a key: :meth:`Locations.report` of its path."""
@@ -70,7 +71,7 @@ def check_labels(flaws: Flaws, column: str, source: str, places: Places, report:
         report(
             "FP458",
             f"column `{column}` of `{source}` holds {what} in {places.phrase(found.rows, found.count)}",
-            help="a label is text or a whole number",
+            help=LABEL,
         )
         for what, found in flaws.items()
     ]
@@ -103,7 +104,7 @@ def check_known(
     if len(unknown) == 1:
         count, rows = labels.rows_of(unknown[0], SHOWN_ROWS)
         where = places.phrase(rows, count)
-        message = f"`{source}` has the label `{unknown[0]}` ({where}), which is not in {origin}"
+        message = f"`{source}` has the label {in_quotes(unknown[0])} ({where}), which is not in {origin}"
         return [report("FP459", message, help=closest_or_all(unknown[0], known, "labels"))]
     message = f"`{source}` has {counted(len(unknown), 'label')} that are not in {origin}: {some(unknown)}"
     notes = [_unknown(labels, label, places) for label in unknown[:SHOWN_ROWS]]
@@ -112,23 +113,45 @@ def check_known(
 
 def _unknown(labels: Labels, label: str, places: Places) -> str:
     count, rows = labels.rows_of(label, SHOWN_ROWS)
-    return f"`{label}`: {places.phrase(rows, count)}"
+    return f"{in_quotes(label)}: {places.phrase(rows, count)}"
 
 
 def check_alike(labels: Sequence[str], report: Report) -> list[Diagnostic]:
-    """Warn of labels that only blanks around them tell apart: each is a class of its own."""
+    """Warn of labels that nobody can tell apart by their looks: each is a class of its own."""
     alike: dict[str, list[str]] = {}
     for label in labels:
-        alike.setdefault(label.strip(), []).append(label)
+        alike.setdefault(_seen(label), []).append(label)
     return [
         report(
             "FP475",
-            f"the labels {quoted(sorted(found))} differ in blanks alone, and each is a class",
+            f"the labels {some(sorted(found))} differ in {_unseen(found)} alone, and each is a class",
             help="write them alike in the data, unless they mean different things",
         )
         for found in alike.values()
         if len(found) > 1
     ][:MOST_ALIKE]
+
+
+def _seen(label: str) -> str:
+    """Return what is seen of a label: composed characters, without those of no width and blanks around."""
+    if label.isascii():
+        return label.strip()
+    shown = (char for char in unicodedata.normalize("NFC", label) if unicodedata.category(char) != "Cf")
+    return "".join(shown).strip()
+
+
+def _unseen(labels: Iterable[str]) -> str:
+    return "blanks" if len({label.strip() for label in labels}) == 1 else "what is not seen"
+
+
+def check_read_once(again: Sequence[str], report: Report) -> list[Diagnostic]:
+    """Warn of files, by their names, that a split reads more than once: their rows count as often."""
+    if not again:
+        return []
+    message = (
+        f"{some(again)} {'is' if len(again) == 1 else 'are'} read more than once, and the rows count as often"
+    )
+    return [report("FP482", message, help="let each file be in one entry or pattern alone")]
 
 
 def check_classes(
@@ -141,7 +164,7 @@ def check_classes(
         return [
             report(
                 "FP460",
-                f"every row of `{source}` has the label `{only}`: there is nothing to tell apart",
+                f"every row of `{source}` has the label {in_quotes(only)}: there is nothing to tell apart",
                 help="give at least two classes, or name another label column",
             )
         ]

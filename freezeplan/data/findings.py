@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 KEPT = 20
+LABEL = "a label is text or a whole number"
 
 
 @dataclass(frozen=True)

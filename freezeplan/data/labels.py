@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from freezeplan.data.findings import LABEL
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.reader import RowTable, read_split, wanted_of
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.diagnostics.wording import closest, some
+from freezeplan.diagnostics.wording import MOST_NAMES, closest, in_quotes, some
 from freezeplan.spec.locations import KeyPath, Locations
 from freezeplan.spec.tables import Spec, Task
 
 NO_RUN: Mapping[str, tuple[str, ...]] = {}
+COLUMN = 'write `label = "…"` with the name of the column that holds the labels'
 # What stands in the way of finding the rows, not of reading them.
 NOT_HERE = ("FP452", "FP453", "FP463")
 Found = tuple[tuple[str, ...] | None, Diagnostic | None]
@@ -55,7 +57,8 @@ def _labels(task: Task, index: int, spec: Spec, run: Mapping[str, tuple[str, ...
         table = read_split(spec, index, "train", labels_only=True)
     except Unreadable as problem:
         if problem.code not in NOT_HERE:
-            return None, _unreadable(task, ("task", index, "data", "train"), problem.message, spec.locations)
+            at = ("task", index, "data", "train")
+            return None, _unreadable(task, at, problem.message, spec.locations, problem.help)
         return (trained, None) if trained else (None, _unknown(task, index, problem, spec.locations))
     if table is None:
         return (trained, None) if trained else (None, _unknown(task, index, None, spec.locations))
@@ -69,12 +72,12 @@ def _labels_in(table: RowTable, task: Task, index: int, locations: Locations) ->
     if lack is not None:
         hint = closest(wanted.name, lack.present) or f"it has {some(lack.present, 20) or 'no columns'}"
         why = f"`{lack.file}` has no column `{wanted.name}`; {hint}"
-        return None, _unreadable(task, ("task", index, "data", "label"), why, locations)
+        return None, _unreadable(task, ("task", index, "data", "label"), why, locations, COLUMN)
     column = table.columns[wanted]
     for what, rows in column.flaws.items():
         where = table.places.phrase(rows.rows, rows.count)
         why = f"column `{wanted.name}` of `{table.source}` holds {what} in {where}"
-        return None, _unreadable(task, ("task", index, "data", "label"), why, locations)
+        return None, _unreadable(task, ("task", index, "data", "label"), why, locations, LABEL)
     return column.values.sorted_names, None
 
 
@@ -91,9 +94,12 @@ def _unknown(task: Task, index: int, problem: Unreadable | None, locations: Loca
     return locations.report(at, "FP161", message, help=hint)
 
 
-def _unreadable(task: Task, at: KeyPath, why: str, locations: Locations) -> Diagnostic:
+def _unreadable(
+    task: Task, at: KeyPath, why: str, locations: Locations, advice: str | None = None
+) -> Diagnostic:
     message = f"the labels of the task `{task.name}` cannot be read: {why}"
-    return locations.report(at, "FP162", message, help="correct the file, or write the task's `labels`")
+    hint = advice or "correct the file, or write the task's `labels`"
+    return locations.report(at, "FP162", message, help=hint)
 
 
 def _check(
@@ -101,12 +107,12 @@ def _check(
 ) -> Diagnostic | None:
     at = ("task", index, "labels" if task.labels is not None else "data")
     if len(labels) < 2:
-        has = f"only the label `{labels[0]}`" if labels else "no labels"
+        has = f"only the label {in_quotes(labels[0])}" if labels else "no labels"
         advice = "a classification task needs two labels or more"
         return locations.report(at, "FP163", f"the task `{task.name}` has {has}", help=advice)
     trained = run.get(task.name)
     if trained is not None and trained != labels:
         message = f"the task `{task.name}` has other labels than the head in the run that `source` names"
-        advice = f"use the run's, in its order ({', '.join(trained)}), or give the task another name"
+        advice = f"use the run's, in its order ({some(trained, MOST_NAMES)}), or give the task another name"
         return locations.report(at, "FP165", message, help=advice)
     return None

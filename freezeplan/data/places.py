@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 
 from freezeplan.diagnostics.wording import SHOWN_ROWS
 
+ROW = "row"
+
 
 @dataclass
 class FilePlaces:
     """Hold where the rows of one file stand; ``unit`` is what its numbers count, ``line`` or ``row``.
 
-    As long as each row stands one further than the row before, ``lines`` is empty and ``first`` says it all.
+    As long as each row stands one further than the row before, ``lines`` is empty and ``first`` says it all. Where a
+    line holds several rows (an array on one line), lines tell nothing, and the rows are counted.
     """
 
     name: str
@@ -26,13 +29,20 @@ class FilePlaces:
 
     def add(self, line: int) -> None:
         """Note where the next row stands."""
+        if self.unit != ROW:
+            self._add_line(line)
+        self.count += 1
+
+    def _add_line(self, line: int) -> None:
         if not self.count:
             self.first = line
         elif not self.lines and line != self.first + self.count:
             self.lines.extend(range(self.first, self.first + self.count))
-        if self.lines:
+        if self.lines and line == self.lines[-1]:
+            self.unit, self.first = ROW, 1
+            del self.lines[:]
+        elif self.lines:
             self.lines.append(line)
-        self.count += 1
 
     def line(self, row: int) -> int:
         """Return where a row of the file stands, counted from 0 within it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from freezeplan.data.checks import (
     check_known,
     check_labels,
     check_measured,
+    check_read_once,
     check_repeated,
     check_scale,
 )
@@ -24,7 +26,7 @@ from freezeplan.data.columns import Images, Labels, Texts, texts_of
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.modality import KINDS, TEXT, Kind
 from freezeplan.data.places import Places
-from freezeplan.data.reader import RowTable, read_split, wanted_of
+from freezeplan.data.reader import RowTable, parts_of, read_split, wanted_of
 from freezeplan.data.spool import NoRoom
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.spec.tables import DataTable, Spec, Task
@@ -151,8 +153,15 @@ def _load_split(spec: Spec, index: int, name: str, found: list[Diagnostic]) -> S
         found += problems
         return None
     problems = _check_rows(table, data, report)
-    found += problems
+    found += problems + check_read_once(_read_again(spec, index, name), report)
     return None if any(item.is_error for item in problems) else _split(table, data, report)
+
+
+def _read_again(spec: Spec, index: int, split: str) -> list[str]:
+    """Name the files that a split reads more than once."""
+    parts = parts_of(spec, index, split)
+    times = Counter(part.signature for part in parts)
+    return list({part.signature: part.name for part in parts if times[part.signature] > 1}.values())
 
 
 def _column_reports(spec: Spec, index: int, data: DataTable) -> dict[str, Report]:

@@ -15,6 +15,8 @@ SHOWN_ROWS = 5
 MOST_KNOWN = 4000
 LONGEST_WORD = 200
 LONGEST_QUOTE = 120
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+ONE_LINE = str.maketrans(dict.fromkeys("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", REPLACEMENT))
 
 
 def format_rate(rate: float | None) -> str:
@@ -126,7 +128,7 @@ def some(names: Sequence[str], most: int = 5) -> str:
     >>> some(["a", "b", "c"], most=2)
     '`a`, `b` and 1 more'
     """
-    return _with_rest([f"`{name}`" for name in names[:most]], len(names) - most)
+    return _with_rest(map(in_quotes, names[:most]), len(names) - most)
 
 
 def first_few(lines: Sequence[str], most: int) -> list[str]:
@@ -180,18 +182,25 @@ def quoted(names: Iterable[str]) -> str:
     >>> quoted(["a", "b"])
     '`a`, `b`'
     """
-    return ", ".join(f"`{name}`" for name in names)
+    return ", ".join(map(in_quotes, names))
 
 
-def shortened(text: str) -> str:
-    """Return a text, its middle left out where it is long.
+def in_quotes(name: str) -> str:
+    """Write a name, which may be anything that stands in a file, in backquotes and on one line.
+
+    >>> in_quotes("a"), in_quotes("a\\nb") == f"`a{REPLACEMENT}b`", len(in_quotes("a" * 5000))
+    ('`a`', True, 203)
+    """
+    return f"`{shortened(name.translate(ONE_LINE), LONGEST_WORD)}`"
+
+
+def shortened(text: str, most: int = LONGEST_QUOTE) -> str:
+    """Return a text, its middle left out where it is longer than ``most`` characters.
 
     >>> shortened("abc"), len(shortened("a" * 5000))
     ('abc', 121)
     """
-    return (
-        text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE // 2]}…{text[-LONGEST_QUOTE // 2 :]}"
-    )
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 
 
 def nearest(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:

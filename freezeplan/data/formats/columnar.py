@@ -32,6 +32,7 @@ def parquet_rows(source: RowSource) -> Iterator[Row]:
             table = parquet.ParquetFile(file or _uncompressed(opened))
             schema = table.schema_arrow
             source.present.update(dict.fromkeys(schema.names))
+            source.check_single(schema.names)
             wanted = [name for name in source.names if name in schema.names]
             batches = table.iter_batches(batch_size=BATCH, columns=wanted) if wanted else ()
             count = table.metadata.num_rows
@@ -65,6 +66,7 @@ def saved_rows(source: RowSource, folder: Path) -> Iterator[Row]:
                 ipc.open_stream(file) as stream,
             ):
                 source.present.update(dict.fromkeys(stream.schema.names))
+                source.check_single(stream.schema.names)
                 names = class_names(stream.schema)
                 for batch in stream:
                     wanted = [name for name in source.names if name in batch.schema.names]
@@ -73,7 +75,7 @@ def saved_rows(source: RowSource, folder: Path) -> Iterator[Row]:
                     ):
                         yield done + number, values
                     done += batch.num_rows
-    except (ArrowException, ValueError, KeyError, TypeError, OSError) as error:
+    except (ArrowException, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise source.broken(first_line(error).rstrip("."), SAVED) from None
 
 
@@ -84,7 +86,7 @@ def class_names(schema: pyarrow.Schema) -> Names:
         found = {
             name: feature["names"] for name, feature in kept.items() if feature.get("_type") == "ClassLabel"
         }
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
     return {name: names for name, names in found.items() if isinstance(names, list)}
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
+from freezeplan.diagnostics.wording import quoted
+
 LONGEST_LINE = 1 << 26
 CHUNK = 1 << 20
 Row = tuple[int, Sequence[Any]]
@@ -46,6 +48,12 @@ class RowSource:
         return self.broken(
             f"line {line} is longer than {LONGEST_LINE:,} characters", "write one row per line"
         )
+
+    def check_single(self, present: Sequence[str]) -> None:
+        """Refuse a table in which a wanted column's name stands more than once."""
+        repeated = [name for name in self.names if present.count(name) > 1]
+        if repeated:
+            raise self.broken(f"it has more than one column {quoted(repeated)}", "rename the columns")
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:

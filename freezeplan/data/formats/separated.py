@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from freezeplan.data.formats.row_source import LONGEST_LINE, Row, RowSource
-from freezeplan.diagnostics.wording import counted, quoted
+from freezeplan.diagnostics.wording import counted
 
 ADVICE = (
     "write a header line and the same number of fields in each line; quote fields that hold commas or tabs"
@@ -110,9 +110,7 @@ def _swallowed(lines: Sequence[str], width: int) -> bool:
 def _places(header: list[str], source: RowSource) -> list[int | None]:
     """Return where each wanted column stands, None where it is not there."""
     source.present.update(dict.fromkeys(name for name in header if name.strip()))
-    repeated = [name for name in source.names if header.count(name) > 1]
-    if repeated:
-        raise source.broken(f"it has more than one column {quoted(repeated)}", "rename the columns")
+    source.check_single(header)
     return [header.index(name) if name in header else None for name in source.names]
 
 
