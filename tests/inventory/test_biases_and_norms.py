@@ -58,9 +58,17 @@ def test_a_bias_may_keep_axes_to_broadcast_along() -> None:
         holding(attention_biases=(2, 49)),
         holding(debiased=(4,)),
         holding(weight=(4, 8), bias=(4, 8)),
+        holding(up=(4, 8, 6), up_bias=(8, 6)),
         nn.ModuleDict({"relative_attention_bias": nn.Embedding(8, 2)}),
     ],
-    ids=["table", "offsets of attention", "another word", "as large as the weight", "an embedding"],
+    ids=[
+        "table",
+        "offsets of attention",
+        "another word",
+        "as large as the weight",
+        "one for each of something else",
+        "an embedding",
+    ],
 )
 def test_what_is_no_bias(model: nn.Module) -> None:
     assert having("bias", model) == set()
