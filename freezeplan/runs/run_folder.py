@@ -194,7 +194,7 @@ class RunFolder:
             yield
         except (OSError, SafetensorError) as error:
             kept = (
-                f"the last complete epoch is still in `{self.path}`"
+                f"the step that was saved last is still in `{self.path}`"
                 if self.started
                 else "nothing was written"
             )

@@ -106,7 +106,10 @@ def test_a_failed_write_says_what_is_left(tmp_path: Path) -> None:
             folder.publish(fail)
         notes.append(caught.value.diagnostics[0].notes)
         folder.publish(write(run="1"))
-    assert notes == [("nothing was written",), (f"the last complete epoch is still in `{tmp_path / 'run'}`",)]
+    assert notes == [
+        ("nothing was written",),
+        (f"the step that was saved last is still in `{tmp_path / 'run'}`",),
+    ]
 
 
 def test_the_marker_is_put_in_place_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
