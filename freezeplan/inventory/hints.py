@@ -148,6 +148,7 @@ def _class_names(recorded: Any) -> list[str]:
 
 
 def _counts(config: Any) -> dict[str, Count]:
-    names = [*getattr(config, "attribute_map", {}), *vars(config)]
+    # A config file may hold anything where transformers keeps its own table of names.
+    names = [name for name in (*getattr(config, "attribute_map", {}), *vars(config)) if isinstance(name, str)]
     found = {name: as_count(getattr(config, name, None)) for name in names if counts_something(name)}
     return {name: count for name, count in found.items() if count is not None}

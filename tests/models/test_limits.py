@@ -149,6 +149,13 @@ JUNK = st.recursive(
 )
 
 
+@pytest.mark.parametrize("value", [[None], [1], {"a": 1}])
+def test_a_table_of_names_may_hold_anything(value: Any) -> None:
+    spec = spec_of({"architecture": "bert"}, [])
+    table = spec.model.model_copy(update={"architecture": None, "config": BERT | {"attribute_map": value}})
+    assert inventory_for(spec.model_copy(update={"model": table})).params
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_no_config_is_an_internal_error(data: st.DataObject) -> None:
