@@ -113,7 +113,8 @@ def train_phases(spec: Spec, way: Callable[[Running], Callable[[Loop], None]]) -
             seconds, steps = seconds + time.perf_counter() - began, steps + scheduled.steps
         if index + 1 < len(run.setup.phases):
             run.position.next_phase(replace(loop.course).taken(scheduled.steps))
-        # DDP that is still alive when the next phase begins would be asked to follow it.
+        # DDP that somebody still holds when the next phase begins is asked to follow it.
+        loop.forward.model = run.setup.model
         del loop
     return run, steps / seconds
 
