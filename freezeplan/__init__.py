@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         load_run,
         load_spec,
         release,
+        resume_from_checkpoint,
         verify,
     )
     from freezeplan.diagnostics import Diagnostic, DiagnosticError
@@ -45,6 +46,7 @@ _HOMES = {
     "load_run": "freezeplan.api",
     "load_spec": "freezeplan.api",
     "release": "freezeplan.api",
+    "resume_from_checkpoint": "freezeplan.api",
     "verify": "freezeplan.api",
 }
 
@@ -63,6 +65,7 @@ __all__ = [
     "load_run",
     "load_spec",
     "release",
+    "resume_from_checkpoint",
     "verify",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +27,7 @@ __all__ = [
     "load_run",
     "load_spec",
     "release",
+    "resume_from_checkpoint",
     "verify",
 ]
 
@@ -200,6 +201,39 @@ def enter_phase(
     from freezeplan.apply.phases import enter_phase as enter
 
     enter(model, optimizer, plan, phase, factor=factor)
+
+
+def resume_from_checkpoint(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+    plan: Plan,
+    load: Callable[[], object],
+    *,
+    phase: int | str,
+    next_phase: int | str | None = None,
+    factor: float | Literal["keep"] | None = "keep",
+) -> None:
+    """Load a checkpoint of a loop of one's own, and have model and optimizer ready for the next step.
+
+    ``load`` reads the checkpoint into both, in place, by whatever library saved it; ``phase`` is that of the last
+    step before it was saved, ``next_phase`` that of the next step (default: the same), entered with ``factor``.
+    Enters the one, loads, enters the other, and verifies: any other order loses optimizer state or fails. Raises
+    :class:`freezeplan.DiagnosticError` for what :func:`enter_phase` and :func:`verify` refuse.
+    :func:`freezeplan.apply.resuming.resume_from_checkpoint` says more.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 2)
+    >>> plan = compile_plan(model, {"rule": [{"match": "**", "state": "trainable"}]})
+    >>> optimizer = torch.optim.AdamW(build_param_groups(model, plan))
+    >>> saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    >>> def load():
+    ...     model.load_state_dict(saved["model"])
+    ...     optimizer.load_state_dict(saved["optimizer"])
+    >>> resume_from_checkpoint(model, optimizer, plan, load, phase=0)
+    """
+    from freezeplan.apply.resuming import resume_from_checkpoint as resume
+
+    resume(model, optimizer, plan, load, phase=phase, next_phase=next_phase, factor=factor)
 
 
 def verify(

@@ -186,9 +186,7 @@ def _full_rate(group: dict[str, Any]) -> float:
 
 def _set_groups(groups: Owned, plan: Plan, index: int, factor: float) -> None:
     for group, planned in groups:
-        group.update(planned.written_options(index))
-        if plan.optimizer_of(planned).decays:
-            group["weight_decay"] = planned.weight_decay[index]
+        _set_options(group, planned, plan, index)
         _set_rate(group, _rate(planned, index, factor))
         if SCALED_BY in group:
             # Such a scheduler multiplies by it, and starts from the base rate, which stays.
@@ -196,6 +194,20 @@ def _set_groups(groups: Owned, plan: Plan, index: int, factor: float) -> None:
         elif "initial_lr" in group:
             # A torch scheduler that is built from here on starts from this, not from the group's rate.
             group["initial_lr"] = _rate(planned, index, 1.0)
+
+
+def _set_options(group: dict[str, Any], planned: Group, plan: Plan, index: int) -> None:
+    group.update(planned.written_options(index))
+    if plan.optimizer_of(planned).decays:
+        group["weight_decay"] = planned.weight_decay[index]
+
+
+def set_options(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, plan: Plan, phase: int | str
+) -> None:
+    """Set weight decay and options of every group to the phase's, and no rate: a loaded state has brought its own."""
+    for group, planned in _owned_groups(model, optimizer, plan, named_tensors(model, plan)):
+        _set_options(group, planned, plan, plan.phase_index(phase))
 
 
 def _set_rate(group: dict[str, Any], rate: float) -> None:
