@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch.distributed.checkpoint as dcp
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from torch.distributed.checkpoint import state_dict as dcp_state
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.optim import lr_scheduler
@@ -68,10 +70,10 @@ def plainly(one: Loop, other: Loop, folder: Path) -> Saved:
 
 
 def by_accelerate(one: Loop, other: Loop, folder: Path) -> Saved:
-    first = Accelerator(cpu=True)
+    first = Accelerator(device_placement=False)
     first.prepare(one.model, one.optimizer)
     first.save_state(str(folder / "state"))
-    second = Accelerator(cpu=True)
+    second = Accelerator(device_placement=False)
     second.prepare(other.model, other.optimizer)
     return lambda: second.load_state(str(folder / "state"))
 
@@ -99,6 +101,15 @@ def distributed(one: Loop, other: Loop, folder: Path) -> Saved:
 def group(tmp_path: Path) -> Iterator[None]:
     with one_process(tmp_path):
         yield
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let accelerate start afresh: what other tests of this process have set up with it is for the whole process."""
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+        monkeypatch.delenv(name)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 KINDS = {"plain": plainly, "accelerate": by_accelerate, "distributed": distributed}
