@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from freezeplan.inventory.names import is_a
+
 if TYPE_CHECKING:
     import torch
 
@@ -46,8 +48,7 @@ def open_gate(layer: torch.nn.Module) -> tuple[Any, ...]:
 
 def checkpoints(module: Any) -> bool:
     """Whether a module is a layer of transformers that checkpoints its own forward."""
-    names = {base.__name__ for base in type(module).__mro__}
-    return "GradientCheckpointingLayer" in names and bool(module.gradient_checkpointing)
+    return is_a(module, "GradientCheckpointingLayer") and bool(module.gradient_checkpointing)
 
 
 def _enter(layer: Any, arguments: Any) -> None:
@@ -116,7 +117,7 @@ def _functions(model: torch.nn.Module) -> Iterator[Any]:
     for module in model.modules():
         if getattr(module, "gradient_checkpointing", False):
             yield getattr(module, "_gradient_checkpointing_func", None)
-        elif any(base.__name__ == "CheckpointWrapper" for base in type(module).__mro__):
+        elif is_a(module, "CheckpointWrapper"):
             yield module.checkpoint_fn
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from freezeplan.inventory.names import is_a
+
 if TYPE_CHECKING:
     import torch
 
@@ -17,7 +19,7 @@ def reshard_parameters(model: torch.nn.Module) -> None:
     optimizer over those would train nothing.
     """
     for module in model.modules():
-        if any(base.__name__ == "FSDPModule" for base in type(module).__mro__):
+        if is_a(module, "FSDPModule"):
             module.reshard()
 
 

@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from freezeplan.apply.checkpointing import checkpoints
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_few
-from freezeplan.inventory.names import canonical_modules, wrapped_child
+from freezeplan.inventory.names import canonical_modules, is_a, wrapped_child
 from freezeplan.inventory.structure import is_under
 from freezeplan.plan.records import Phase
 
@@ -44,7 +45,7 @@ def distributed_wrappers(model: torch.nn.Module) -> list[Any]:
 
     A module does not know what wraps it, so those around it are looked for among all objects that are alive.
     """
-    inside = [module for module in model.modules() if _is_distributed(module)]
+    inside = [module for module in model.modules() if is_a(module, "DistributedDataParallel")]
     own = {id(tensor) for tensor in model.parameters()}
     around = [
         item for item in _alive() if item not in inside and any(id(p) in own for p in item.parameters())
@@ -69,10 +70,6 @@ def _found() -> list[Any]:
 
     # By the type alone: asking an unknown object for its class may run code of its own.
     return [item for item in gc.get_objects() if issubclass(type(item), DistributedDataParallel)]
-
-
-def _is_distributed(item: Any) -> bool:
-    return any(base.__name__ == "DistributedDataParallel" for base in type(item).__mro__)
 
 
 def _distributed(model: torch.nn.Module, wanted: dict[str, bool], tensors: Tensors) -> Iterator[Diagnostic]:
@@ -154,10 +151,9 @@ def _chain(outermost: Any, module: Any) -> Iterator[Any]:
 
 def _is_reentrant(module: Any) -> bool:
     """Tell whether a module runs as a whole under torch's reentrant checkpointing."""
-    names = {base.__name__ for base in type(module).__mro__}
-    if "CheckpointWrapper" in names:
+    if is_a(module, "CheckpointWrapper"):
         function = module.checkpoint_fn
-    elif "GradientCheckpointingLayer" in names and module.gradient_checkpointing:
+    elif checkpoints(module):
         function = module._gradient_checkpointing_func
     else:
         return False

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import closest_or_all, counted, quoted
+from freezeplan.diagnostics.wording import counted, quoted
 from freezeplan.export.inputs import ProofInputs, inputs_of
 from freezeplan.export.places import check_free, new_folder
 from freezeplan.export.proof import TOLERANCE, Side, largest_difference, logits_of, refused
 from freezeplan.export.stock import NATIVE, loaded_stock, write_stock
 from freezeplan.models.run_record import home_of
-from freezeplan.train.saved_run import SavedRun, checkpoint_folder, load_run
-
-FORMS = ("transformers",)
+from freezeplan.train.saved_run import SavedRun, check_task, checkpoint_folder, load_run
 
 
 @dataclass(frozen=True)
@@ -74,17 +72,13 @@ def export(
 
 def _task(run: SavedRun, task: str | None) -> str:
     names = list(run.labels)
-    if task is None and len(names) == 1:
-        return names[0]
-    if task in names:
+    if task is not None:
+        check_task(run, task)
         return task
-    if task is None:
-        message = f"the run has {len(names)} tasks, and a stock model has one head"
-        advice = f"name one with `--task`: {quoted(names)}"
-    else:
-        message = f"the run has no task `{task}`"
-        advice = closest_or_all(task, names, "tasks")
-    raise DiagnosticError([diagnostic("FP574", message, help=advice)])
+    if len(names) == 1:
+        return names[0]
+    message = f"the run has {len(names)} tasks, and a stock model has one head"
+    raise DiagnosticError([diagnostic("FP574", message, help=f"name one with `--task`: {quoted(names)}")])
 
 
 def _other_way(run: SavedRun, task: str, loads_as: str) -> tuple[str, str]:

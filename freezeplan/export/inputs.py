@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.data.formats.row_source import Unreadable
-from freezeplan.data.modality import IMAGE
-from freezeplan.data.reader import READER, column_of, read_split, wanted_of
+from freezeplan.data.reader import READER, read_split, wanted_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.run_record import home_of
 from freezeplan.spec.reading import load_spec
+from freezeplan.train.predict import inputs_in
 from freezeplan.train.saved_run import SavedRun
 
 MOST = 256
@@ -28,13 +28,13 @@ class ProofInputs:
     source: str
 
 
-def inputs_of(run: SavedRun, task: str, file: Path | None, column: str | None = None) -> ProofInputs:
+def inputs_of(run: SavedRun, task: str, file: Path | None) -> ProofInputs:
     """Return inputs of a task: of ``file`` where one is named, else of the data that the run's spec names.
 
     The test split comes first, then validation, then training. Raises ``DiagnosticError`` (FP573) where no rows
     of the task are here.
     """
-    values, source = _named(run, task, file, column) if file else _of_spec(run, task)
+    values, source = _named(run, task, file) if file else _of_spec(run, task)
     kept = [
         value for value in (run.encoder.located(item) for item in values) if run.encoder.flaw(value) is None
     ]
@@ -51,11 +51,9 @@ def _chosen(values: Sequence[Any]) -> list[Any]:
     return [values[row] for row in sorted(places)]
 
 
-def _named(run: SavedRun, task: str, file: Path, column: str | None) -> tuple[Sequence[Any], str]:
-    kind = run.encoder.kind
+def _named(run: SavedRun, task: str, file: Path) -> tuple[Sequence[Any], str]:
     columns = run.record["tasks"].get(task, {}).get("columns", {})
-    found = column_of(file, column or columns.get(kind.name, kind.name))
-    return [str(file.parent / name) for name in found] if kind is IMAGE else found, file.name
+    return list(inputs_in(run, file, columns.get(run.encoder.kind.name))), file.name
 
 
 def _of_spec(run: SavedRun, name: str) -> tuple[Sequence[Any], str]:

@@ -48,14 +48,3 @@ def logits_of(run: SavedRun, task: str) -> Side:
         return run.model(task=task, **batch)
 
     return side
-
-
-def vectors_of(run: SavedRun) -> Side:
-    """Return the run's own side: the pooled vectors, ``(rows, hidden)``."""
-
-    def side(values: Sequence[Any]) -> torch.Tensor:
-        encoded = run.encoder.encode(values)
-        batch = run.encoder.batch(encoded, range(len(values)), torch.device("cpu"))
-        return run.model.vectors(**batch)
-
-    return side

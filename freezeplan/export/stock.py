@@ -30,7 +30,7 @@ def write_stock(run: SavedRun, task: str, folder: Path) -> str:
     stock = stock_model(run, task)
     with quiet():
         stock.save_pretrained(folder)
-    save_encoder(run, folder)
+    run.encoder.save(folder)
     return type(stock).__name__
 
 
@@ -72,11 +72,6 @@ def _spare_token(tokenizer: Any) -> str | None:
     return next(
         (token for token in found if token and tokenizer.convert_tokens_to_ids([token]) != last), None
     )
-
-
-def save_encoder(run: SavedRun, folder: Path) -> None:
-    """Write the run's tokenizer or image processor into a folder."""
-    run.encoder.save(folder)
 
 
 def _state(run: SavedRun, task: str, stock: Any) -> dict[str, torch.Tensor]:

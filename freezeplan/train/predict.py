@@ -14,10 +14,9 @@ from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import IMAGE, Kind
 from freezeplan.data.reader import column_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.train.failures import explained
-from freezeplan.train.saved_run import SavedRun, load_run
+from freezeplan.train.saved_run import SavedRun, check_task, load_run
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,7 @@ class Asked:
     def of(self, run: SavedRun) -> tuple[str, ...]:
         """Return the tasks, in the order of the run's spec; raises ``DiagnosticError`` (FP574) for one it has not."""
         for name in self.tasks or ():
-            if name not in run.labels:
-                advice = closest_or_all(name, list(run.labels), "tasks")
-                raise DiagnosticError([diagnostic("FP574", f"the run has no task `{name}`", help=advice)])
+            check_task(run, name)
         return tuple(name for name in run.labels if self.tasks is None or name in self.tasks)
 
 

@@ -13,6 +13,7 @@ import torch
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import IMAGE, KINDS, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.models.loading import load_model, load_tokenizer
 from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, RunRecord, file_of, home_of, read_run
 from freezeplan.runs.readable import readable
@@ -44,6 +45,13 @@ class SavedRun:
     def batch_size(self) -> int:
         """Texts or images per batch."""
         return self.record["eval_batch_size"]
+
+
+def check_task(run: SavedRun, name: str) -> None:
+    """Raise ``DiagnosticError`` (FP574) for a task that a run has not."""
+    if name not in run.labels:
+        advice = closest_or_all(name, list(run.labels), "tasks")
+        raise DiagnosticError([diagnostic("FP574", f"the run has no task `{name}`", help=advice)])
 
 
 def checkpoint_folder(folder: Path, checkpoint: str) -> Path:

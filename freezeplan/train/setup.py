@@ -19,10 +19,10 @@ from freezeplan.data.task_rows import SPLITS, TaskData, load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.names import without_parametrization
-from freezeplan.inventory.records import Stack
+from freezeplan.inventory.records import Inventory, Stack
 from freezeplan.models.attention import asked_attention
 from freezeplan.models.leftovers import unused_advice
-from freezeplan.models.loading import load_model
+from freezeplan.models.loading import LoadRecord, load_model
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import label_of
 from freezeplan.plan import compile_plan
@@ -119,8 +119,7 @@ def prepare(
     warnings += unused_advice(record, model.backbone, spec)
     _raise_errors(check_kinds(spec, model.backbone))
     encoder = encoder_for(place, model.backbone)
-    loaded = {without_parametrization(name, "")[0] for name in record.loaded}
-    inventory = inventory_of(model, label_of(source, place), origin=source.origin, loaded=loaded.__contains__)
+    inventory = _inventory(model, record, label_of(source, place), source.origin)
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)
     warnings += _new_advice(shown or plan, plan)
@@ -146,6 +145,11 @@ def prepare(
     set_own_seed(spec.train.seed, ranks)
     stacks, attention = inventory.stacks, asked_attention(source.config or {})
     return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings, stacks, attention)
+
+
+def _inventory(model: torch.nn.Module, record: LoadRecord, label: str, origin: str) -> Inventory:
+    loaded = {without_parametrization(name, "")[0] for name in record.loaded}
+    return inventory_of(model, label, origin=origin, loaded=loaded.__contains__)
 
 
 def _new_advice(shown: Plan, plan: Plan) -> tuple[Diagnostic, ...]:
