@@ -26,6 +26,7 @@ from freezeplan.cli.streams import Settings, print_err, print_json, print_out
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Prove it on the rows of FILE. Default: the data that the run's spec names.",
 )
+@click.option("--column", metavar="NAME", help="The column of FILE. Default: that of the run's data.")
 @format_option("full", "json")
 @common_options
 @click.pass_obj
@@ -37,6 +38,7 @@ def export(
     task: str | None,
     checkpoint: str | None,
     data: Path | None,
+    column: str | None,
     form: str,
 ) -> int:
     """Write the run in DIR into FOLDER, a new folder that another library loads.
@@ -44,9 +46,11 @@ def export(
     Both sides, the run and what the library loads from FOLDER, are run on the task's own inputs before FOLDER
     gets its name; the largest difference is printed. What cannot be expressed there is refused with the reason.
     """
+    if column is not None and data is None:
+        raise click.UsageError("--column names a column of the file that --data names")
     from freezeplan.export.exporting import export as export_run
 
-    found = export_run(folder, library, out, task, checkpoint, data)
+    found = export_run(folder, library, out, task, checkpoint, data, column)
     if form == "json":
         print_json(json.dumps({**asdict(found), "folder": str(out)}, indent=2, ensure_ascii=False))
     else:

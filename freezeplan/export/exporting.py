@@ -47,20 +47,21 @@ def export(
     task: str | None = None,
     checkpoint: str | None = None,
     data: Path | None = None,
+    column: str | None = None,
 ) -> Exported:
     """Write a run, or one of its checkpoints, in the form of another library into a new folder.
 
     ``form`` is ``transformers``: one ``task`` (which may be left out where there is one) as a stock model with its
     tokenizer or image processor. Both sides, the run and what the other library loads from the folder, are run on
-    inputs of the task's own data (of ``data`` where that is named) before the folder gets its name. Raises
-    ``DiagnosticError``: FP570 where the other library cannot give the run's answers, FP571 for a place that is
-    taken, FP573 where no inputs are here, and what loading a run raises. Then nothing is left behind.
+    inputs of the task's own data (of the file ``data`` where that is named, and its ``column``) before the folder
+    gets its name. Raises ``DiagnosticError``: FP570 where the other library cannot give the run's answers, FP571 for a
+    place that is taken, FP573 where no inputs are here, and what loading a run raises. Then nothing is left behind.
     """
     home, _ = home_of(folder)
     check_free(out, home)
     run = load_run(folder if checkpoint is None else checkpoint_folder(folder, checkpoint))
     name = _task(run, task)
-    inputs = inputs_of(run, name, data)
+    inputs = inputs_of(run, name, data, column)
     with new_folder(out, home) as place:
         loads_as = write_stock(run, name, place)
         theirs = loaded_stock(place, run)

@@ -28,13 +28,14 @@ class ProofInputs:
     source: str
 
 
-def inputs_of(run: SavedRun, task: str, file: Path | None) -> ProofInputs:
+def inputs_of(run: SavedRun, task: str, file: Path | None, column: str | None) -> ProofInputs:
     """Return inputs of a task: of ``file`` where one is named, else of the data that the run's spec names.
 
-    The test split comes first, then validation, then training. Raises ``DiagnosticError`` (FP573) where no rows
-    of the task are here.
+    Of a file they are in ``column``, by default the one that the run's data call so. Of the spec's data the test
+    split comes first, then validation, then training. Raises ``DiagnosticError`` (FP573) where no rows of the task
+    are here.
     """
-    values, source = _named(run, task, file) if file else _of_spec(run, task)
+    values, source = _named(run, task, file, column) if file else _of_spec(run, task)
     kept = [
         value for value in (run.encoder.located(item) for item in values) if run.encoder.flaw(value) is None
     ]
@@ -51,9 +52,9 @@ def _chosen(values: Sequence[Any]) -> list[Any]:
     return [values[row] for row in sorted(places)]
 
 
-def _named(run: SavedRun, task: str, file: Path) -> tuple[Sequence[Any], str]:
+def _named(run: SavedRun, task: str, file: Path, column: str | None) -> tuple[Sequence[Any], str]:
     columns = run.record["tasks"].get(task, {}).get("columns", {})
-    return list(inputs_in(run, file, columns.get(run.encoder.kind.name))), file.name
+    return list(inputs_in(run, file, column or columns.get(run.encoder.kind.name))), file.name
 
 
 def _of_spec(run: SavedRun, name: str) -> tuple[Sequence[Any], str]:

@@ -96,7 +96,8 @@ def test_a_spec_that_cannot_be_used_is_a_diagnostic_and_a_status(room, name, tex
     assert done.err.startswith(f"error[{code}]: ") and "Traceback" not in done.err
 
 
-WRONG = [["shwo"], ["show", "--fromat", "json"], ["show", "a", "b"], ["why", "a"], ["predict"]]
+EXPORT = ["export", "run", "out", "--to", "transformers", "--column", "body"]
+WRONG = [["shwo"], ["show", "--fromat", "json"], ["show", "a", "b"], ["why", "a"], ["predict"], EXPORT]
 
 
 @pytest.mark.parametrize("arguments", WRONG)

@@ -121,6 +121,11 @@ def test_the_rows_of_a_file_stand_in_for_data_that_have_gone(toy: Path, tmp_path
     assert refusal(tmp_path / "run", "transformers", tmp_path / "out").code == "FP573"
     rows = write_jsonl(tmp_path / "rows.jsonl", [{"text": text} for text in TEXTS])
     assert export(tmp_path / "run", "transformers", tmp_path / "out", data=rows).rows == 3
+    others = write_jsonl(tmp_path / "others.jsonl", [{"body": text} for text in TEXTS])
+    missing = refusal(tmp_path / "run", "transformers", tmp_path / "other", data=others)
+    assert (missing.code, missing.help) == ("FP456", "the columns are `body`; --column names it")
+    found = export(tmp_path / "run", "transformers", tmp_path / "other", data=others, column="body")
+    assert (found.rows, found.source) == (3, "others.jsonl")
 
 
 def gpt2(folder: Path) -> Path:
