@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
 
 import freezeplan
@@ -25,6 +29,15 @@ BOTTOM = {"rule": [{"match": "**", "state": "frozen"}, {"match": "@layers[:1]", 
 WHOLE = {"rule": [{"match": "**", "state": "trainable"}]}
 
 
+@pytest.fixture
+def bf16_for_a_while() -> Iterator[None]:
+    """Take bf16 back, which a Trainer sets up for the whole process: in the environment and in accelerate."""
+    with patch.dict(os.environ):
+        yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("bf16_for_a_while")
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("what", ["top", "bottom"])
 def test_no_more_is_kept_for_backward_than_by_plain_freezing(what: str, reentrant: bool) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch.distributed.checkpoint as dcp
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from torch.distributed.checkpoint import state_dict as dcp_state
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.optim import lr_scheduler
@@ -70,10 +68,10 @@ def plainly(one: Loop, other: Loop, folder: Path) -> Saved:
 
 
 def by_accelerate(one: Loop, other: Loop, folder: Path) -> Saved:
-    first = Accelerator(device_placement=False)
+    first = Accelerator(cpu=True)
     first.prepare(one.model, one.optimizer)
     first.save_state(str(folder / "state"))
-    second = Accelerator(device_placement=False)
+    second = Accelerator(cpu=True)
     second.prepare(other.model, other.optimizer)
     return lambda: second.load_state(str(folder / "state"))
 
@@ -103,22 +101,11 @@ def group(tmp_path: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let accelerate start afresh: what other tests of this process have set up with it is for the whole process."""
-    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
-        monkeypatch.delenv(name)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
-# What accelerate keeps for the whole process, other tests have set up by then.
-ALONE = pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="needs a process of its own: use -n 0")
 KINDS = {"plain": plainly, "accelerate": by_accelerate, "distributed": distributed}
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5, 6, 7, 9, 11, 12, 14])
-@pytest.mark.parametrize("kind", ["plain", "distributed", pytest.param("accelerate", marks=ALONE)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_loop_ends_at_the_bits_of_one_that_never_stopped(
     kind: str, stop: int, tmp_path: Path
 ) -> None:
