@@ -70,6 +70,8 @@ class OptimizerChain(Optimizer):
 
     def state_dict(self) -> State:
         """Return the state of all in the form of one, tensors numbered through."""
+        for before in self._optimizer_state_dict_pre_hooks.values():
+            before(self)
         found: State = {"state": {}, "param_groups": []}
         for optimizer in self.optimizers:
             own, first = optimizer.state_dict(), sum(len(group["params"]) for group in found["param_groups"])
@@ -77,6 +79,8 @@ class OptimizerChain(Optimizer):
             for group in own["param_groups"]:
                 moved = [number + first for number in group["params"]]
                 found["param_groups"].append({**group, "params": moved})
+        for after in self._optimizer_state_dict_post_hooks.values():
+            found = after(self, found) or found
         return found
 
     def load_state_dict(self, state_dict: State) -> None:

@@ -18,6 +18,8 @@ from freezeplan.apply.phases import enter_phase, set_rates
 from freezeplan.apply.timetable import Measured, NextStep, Timetable
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, Severity, diagnostic
 from freezeplan.diagnostics.wording import quoted
+from freezeplan.guests.beside import Beside
+from freezeplan.guests.strays import StrayGradients, check_hosted
 from freezeplan.plan.records import Plan
 
 LOG = logging.getLogger("freezeplan")
@@ -54,11 +56,15 @@ def trainer_guest(model: torch.nn.Module, plan: Plan, **options: Any) -> Trainer
     ``eval_<task>_<name>`` or else ``eval_<name>``. Frozen modules stay in eval mode through the Trainer's own
     ``model.train()``. Training goes on from the Trainer's checkpoints.
 
+    ``model`` is what the plan was compiled for: the Trainer's model, or a loss with weights of its own around it.
+    Those weights train like all others, lose their gradients after each step, and are saved with the optimizer.
+
     Raises :class:`freezeplan.DiagnosticError` when the plan trains nothing (FP413), is for another model
     (FP414), asks for what a callback cannot do (FP443), or trains what the Trainer's checkpoints of a model under
     PEFT leave out (FP447). When training starts, the callback raises it for more
     than one process or device (FP442), for another number of steps than the plan's (FP441), for a checkpoint
-    of another plan (FP445), and when it finds another optimizer (FP446).
+    of another plan (FP445), when it finds another optimizer (FP446), and for weights that the Trainer's loss depends
+    on and that are in no group (FP448).
     """
     unable = [phase.name for phase in plan.phases if phase.length.restore_best]
     if unable:
@@ -68,7 +74,7 @@ def trainer_guest(model: torch.nn.Module, plan: Plan, **options: Any) -> Trainer
     optimizer = build_optimizer(model, plan, **options)
     enter_phase(model, optimizer, plan, 0)
     optimizer.register_load_state_dict_pre_hook(_check_saved)
-    callback = GuestCallback(plan, optimizer)
+    callback = GuestCallback(model, plan, optimizer)
     return TrainerGuest(optimizer, GuestScheduler(optimizer, callback), callback)
 
 
@@ -103,13 +109,16 @@ class GuestCallback(TrainerCallback):
     its steps and the metrics in its log), so a resumed Trainer goes on in the right phase.
     """
 
-    def __init__(self, plan: Plan, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, model: torch.nn.Module, plan: Plan, optimizer: torch.optim.Optimizer) -> None:
+        self.model = model
         self.plan = plan
         self.optimizer = optimizer
         self.timetable: Timetable | None = None
         self.entered: int | None = None
         self.history = LoggedMetrics(_metrics(plan))
         self.rates: dict[str, float] = {}
+        self._beside = Beside(model, optimizer)
+        self._strays: StrayGradients | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
@@ -127,6 +136,8 @@ class GuestCallback(TrainerCallback):
             problems = [_over(state.global_step)]
         if problems:
             raise DiagnosticError(problems)
+        check_hosted(more["model"], self.model)
+        self._beside.begin(more["model"], resumed=state.global_step > 0)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
@@ -136,20 +147,35 @@ class GuestCallback(TrainerCallback):
         place = self._place(state)
         if place is None:
             raise DiagnosticError([_over(state.global_step)])
+        self._enter(place, state)
+        self._set_out(more["model"])
+
+    def _enter(self, place: NextStep, state: TrainerState) -> None:
         assert self.timetable is not None
         factor = self.timetable.factor(place)
         if place.phase == self.entered:
             set_rates(self.optimizer, self.plan, place.phase, factor)
             return
         for phase in self.timetable.to_enter(place):
-            enter_phase(more["model"], self.optimizer, self.plan, phase, factor=factor)
+            enter_phase(self.model, self.optimizer, self.plan, phase, factor=factor)
+        if self.entered is None:
+            self._strays = StrayGradients(self.model)
         self.entered = place.phase
         LOG.info("step %d: phase `%s`", state.global_step + 1, self.plan.phases[place.phase].name)
+
+    def _set_out(self, host: torch.nn.Module) -> None:
+        """Do for what stands beside the Trainer's model what the Trainer does for that one alone."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if host is not self.model:
+            self.model.train()
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
-        """Note the rates that the step really has."""
+        """Note the rates that the step really has; after the first backward pass, look for weights in no group."""
+        if self._strays is not None:
+            self._strays.check()
+            self._strays = None
         self.rates = {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
 
     def on_step_end(
