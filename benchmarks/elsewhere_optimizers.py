@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import importlib
 import io
 import json
 import sys
@@ -26,11 +25,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -39,6 +34,7 @@ from rich.table import Table
 from torch import nn
 
 import freezeplan
+from benchmarks.timm_models import import_timm
 from freezeplan.apply import build_optimizer, enter_phase, verify
 from freezeplan.apply.elsewhere import optimizer_class
 from freezeplan.diagnostics import DiagnosticError
@@ -278,55 +274,6 @@ def changed_defaults(plan: Plan, foreign: Foreign, optimizer: Any) -> Iterable[s
         for key in sorted((own.keys() | other.keys()) - SET_BY_THE_PLAN):
             if own.get(key) != other.get(key):
                 yield f"{key}: {own.get(key)} for {other.get(key)}"
-
-
-class StandIn(ModuleType):
-    """Stand for a module of torchvision, which timm imports at its top and its optimizers do not use."""
-
-    __path__: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return NamedClass(name, (), {})
-
-
-class NamedClass(type):
-    """A class of torchvision's, whose attributes are their names."""
-
-    def __getattr__(cls, name: str) -> str:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return f"{cls.__name__}.{name}"
-
-
-class StandInFinder(MetaPathFinder, Loader):
-    """Find stand-ins for all modules of torchvision."""
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        """Return a module of any name below torchvision."""
-        return ModuleSpec(name, self, is_package=True) if name.partition(".")[0] == "torchvision" else None
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the stand-in."""
-        return StandIn(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Do nothing: there is no code."""
-
-
-def import_timm() -> None:
-    """Import timm's optimizers where timm is installed and torchvision is not."""
-    if find_spec("timm") is None or find_spec("torchvision") is not None:
-        return
-    finder = StandInFinder()
-    sys.meta_path.insert(0, finder)
-    try:
-        importlib.import_module("timm.optim")
-    finally:
-        sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
 
 
 def outcome_of(foreign: Foreign) -> Outcome:

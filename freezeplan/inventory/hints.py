@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from freezeplan.inventory.adapter_hints import with_adapters
+from freezeplan.inventory.groupings import grouping_of
 from freezeplan.inventory.growth import Growth, Rebuilder
 from freezeplan.inventory.layer_counts import Count, as_count, counts_something
-from freezeplan.inventory.names import canonical_modules, is_a, unwrapped
+from freezeplan.inventory.names import canonical_modules, canonical_parameters, is_a, unwrapped
 from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
 from freezeplan.inventory.usage import only_read, order_of_use
 
@@ -31,6 +32,7 @@ def hints_of(model: Any) -> Hints:
         growths=_growths(modules),
         uses=order_of_use(modules),
         only_read=only_read(modules),
+        grouping=grouping_of(root, _first_names(model)),
     )
     hints = with_adapters(hints, model, found)
     if own := getattr(type(root), PARTS, None):
@@ -42,6 +44,14 @@ def hints_of(model: Any) -> Hints:
     if base is not None or not _is_task_class(root):
         return replace(hints, base=base)
     return replace(hints, head_only=True, base_children=_base_children(root))
+
+
+def _first_names(model: Any) -> list[str]:
+    """Return each parameter tensor's first name, in registration order."""
+    first: dict[int, str] = {}
+    for name, _, tensor in canonical_parameters(model):
+        first.setdefault(id(tensor), name)
+    return list(first.values())
 
 
 def _base_children(root: Any) -> tuple[str, ...] | None:

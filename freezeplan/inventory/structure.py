@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from freezeplan.inventory.groupings import Grouping
 from freezeplan.inventory.growth import Growth
 from freezeplan.inventory.records import ModuleInfo, ParamInfo
 
@@ -41,7 +42,8 @@ class Hints:
     each child is named first and last, ``only_read`` of which children its code reads the weight and does nothing
     else. ``growths`` asks the model's own code which config
     values make lists longer (see :meth:`freezeplan.inventory.growth.Rebuilder.growths`). The three are
-    None where there is no code to ask.
+    None where there is no code to ask. ``grouping`` is how the model itself groups its parameters by depth, None
+    where it says nothing of it.
     """
 
     base: str | None = None
@@ -58,6 +60,7 @@ class Hints:
     uses: Callable[[str], Mapping[str, tuple[int, int]]] | None = None
     only_read: Callable[[str], frozenset[str]] | None = None
     growths: Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None = None
+    grouping: Grouping | None = None
 
 
 @dataclass(frozen=True)
