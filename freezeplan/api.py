@@ -24,6 +24,7 @@ __all__ = [
     "build_param_groups",
     "compile_plan",
     "enter_phase",
+    "load_plan",
     "load_run",
     "load_spec",
     "release",
@@ -61,6 +62,33 @@ def load_spec(source: SpecLike) -> Spec:
     from freezeplan.spec.reading import load_spec as read
 
     return read(source)
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Read a plan back from the JSON that ``freezeplan show --out`` or a run wrote; it is equal to the one written.
+
+    What takes a plan checks it against the live model, tensor by tensor: names, shapes, ties. Raises
+    :class:`freezeplan.DiagnosticError`: FP584 for a file that is no whole plan, or that contradicts itself, FP585
+    for another version of the format.
+
+    >>> import tempfile, torch
+    >>> from freezeplan.plan.document import to_json
+    >>> plan = compile_plan(torch.nn.Linear(3, 1), {"rule": [{"match": "**", "state": "trainable"}]})
+    >>> path = Path(tempfile.mkdtemp(), "plan.json")
+    >>> _ = path.write_text(to_json(plan), "utf-8")
+    >>> load_plan(path) == plan
+    True
+    """
+    from freezeplan.outside.regular import read_regular
+    from freezeplan.plan.reading import plan_from_json, unreadable_plan
+
+    try:
+        text = read_regular(Path(path)).decode("utf-8")
+    except FileNotFoundError:
+        raise unreadable_plan(str(path), "there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable_plan(str(path), str(error)) from None
+    return plan_from_json(text, str(path))
 
 
 def load_run(folder: str | Path, checkpoint: str | None = None) -> LoadedRun:

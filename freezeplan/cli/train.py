@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from freezeplan.cli.comparing import check_given
 from freezeplan.cli.compiling import Compiled, compiled, compiled_spec
 from freezeplan.cli.interrupts import stopped_status
 from freezeplan.cli.options import common_options, remote_code_option, spec_argument
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 @click.command(short_help="Train by a spec: the plan first, then the run.")
 @spec_argument(required=False)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/NAME of the spec.")
+@click.option(
+    "--plan",
+    "given",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Train exactly this plan, or stop: one that `show --out` wrote.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an unfinished run in DIR.")
 @click.option(
     "--resume",
@@ -50,6 +58,7 @@ def train(
     context: click.Context,
     spec: Path,
     out: Path | None,
+    given: Path | None,
     overwrite: bool,
     resume: Path | None,
     allow: str,
@@ -57,13 +66,16 @@ def train(
 ) -> int:
     """Show the plan of SPEC (default: freezeplan.toml), then train exactly that into DIR.
 
+    With --plan, SPEC must still give the plan in FILE, and so must the model once it is loaded: what was
+    looked at is what runs. Tasks, data and [train] are those of SPEC.
+
     The run ends with the evidence: frozen tensors are bit-identical, trainable ones moved. Ctrl-C
     (or SIGTERM, or SIGHUP) ends it after the current step, with a checkpoint that --resume goes on
     from, with the same result as without the stop; a second one ends it at once.
     """
     settings = context.obj
     settings.verbose = verbose
-    _check_usage(out, overwrite, resume, allow)
+    _check_usage(out, overwrite, resume, allow, given)
     with one_voice(settings):
         from freezeplan.runs.claim import check_unclaimed
 
@@ -71,12 +83,18 @@ def train(
         check_unclaimed(place)
         if resume is None:
             work = compiled(spec)
+            if given is not None:
+                check_given(given, work.plan)
             return _shown_and_run(work, _new_run(work, place, overwrite), settings)
-        given = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
-        return _resumed(spec if given else None, resume, allow, settings)
+        named = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
+        return _resumed(spec if named else None, resume, allow, settings)
 
 
-def _check_usage(out: Path | None, overwrite: bool, resume: Path | None, allow: str) -> None:
+def _check_usage(
+    out: Path | None, overwrite: bool, resume: Path | None, allow: str, given: Path | None
+) -> None:
+    if resume is not None and given is not None:
+        raise click.UsageError("--resume goes on with the plan of the run: leave --plan out")
     if resume is not None and (out is not None or overwrite):
         raise click.UsageError("--resume goes on in the folder it names: leave --out and --overwrite out")
     if allow and resume is None:

@@ -24,8 +24,11 @@ from freezeplan.plan.records import (
 def to_record(plan: Plan) -> dict[str, Any]:
     """Return the plan as plain JSON types, keys in a fixed order.
 
-    The record is deterministic to the byte: no time, no absolute path, no order of a set.
+    The record is deterministic to the byte: no time, no absolute path, no order of a set. ``assignments`` lists the
+    different ones, by their first use; ``assignment`` in the row of a parameter is a place in that list.
+    :func:`freezeplan.plan.reading.plan_from_record` reads it back.
     """
+    different, places = _distinct(plan)
     return {
         "format_version": plan.format_version,
         "model": {"label": plan.model, "origin": plan.origin, "base": plan.base},
@@ -35,7 +38,8 @@ def to_record(plan: Plan) -> dict[str, Any]:
         "totals": totals(plan),
         "groups": [_group(group) for group in plan.groups],
         "frozen": [_frozen(row) for row in plan.frozen],
-        "phases": [_phase(plan, phase) for phase in plan.phases],
+        "phases": [_phase(plan, phase, places) for phase in plan.phases],
+        "assignments": [_assignment(what) for what in different],
         "diagnostics": [item.as_record() for item in plan.diagnostics],
     }
 
@@ -81,6 +85,7 @@ def _optimizer(item: PlannedOptimizer) -> dict[str, Any]:
         "weight_decay": item.weight_decay,
         "options": _options(item.options),
         "arguments": _options(item.arguments),
+        "decays": item.decays,
     }
 
 
@@ -114,7 +119,18 @@ def _frozen(row: FrozenSet) -> dict[str, Any]:
     }
 
 
-def _phase(plan: Plan, phase: Phase) -> dict[str, Any]:
+def _distinct(plan: Plan) -> tuple[list[Assignment], dict[int, int]]:
+    """Return the different assignments of a plan by their first use, and the place of each object among them."""
+    different: dict[Assignment, int] = {}
+    places: dict[int, int] = {}
+    for phase in plan.phases:
+        for what in phase.assignments:
+            if id(what) not in places:
+                places[id(what)] = different.setdefault(what, len(different))
+    return list(different), places
+
+
+def _phase(plan: Plan, phase: Phase, places: dict[int, int]) -> dict[str, Any]:
     pairs = zip(plan.params, phase.assignments, strict=True)
     return {
         "name": phase.name,
@@ -129,7 +145,7 @@ def _phase(plan: Plan, phase: Phase) -> dict[str, Any]:
         "frozen_prefix": asdict(phase.frozen_prefix),
         "eval_modules": list(phase.eval_modules),
         "kept_in_train_mode": list(phase.kept_in_train_mode),
-        "parameters": [_parameter(param, what) for param, what in pairs],
+        "parameters": [_parameter(param, what, places[id(what)]) for param, what in pairs],
     }
 
 
@@ -142,16 +158,34 @@ def _schedule(phase: Phase) -> dict[str, Any]:
     return {"name": plan.name, "warmup": plan.warmup, **_options(plan.options), "stretch": plan.stretch}
 
 
-def _parameter(param: PlannedParam, what: Assignment) -> dict[str, Any]:
+def _parameter(param: PlannedParam, what: Assignment, place: int) -> dict[str, Any]:
     return {
         "name": param.name,
         "aliases": list(param.aliases),
         "shape": list(param.shape),
         "dtype": param.dtype,
+        "layer": param.layer,
         "state": what.state,
         "lr": what.lr if what.trainable else None,
         "weight_decay": what.weight_decay if what.trainable else None,
         "decided_by": dict(what.decided),
         "no_decay": what.masked,
         "layer_decay": what.decay,
+        "assignment": place,
+    }
+
+
+def _assignment(what: Assignment) -> dict[str, Any]:
+    return {
+        "state": what.state,
+        "lr": what.lr,
+        "weight_decay": what.weight_decay,
+        "options": _options(what.options),
+        "decided_by": dict(what.decided),
+        "no_decay": what.masked,
+        "rule": what.rule,
+        "eval_mode": what.eval_mode,
+        "layer_decay": what.decay,
+        "rung": what.rung,
+        "optimizer": what.optimizer or None,
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
 
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 
 Options = tuple[tuple[str, Any], ...]
 

@@ -107,3 +107,34 @@ def test_a_run_in_phases_is_shown_as_show_shows_it(trained):
     shown, done = room.run("show", "phases.toml"), room.run("train", "phases.toml")
     assert done.status == 0
     assert done.out.startswith(shown.out)
+
+
+def test_train_with_a_plan_trains_that_plan_or_stops(trained, tmp_path):
+    room, _ = trained
+    plan = tmp_path / "plan.json"
+    assert room.run("show", "--out", str(plan)).status == 0
+    done = room.run("train", "--plan", str(plan), "--out", str(tmp_path / "run"))
+    assert done.status == 0 and "evidence: " in done.out
+    written = (room.path / "freezeplan.toml").read_text().replace("lr = 0.05", "lr = 0.04")
+    room.write("other.toml", written)
+    other = room.run("train", "other.toml", "--plan", str(plan), "--out", str(tmp_path / "other"))
+    assert (other.status, other.out) == (1, "") and "error[FP586]" in other.err
+    assert "lr 5e-02 -> 4e-02 (" in other.err and not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [(None, "FP584"), ("{", "FP584"), ("{}", "FP584"), ("9.0", "FP585")]
+)
+def test_train_with_a_plan_that_cannot_be_read_is_unusable_input(trained, tmp_path, text, code):
+    room, _ = trained
+    plan = tmp_path / "plan.json"
+    if text is not None:
+        plan.write_text(text if text.startswith("{") else json.dumps({"format_version": text, "phases": []}))
+    done = room.run("train", "--plan", str(plan), "--out", str(tmp_path / "run"))
+    assert (done.status, done.out) == (2, "") and f"error[{code}]" in done.err and "Traceback" not in done.err
+
+
+def test_a_run_that_goes_on_takes_no_other_plan(trained):
+    room, _ = trained
+    done = room.run("train", "--resume", "runs/freezeplan", "--plan", "plan.json")
+    assert done.status == 2 and "leave --plan out" in done.err
