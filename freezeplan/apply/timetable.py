@@ -8,7 +8,7 @@ from functools import cached_property
 
 from freezeplan.apply.ending import reason_to_end
 from freezeplan.apply.schedules import Factor, schedule_factor, stretch_steps
-from freezeplan.plan.records import Plan
+from freezeplan.plan.records import Length, Plan
 
 # What was measured, by metric (``task/name``) and by the number of steps taken before.
 Measured = Mapping[str, Mapping[int, float]]
@@ -27,22 +27,25 @@ class NextStep:
 class Timetable:
     """Lay a plan's phases out over optimizer steps, counted from 0 over the whole run.
 
-    ``steps_per_epoch`` is None where the data have no length; then every phase must be one of steps.
+    ``steps_per_epoch`` is None where the data have no length; then every phase must be one of steps. ``host_steps``
+    is the number of steps that a host takes: a run whose spec writes no length is as long.
     """
 
     plan: Plan
     steps_per_epoch: int | None
+    host_steps: int | None = None
 
     @cached_property
     def phase_steps(self) -> tuple[int, ...]:
         """The steps of each phase; of one that a metric ends, the most it can have; of one that trains nothing, 0."""
-        epoch = self.steps_per_epoch or 0
         return tuple(
-            phase.length.count * (1 if phase.length.unit == "steps" else epoch)
-            if phase.trainable_numel
-            else 0
-            for phase in self.plan.phases
+            self._most_steps(phase.length) if phase.trainable_numel else 0 for phase in self.plan.phases
         )
+
+    def _most_steps(self, length: Length) -> int:
+        if length.by_default and self.host_steps is not None:
+            return self.host_steps
+        return length.count * (1 if length.unit == "steps" else self.steps_per_epoch or 0)
 
     @property
     def steps(self) -> int:

@@ -19,6 +19,7 @@ from freezeplan.apply.timetable import Measured, NextStep, Timetable
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, Severity, diagnostic
 from freezeplan.diagnostics.wording import quoted
 from freezeplan.guests.beside import Beside
+from freezeplan.guests.rest import RestAtTheEnd
 from freezeplan.guests.strays import StrayGradients, check_hosted
 from freezeplan.plan.records import Plan
 
@@ -41,7 +42,8 @@ class TrainerGuest:
     def max_steps(self, steps_per_epoch: int | None = None) -> int:
         """Return the ``max_steps`` that the Trainer must have, for so many optimizer steps in an epoch.
 
-        Of phases that a metric ends it counts the most they can have; the guest stops the Trainer earlier.
+        Of phases that a metric ends it counts the most they can have; the guest stops the Trainer earlier. A plan
+        without phases whose spec writes no ``epochs`` has its default, and takes any other number too.
         """
         return Timetable(self.callback.plan, steps_per_epoch).steps
 
@@ -118,6 +120,7 @@ class GuestCallback(TrainerCallback):
         self.history = LoggedMetrics(_metrics(plan))
         self.rates: dict[str, float] = {}
         self._beside = Beside(model, optimizer)
+        self._rest = RestAtTheEnd(model, optimizer, plan)
         self._strays: StrayGradients | None = None
 
     def on_train_begin(
@@ -130,23 +133,25 @@ class GuestCallback(TrainerCallback):
         if not isinstance(more["lr_scheduler"], GuestScheduler):
             raise DiagnosticError([_half("the Trainer has another scheduler")])
         self.history.clear()
-        self.timetable = Timetable(self.plan, _steps_per_epoch(more["train_dataloader"], args))
+        epoch = _steps_per_epoch(more["train_dataloader"], args)
+        self.timetable = Timetable(self.plan, epoch, state.max_steps)
         problems = list(_processes(args)) or list(_lengths(self.timetable, state))
-        if not problems and self._place(state) is None:
-            problems = [_over(state.global_step)]
         if problems:
             raise DiagnosticError(problems)
         check_hosted(more["model"], self.model)
         self._beside.begin(more["model"], resumed=state.global_step > 0)
+        self._rest.begin(self._last_phase(state), state)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Enter the phase of the next optimizer step if it is a new one, and set the step's rates."""
-        self._check_measured(state)
+        if not self._rest.active:
+            self._check_measured(state)
         place = self._place(state)
         if place is None:
-            raise DiagnosticError([_over(state.global_step)])
+            self._rest.still(self._last_phase(state), state)
+            return
         self._enter(place, state)
         self._set_out(more["model"])
 
@@ -173,6 +178,9 @@ class GuestCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Note the rates that the step really has; after the first backward pass, look for weights in no group."""
+        if self._rest.active:
+            self._rest.drop_gradients()
+            return
         if self._strays is not None:
             self._strays.check()
             self._strays = None
@@ -183,6 +191,9 @@ class GuestCallback(TrainerCallback):
     ) -> TrainerControl:
         """Ask for an evaluation where a metric decides how the run goes on, unless one comes anyway."""
         assert self.timetable is not None
+        if self._rest.active:
+            self._rest.end(control)
+            return control
         if self.timetable.to_measure(state.global_step, self.history.read(state)):
             epoch = self.timetable.steps_per_epoch
             comes = args.eval_strategy == "epoch" and epoch is not None and state.global_step % epoch == 0
@@ -194,6 +205,20 @@ class GuestCallback(TrainerCallback):
     ) -> TrainerControl:
         """Stop the Trainer when what was measured ends its last phase, or the run."""
         return self._stop_if_over(args, state, control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> TrainerControl:
+        """Let a Trainer that had nothing to do save nothing."""
+        if self._rest.active:
+            self._rest.quiet(control)
+        return control
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> None:
+        """Count the Trainer's steps as they were taken."""
+        self._rest.take_back(state)
 
     def _stop_if_over(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl
@@ -221,6 +246,14 @@ class GuestCallback(TrainerCallback):
     def _place(self, state: TrainerState) -> NextStep | None:
         assert self.timetable is not None
         return self.timetable.place(state.global_step, self.history.read(state))
+
+    def _last_phase(self, state: TrainerState) -> int | None:
+        """Return the phase in which a run that is over took its last step, None where it goes on."""
+        if self._place(state) is not None:
+            return None
+        assert self.timetable is not None
+        last = self.timetable.place(state.global_step - 1, self.history.read(state))
+        return last.phase if last else len(self.plan.phases) - 1
 
     def _check_measured(self, state: TrainerState) -> None:
         """Raise FP444 when the evaluation after the last step lacks the metric that decides."""
@@ -290,14 +323,15 @@ def _one_only(what: str, why: str) -> Diagnostic:
 
 
 def _lengths(timetable: Timetable, state: TrainerState) -> Iterable[Diagnostic]:
-    by_epochs = [phase.name for phase in timetable.plan.phases if phase.length.unit != "steps"]
+    lengths = [(phase.name, phase.length) for phase in timetable.plan.phases]
+    by_epochs = [name for name, item in lengths if item.unit != "steps" and not item.by_default]
     if timetable.steps_per_epoch is None and by_epochs:
         message = f"phase `{by_epochs[0]}` is as long as epochs, and the training data have no length"
         yield diagnostic("FP443", message, help="give the phase a number of `steps`")
     elif timetable.steps != state.max_steps:
         message = f"the Trainer takes {state.max_steps} steps; the plan's phases have {timetable.steps}"
-        lengths = zip(timetable.plan.phases, timetable.phase_steps, strict=True)
-        notes = [f"phase `{phase.name}`: {steps} steps" for phase, steps in lengths]
+        taken = zip(timetable.plan.phases, timetable.phase_steps, strict=True)
+        notes = [f"phase `{phase.name}`: {steps} steps" for phase, steps in taken]
         advice = f"set `max_steps={timetable.steps}` in TrainingArguments"
         yield diagnostic("FP441", message, help=advice, notes=notes)
 
@@ -315,10 +349,6 @@ def _never_saved(warning: Diagnostic) -> Diagnostic:
 def _half(what: str) -> Diagnostic:
     advice = "`Trainer(..., optimizers=guest.optimizers, callbacks=[guest.callback])`"
     return diagnostic("FP446", f"the guest is only half in the Trainer: {what}", help=advice)
-
-
-def _over(step: int) -> Diagnostic:
-    return diagnostic("FP445", f"the plan is over after {step} steps: there is nothing to go on with")
 
 
 def _unmeasured(metric: str, state: TrainerState) -> Diagnostic:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from freezeplan.plan.records import (
@@ -150,7 +150,9 @@ def _phase(plan: Plan, phase: Phase, places: dict[int, int]) -> dict[str, Any]:
 
 
 def _length(length: Length) -> dict[str, Any]:
-    return {key: value for key, value in asdict(length).items() if value is not None and value is not False}
+    # Written or not, it is the same run.
+    found = asdict(replace(length, by_default=False))
+    return {key: value for key, value in found.items() if value is not None and value is not False}
 
 
 def _schedule(phase: Phase) -> dict[str, Any]:

@@ -38,8 +38,15 @@ class Stage:
 
 def whole_run(spec: Spec) -> tuple[Stage, ...]:
     """Return the one phase of a spec that has none."""
-    best = spec.train.restore_best
-    return (Stage(WHOLE_RUN, (), Length("epochs", spec.train.epochs, best, restore_best=best is not None)),)
+    train = spec.train
+    length = Length(
+        "epochs",
+        train.epochs,
+        train.restore_best,
+        restore_best=train.restore_best is not None,
+        by_default="epochs" not in train.model_fields_set,
+    )
+    return (Stage(WHOLE_RUN, (), length),)
 
 
 def written_phases(spec: Spec) -> tuple[Stage, ...]:

@@ -20,11 +20,14 @@ from freezeplan.guests.transformers import trainer_guest
 from tests.apply.phased import freezes, phase, thaws
 from tests.guests.trainers import (
     EPOCH,
+    UNTIL,
+    Endless,
     Watcher,
     bert_plan,
     copies,
     joined,
     rows,
+    scores,
     settings,
     stock_trainer,
     tiny_classifier,
@@ -111,21 +114,12 @@ def test_a_thaw_in_a_trainer_of_its_own_moves_nothing(tmp_path: Path) -> None:
     assert moved == {"classifier.weight", "classifier.bias"}
 
 
-UNTIL = {"metric": "topic/accuracy", "patience": 2, "max_epochs": 4}
-
-
 def waiting(**until: Any) -> tuple[dict[str, Any], ...]:
     """Return phases of which the first waits for a metric."""
     return (
         phase("wait", steps=None, until=UNTIL | until),
         phase("top", thaws("@layers[-1:]"), steps=4),
     )
-
-
-def scores(*values: float) -> Any:
-    """Return a function that gives these accuracies, one per evaluation."""
-    left = list(values)
-    return lambda _: {"accuracy": left.pop(0)}
 
 
 ENDINGS = {
@@ -272,14 +266,6 @@ def of_another_plan(folder: Path) -> Trainer:
     return joined(other, folder, phase("head", steps=2), phase("all", thaws("**"), steps=2))[1]
 
 
-def at_its_end(folder: Path) -> Trainer:
-    """Return a Trainer with a checkpoint of a run that a metric has ended."""
-    more = {"eval_dataset": rows(8), "save_strategy": "steps", "save_steps": EPOCH}
-    last = phase("wait", steps=None, until=UNTIL)
-    joined(tiny_classifier(), folder, last, compute_metrics=scores(0.5, 0.5, 0.5), **more)[1].train()
-    return joined(tiny_classifier(), folder, last, compute_metrics=scores(), **more)[1]
-
-
 def two_processes(folder: Path) -> Trainer:
     """Return a Trainer whose settings say that it is one of two processes."""
 
@@ -294,14 +280,6 @@ def two_processes(folder: Path) -> Trainer:
 def restoring(folder: Path) -> Trainer:
     """Try to bring a plan into a Trainer that asks for the best epoch back."""
     return joined(tiny_classifier(), folder, *waiting(restore_best=True))[1]
-
-
-class Endless(torch.utils.data.IterableDataset):
-    """Rows without a number."""
-
-    def __iter__(self) -> Any:
-        while True:
-            yield from rows()
 
 
 def endless(folder: Path) -> Trainer:
@@ -344,7 +322,6 @@ REFUSED = {
     "epochs without end": (endless, "FP443", "have no length"),
     "no metric": (without_metric, "FP444", "`eval_loss`"),
     "another plan's checkpoint": (of_another_plan, "FP445", "other groups"),
-    "a checkpoint of the end": (at_its_end, "FP445", "over after 18 steps"),
     "no callback": (without_callback, "FP446", "its callback"),
     "no optimizer": (without_optimizer, "FP446", "another optimizer"),
     "no scheduler": (without_scheduler, "FP446", "another scheduler"),

@@ -124,6 +124,23 @@ def joined(
     return guest, stock_trainer(guest, model, folder, **more)
 
 
+class Endless(torch.utils.data.IterableDataset):
+    """Rows without a number."""
+
+    def __iter__(self) -> Any:
+        while True:
+            yield from rows()
+
+
+UNTIL = {"metric": "topic/accuracy", "patience": 2, "max_epochs": 4}
+
+
+def scores(*values: float) -> Any:
+    """Return a function that gives these accuracies, one per evaluation."""
+    left = list(values)
+    return lambda _: {"accuracy": left.pop(0)}
+
+
 class Watcher(TrainerCallback):
     """Keep copies of all tensors at the beginning of each step and at the end, and what is in eval mode."""
 
