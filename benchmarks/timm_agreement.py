@@ -139,7 +139,7 @@ def multipliers(subject: Subject) -> Answer:
 
 def decays(subject: Subject) -> Answer:
     """Compare the weight decays."""
-    ours = {name: group.weight_decay for group in subject.plan("**").groups for name in group.members}
+    ours = {name: group.weight_decay[0] for group in subject.plan("**").groups for name in group.members}
     return _compared(ours, _by_timm(subject, "weight_decay"))
 
 

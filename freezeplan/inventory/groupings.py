@@ -1,10 +1,11 @@
-"""Reads how a model itself groups its parameters by depth: timm's ``group_matcher``."""
+"""Reads how a model itself groups its parameters: timm's ``group_matcher`` and ``no_weight_decay``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from math import inf
 from typing import Any
 
@@ -50,16 +51,32 @@ def grouping_of(model: Any, names: Iterable[str]) -> Grouping | None:
     """
     names = list(names)
     if callable(getattr(model, "group_matcher", None)):
-        return _matched(_matcher(model), names)
+        return _matched(_asked(model, "group_matcher", coarse=False), names)
     settings = getattr(model, "pretrained_cfg", None)
     if isinstance(settings, Mapping) and "classifier" in settings:
         return Grouping(_in_chunks(names, settings["classifier"]))
     return None
 
 
-def _matcher(model: Any) -> Any:
+def undecayed_by(model: Any, names: Iterable[str]) -> frozenset[str]:
+    """Return the names that a model's own ``no_weight_decay()`` lists; it may use wildcards, as in timm.
+
+    >>> class Model:
+    ...     def no_weight_decay(self):
+    ...         return {"pos_embed", "*.table"}
+    >>> sorted(undecayed_by(Model(), ["pos_embed", "blocks.0.table", "head.weight"]))
+    ['blocks.0.table', 'pos_embed']
+    """
+    listed = _asked(model, "no_weight_decay")
+    if not isinstance(listed, (set, frozenset, list, tuple, Mapping)):
+        return frozenset()
+    patterns = [text for text in listed if isinstance(text, str)]
+    return frozenset(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+
+
+def _asked(model: Any, method: str, **options: Any) -> Any:
     try:
-        return model.group_matcher(coarse=False)
+        return getattr(model, method)(**options)
     except Exception:  # noqa: BLE001 - another library's method of this name raises what it likes
         return None
 

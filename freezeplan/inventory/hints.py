@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from freezeplan.inventory.adapter_hints import with_adapters
-from freezeplan.inventory.groupings import grouping_of
+from freezeplan.inventory.groupings import grouping_of, undecayed_by
 from freezeplan.inventory.growth import Growth, Rebuilder
 from freezeplan.inventory.layer_counts import Count, as_count, counts_something
 from freezeplan.inventory.names import canonical_modules, canonical_parameters, is_a, unwrapped
@@ -26,13 +26,15 @@ def hints_of(model: Any) -> Hints:
     root = unwrapped(model)
     found = list(canonical_modules(model))
     modules = [(path, module) for path, module, _ in found]
+    names = _first_names(model)
     hints = Hints(
         input_embeddings=_input_embeddings(modules),
         towers=tuple(_towers(modules)),
         growths=_growths(modules),
         uses=order_of_use(modules),
         only_read=only_read(modules),
-        grouping=grouping_of(root, _first_names(model)),
+        grouping=grouping_of(root, names),
+        undecayed=undecayed_by(root, names),
     )
     hints = with_adapters(hints, model, found)
     if own := getattr(type(root), PARTS, None):

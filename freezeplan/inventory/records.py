@@ -43,6 +43,9 @@ class ParamInfo:
     ``held`` says that the model keeps the tensor as it is: ``fixed`` (it was made without a gradient), ``idle`` (an
     adapter that is not active, or what a saved copy stands in for) or ``unsaved`` (the adapter library saves
     adapters alone); None: nothing speaks against training it.
+    ``rung`` is the number of the group that the model itself puts the tensor in (timm's ``group_matcher``), 0 at the
+    bottom; None where the model groups nothing. ``undecayed`` tells that the model itself lists the tensor among
+    those without weight decay (``no_weight_decay()``).
     """
 
     name: str
@@ -58,6 +61,8 @@ class ParamInfo:
     quantized: str | None = None
     held: str | None = None
     sparse: bool = False
+    rung: int | None = None
+    undecayed: bool = False
 
     @property
     def numel(self) -> int:

@@ -44,7 +44,7 @@ def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
     sets = {role: frozenset(paths) for role, paths in nodes.items()}
     layers = {path: at for stack in parts.stacks for path, at in _places(stack, stack.spans)}
     stages = {path: at for stack in parts.stacks for path, at in _places(stack, stack.stages)}
-    params = tuple(_with_roles(info, sets, layers, stages) for info in tree.params)
+    params = tuple(_with_roles(_as_grouped(info, hints), sets, layers, stages) for info in tree.params)
     return replace(
         inventory,
         params=with_held(params, hints, sets["adapters"]),
@@ -157,6 +157,13 @@ def _with_roles(
         layer=layer[1] if layer else None,
         stage=stage[1] if stage else None,
     )
+
+
+def _as_grouped(info: ParamInfo, hints: Hints) -> ParamInfo:
+    """Return a parameter with the group that the model puts its tensor in, the top one for what it leaves out."""
+    tensor = info.alias_of or info.name
+    rung = hints.grouping.rungs.get(tensor, hints.grouping.top) if hints.grouping else None
+    return replace(info, rung=rung, undecayed=tensor in hints.undecayed)
 
 
 def _places(stack: Stack, spans: tuple[tuple[str, ...], ...]) -> Iterable[tuple[str, Place]]:

@@ -43,7 +43,7 @@ class Hints:
     else. ``growths`` asks the model's own code which config
     values make lists longer (see :meth:`freezeplan.inventory.growth.Rebuilder.growths`). The three are
     None where there is no code to ask. ``grouping`` is how the model itself groups its parameters by depth, None
-    where it says nothing of it.
+    where it says nothing of it, ``undecayed`` the parameters that it lists as free of weight decay.
     """
 
     base: str | None = None
@@ -61,6 +61,7 @@ class Hints:
     only_read: Callable[[str], frozenset[str]] | None = None
     growths: Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None = None
     grouping: Grouping | None = None
+    undecayed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

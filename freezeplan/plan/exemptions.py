@@ -63,21 +63,23 @@ def by_transformers(inventory: Inventory) -> Iterable[str]:
 
 
 def by_timm(inventory: Inventory) -> Iterable[str]:
-    """Yield tensors of at most one axis.
+    """Yield tensors of at most one axis, and those that the model's own ``no_weight_decay()`` lists.
 
-    Source: ``param_groups_layer_decay`` of timm, where lists of a model's own may add to them,
+    Source: ``param_groups_layer_decay`` of timm, with the list that its ``create_optimizer_v2`` passes on,
     https://github.com/huggingface/pytorch-image-models/blob/main/timm/optim/_param_groups.py
     """
-    return (info.name for info in inventory.tensors if len(info.shape) <= 1)
+    return (info.name for info in inventory.tensors if len(info.shape) <= 1 or info.undecayed)
 
 
 def by_beit(inventory: Inventory) -> Iterable[str]:
-    """Yield tensors of exactly one axis, and those whose name ends in ``.bias``.
+    """Yield tensors of exactly one axis, those whose name ends in ``.bias``, and those that the model lists.
 
-    Source: ``get_parameter_groups`` of BEiT, where lists of a model's own may add to them,
-    https://github.com/microsoft/unilm/blob/master/beit/optim_factory.py
+    Source: ``get_parameter_groups`` of BEiT, with the model's ``no_weight_decay()`` that its ``create_optimizer``
+    passes on, https://github.com/microsoft/unilm/blob/master/beit/optim_factory.py
     """
-    return (info.name for info in inventory.tensors if len(info.shape) == 1 or info.name.endswith(".bias"))
+    for info in inventory.tensors:
+        if len(info.shape) == 1 or info.name.endswith(".bias") or info.undecayed:
+            yield info.name
 
 
 PUBLISHED: dict[str, Callable[[Inventory], Iterable[str]]] = {

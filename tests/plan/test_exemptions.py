@@ -125,3 +125,22 @@ def test_what_is_neither_a_rule_nor_patterns_is_refused(value: Any, code: str, h
 def test_a_list_that_holds_the_name_of_a_rule_is_a_list_of_patterns() -> None:
     model = nn.ModuleDict({"timm": nn.Linear(2, 2), "other": nn.Linear(2, 2)})
     assert exempted(model, ["timm"]) == {"timm.weight", "timm.bias"}
+
+
+class Listing(nn.Module):
+    """A model that lists what has no weight decay, one of it by a wildcard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.position = nn.Embedding(3, 2), nn.Parameter(torch.zeros(1, 3, 2))
+        self.blocks = nn.ModuleList(nn.Linear(2, 2) for _ in range(2))
+
+    def no_weight_decay(self) -> set[str]:
+        """Return names, one with a wildcard, one of nothing."""
+        return {"position", "blocks.1.*", "cls_token"}
+
+
+@pytest.mark.parametrize("rule", ["timm", "beit"])
+def test_a_models_own_list_is_spared_by_the_rules_that_ask_for_it(rule: str) -> None:
+    assert exempted(Listing(), rule) == {"position", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias"}
+    assert "position" not in exempted(Listing(), "transformers")

@@ -21,10 +21,10 @@ DINOV2_PATCH_EMBED = Decimal("0.2")
 
 @dataclass(frozen=True)
 class Ladder:
-    """A stack's ladder: its length L in ``layers`` or ``stages``, and whether the model has a head above it."""
+    """A stack's ladder: its length L in ``layers`` or ``stages``, and whether anything (a head) stands above it."""
 
     length: int
-    has_head: bool = True
+    has_rest: bool = True
     unit: str = "layers"
 
     @property
@@ -60,16 +60,16 @@ def electra(ladder: Ladder, rung: int, rate: Decimal) -> Decimal:
 
 
 def timm(ladder: Ladder, rung: int, rate: Decimal) -> Decimal:
-    """Return ``rate`` to the distance from the top rung, which is the head, or the top layer without one.
+    """Return ``rate`` to the distance from the top rung: all above the layers, or the top layer where nothing is.
 
     The final norm stands on the rung of the top layer (see :func:`rung_of_final_norm`). Source: Wightman,
     "PyTorch Image Models", 2019 onwards,
     https://github.com/huggingface/pytorch-image-models/blob/main/timm/optim/_param_groups.py
 
-    >>> [float(timm(Ladder(2, has_head), 0, Decimal("0.5"))) for has_head in (True, False)]
+    >>> [float(timm(Ladder(2, has_rest), 0, Decimal("0.5"))) for has_rest in (True, False)]
     [0.125, 0.25]
     """
-    top = ladder.rest if ladder.has_head else ladder.length
+    top = ladder.rest if ladder.has_rest else ladder.length
     return power(rate, max(top - rung, 0))
 
 

@@ -11,7 +11,7 @@ from freezeplan.inventory.records import ParamInfo
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.layer_decay.standing import standings
-from freezeplan.plan.layer_decay.steps import Step
+from freezeplan.plan.layer_decay.steps import Step, counts_groups
 from freezeplan.plan.layers import with_lengths
 from freezeplan.plan.rates import EXACT, ONE, exact
 from freezeplan.plan.records import Assignment
@@ -62,13 +62,20 @@ def decay_problems(
             continue
         decided = [p for p in masks.positions_of(rule.mask, tree.size) if winners[p] == rule.index]
         lost = [tree.inventory.params[tree.order[p]] for p in decided if steps[p] is None]
-        problem = _about_stacks(tree) or _about_doubts(tree, masks.mask_of_positions(decided, tree.size))
+        problem = None
+        if not _is_grouped(tree, rule.rule.layer_decay):
+            problem = _about_stacks(tree) or _about_doubts(tree, masks.mask_of_positions(decided, tree.size))
         if not problem and lost:
             problem = _about_depth(tree, rule.rule.layer_decay, lost)
         if problem:
             code, key, message, advice = problem
             found.append(at_key((*rule.path, "layer_decay", *key), code, message, help=advice))
     return found
+
+
+def _is_grouped(tree: NameTree, decay: LayerDecay) -> bool:
+    """Tell whether the model's own groups are the rungs: then it is no question which layers it has."""
+    return counts_groups(decay) and any(info.rung is not None for info in tree.inventory.params)
 
 
 def upside_down(rules: Sequence[BoundRule]) -> Iterator[Diagnostic]:
