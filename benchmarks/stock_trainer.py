@@ -57,7 +57,7 @@ def rows_of(setup: Setup, order: Iterable[int]) -> list[dict[str, Any]]:
     split = setup.data["train"][TASK]
     inputs = split.inputs
     return [
-        {name: inputs.row(name, row).tolist() for name in inputs.inputs} | {"labels": int(split.classes[row])}
+        {name: inputs.row(name, row).tolist() for name in inputs.inputs} | {"labels": int(split.targets[row])}
         for row in order
     ]
 

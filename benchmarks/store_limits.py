@@ -119,7 +119,7 @@ class Case:
 
         spent = dict.fromkeys(("suffix", "replay", "plain"), 0.0)
         for place, rows in enumerate(self.rows):
-            truth, given = split.truth(rows, device), batches[place]
+            truth, given = split.target(rows, device), batches[place]
             works = {
                 "suffix": lambda given=given, truth=truth: suffix.take(given, truth),
                 "replay": lambda rows=rows, truth=truth: replay(rows, truth),

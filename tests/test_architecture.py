@@ -21,6 +21,7 @@ MODULES = {
 ORDER = (
     "diagnostics",
     "outside",
+    "tasks",
     "spec",
     "data",
     "inventory",
@@ -42,8 +43,8 @@ ROOMS = {name: set(ORDER[:place]) for place, name in enumerate(ORDER)}
 # foreign libraries knows nothing of ours.
 ROOMS["outside"] = set()
 ROOMS["plan"] = {"diagnostics", "spec", "inventory"}
-ROOMS["apply"] = {"diagnostics", "spec", "inventory", "plan"}
-ROOMS["render"] = {"diagnostics", "spec", "inventory", "plan", "cost"}
+ROOMS["apply"] = {"diagnostics", "tasks", "spec", "inventory", "plan"}
+ROOMS["render"] = {"diagnostics", "tasks", "spec", "inventory", "plan", "cost"}
 ROOMS["guests"] = {"diagnostics", "spec", "inventory", "plan", "apply"}
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "sklearn"}
 WITHOUT_TORCH = ("diagnostics", "spec", "plan", "render")
@@ -60,6 +61,7 @@ TORCH_AT_THE_TOP = {
     "freezeplan.models.loading",
     "freezeplan.models.multitask",
     "freezeplan.models.native",
+    "freezeplan.tasks.heads",
 }
 
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from freezeplan.diagnostics.wording import counted
 from freezeplan.plan.records import Length, Target
+from freezeplan.tasks import falls
 
 Scores = Mapping[str, Mapping[str, float]]
 """Metrics by task, such as ``{"topic": {"accuracy": 0.9, "macro_f1": 0.89, "loss": 0.3}}``."""
 
 
 def is_better(metric: str, value: float, than: float) -> bool:
-    """Whether a value is strictly better than another: a loss when it is smaller, all else when larger."""
-    return value < than if metric.endswith("/loss") else value > than
+    """Whether a value is strictly better than another: smaller where the metric falls, as a loss does, else larger."""
+    return value < than if falls(metric.rpartition("/")[2]) else value > than
 
 
 def best_of(metric: str, values: Sequence[float]) -> int:

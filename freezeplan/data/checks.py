@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy
 
 from freezeplan.data.columns import Labels
-from freezeplan.data.findings import LABEL, Flaws
+from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import Kind
 from freezeplan.data.places import Places
 from freezeplan.data.reader import Lack
@@ -65,13 +65,15 @@ def check_inputs(
     ]
 
 
-def check_labels(flaws: Flaws, column: str, source: str, places: Places, report: Report) -> list[Diagnostic]:
-    """Report values that cannot be labels: only text and whole numbers can."""
+def check_targets(
+    flaws: Flaws, column: str, wanted: str, source: str, places: Places, report: Report
+) -> list[Diagnostic]:
+    """Report values that cannot be learned; ``wanted`` says in words what can."""
     return [
         report(
             "FP458",
             f"column `{column}` of `{source}` holds {what} in {places.phrase(found.rows, found.count)}",
-            help=LABEL,
+            help=wanted,
         )
         for what, found in flaws.items()
     ]

@@ -11,10 +11,11 @@ from typing import Any, overload
 
 import numpy
 
-from freezeplan.data.findings import Flaw, Flaws
+from freezeplan.data.findings import Flaws
 from freezeplan.data.images import BadImage, image_flaw, pixels_of
 from freezeplan.data.spool import Spool
 from freezeplan.data.values import label_problem, text_flaw
+from freezeplan.tasks.flaws import Flaw
 
 PATH, ENCODED, PIXELS = range(3)
 # Numbers of an image's height, width and channels (0: none) before its pixels.
@@ -243,6 +244,9 @@ class ImagesBuilder:
 
 
 BUILDERS = {"text": TextsBuilder, "image": ImagesBuilder, "label": LabelsBuilder}
+"""What takes the values of a column, by what it holds."""
+WANTED = {"label": "a label is text or a whole number"}
+"""What the values of a target column have to be, in words, by what it holds."""
 
 
 def texts_of(values: Sequence[str]) -> Texts:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from freezeplan.data.findings import Flaw, Flaws
+from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import Kind
+from freezeplan.tasks.flaws import Flaw
 
 if TYPE_CHECKING:
     import numpy

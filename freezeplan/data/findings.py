@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from freezeplan.tasks.flaws import Flaw
+
 KEPT = 20
-LABEL = "a label is text or a whole number"
-
-
-@dataclass(frozen=True)
-class Flaw:
-    """Say what is wrong with one row's value: in words that rows may share, and what is this row's own.
-
-    ``advice`` says what to do about it, where that is not what its kind of column always needs.
-    """
-
-    what: str
-    detail: str = ""
-    advice: str = ""
 
 
 @dataclass

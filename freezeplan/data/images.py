@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy
 
-from freezeplan.data.findings import Flaw
 from freezeplan.diagnostics.wording import first_line
+from freezeplan.tasks.flaws import Flaw
 
 # What PNG, JPEG, GIF and WebP begin with, as base64; shorter texts are names.
 BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")

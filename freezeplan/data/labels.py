@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from freezeplan.data.findings import LABEL
 from freezeplan.data.formats.row_source import Unreadable
-from freezeplan.data.reader import RowTable, read_split, wanted_of
+from freezeplan.data.reader import RowTable, columns_of, read_split
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import MOST_NAMES, closest, in_quotes, some
 from freezeplan.spec.locations import KeyPath, Locations
 from freezeplan.spec.tables import Spec, Task
+from freezeplan.tasks import task_kind
 
 NO_RUN: Mapping[str, tuple[str, ...]] = {}
 COLUMN = 'write `label = "…"` with the name of the column that holds the labels'
@@ -52,9 +52,12 @@ def labels_of(spec: Spec, run: Mapping[str, tuple[str, ...]] = NO_RUN) -> dict[s
 def _labels(task: Task, index: int, spec: Spec, run: Mapping[str, tuple[str, ...]]) -> Found:
     if task.labels is not None:
         return tuple(task.labels), None
+    named = task_kind(task).named_by_columns(task.data.targets) if task.data is not None else None
+    if named is not None:
+        return named, None
     trained = run.get(task.name)
     try:
-        table = read_split(spec, index, "train", labels_only=True)
+        table = read_split(spec, index, "train", targets_only=True)
     except Unreadable as problem:
         if problem.code not in NOT_HERE:
             at = ("task", index, "data", "train")
@@ -66,19 +69,21 @@ def _labels(task: Task, index: int, spec: Spec, run: Mapping[str, tuple[str, ...
 
 
 def _labels_in(table: RowTable, task: Task, index: int, locations: Locations) -> Found:
-    assert task.data is not None
-    wanted = wanted_of(task.data)[1]
-    lack = next((item for item in table.lacks if item.name == wanted.name), None)
-    if lack is not None:
-        hint = closest(wanted.name, lack.present) or f"it has {some(lack.present, 20) or 'no columns'}"
-        why = f"`{lack.file}` has no column `{wanted.name}`; {hint}"
-        return None, _unreadable(task, ("task", index, "data", "label"), why, locations, COLUMN)
-    column = table.columns[wanted]
-    for what, rows in column.flaws.items():
-        where = table.places.phrase(rows.rows, rows.count)
-        why = f"column `{wanted.name}` of `{table.source}` holds {what} in {where}"
-        return None, _unreadable(task, ("task", index, "data", "label"), why, locations, LABEL)
-    return column.values.sorted_names, None
+    # Only where rows are read: a plan alone is shown without numpy.
+    from freezeplan.data.columns import WANTED
+
+    at, targets = ("task", index, "data", task.data.target_key), columns_of(task).targets
+    for wanted in targets:
+        lack = next((item for item in table.lacks if item.name == wanted.name), None)
+        if lack is not None:
+            hint = closest(wanted.name, lack.present) or f"it has {some(lack.present, 20) or 'no columns'}"
+            why = f"`{lack.file}` has no column `{wanted.name}`; {hint}"
+            return None, _unreadable(task, at, why, locations, COLUMN)
+        for what, rows in table.columns[wanted].flaws.items():
+            where = table.places.phrase(rows.rows, rows.count)
+            why = f"column `{wanted.name}` of `{table.source}` holds {what} in {where}"
+            return None, _unreadable(task, at, why, locations, WANTED[wanted.role])
+    return task_kind(task).declare([table.columns[wanted].values for wanted in targets]), None
 
 
 def _unknown(task: Task, index: int, problem: Unreadable | None, locations: Locations) -> Diagnostic:
@@ -106,9 +111,10 @@ def _check(
     task: Task, index: int, labels: tuple[str, ...], locations: Locations, run: Mapping[str, tuple[str, ...]]
 ) -> Diagnostic | None:
     at = ("task", index, "labels" if task.labels is not None else "data")
-    if len(labels) < 2:
+    kind = task_kind(task)
+    if len(labels) < kind.fewest:
         has = f"only the label {in_quotes(labels[0])}" if labels else "no labels"
-        advice = "a classification task needs two labels or more"
+        advice = f"a {kind.name} task needs {'two labels' if kind.fewest == 2 else 'one label'} or more"
         return locations.report(at, "FP163", f"the task `{task.name}` has {has}", help=advice)
     trained = run.get(task.name)
     if trained is not None and trained != labels:

@@ -14,7 +14,8 @@ from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
 from freezeplan.data.places import FilePlaces, Places
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all
-from freezeplan.spec.tables import DataTable, Spec
+from freezeplan.spec.tables import Spec, Task
+from freezeplan.tasks import task_kind
 
 if TYPE_CHECKING:
     from freezeplan.data.columns import Column, Texts
@@ -24,10 +25,23 @@ KEPT_BYTES = 256 << 20
 
 @dataclass(frozen=True, order=True)
 class Wanted:
-    """Name a column that a task reads, and what it reads there: ``text``, ``image`` or ``label``."""
+    """Name a column that a task reads, and what it reads there: ``text``, ``image``, or what its targets are."""
 
     name: str
     role: str
+
+
+@dataclass(frozen=True)
+class TaskColumns:
+    """Hold the columns that a task reads: what the model is given, and what it is to learn."""
+
+    inputs: tuple[Wanted, ...]
+    targets: tuple[Wanted, ...]
+
+    @property
+    def all(self) -> tuple[Wanted, ...]:
+        """Both, the inputs first."""
+        return self.inputs + self.targets
 
 
 @dataclass(frozen=True)
@@ -153,23 +167,27 @@ def column_of(path: Path, name: str) -> Texts:
     return column.values
 
 
-def wanted_of(data: DataTable) -> tuple[Wanted, Wanted]:
-    """Return the columns that a task reads: its input, its label."""
-    return Wanted(data.column, data.kind), Wanted(data.label, "label")
+def columns_of(task: Task) -> TaskColumns:
+    """Return the columns that a task reads; none for one without data."""
+    data = task.data
+    if data is None:
+        return TaskColumns((), ())
+    role = task_kind(task).role(len(data.targets))
+    return TaskColumns((Wanted(data.column, data.kind),), tuple(Wanted(name, role) for name in data.targets))
 
 
-def read_split(spec: Spec, index: int, split: str, *, labels_only: bool = False) -> RowTable | None:
+def read_split(spec: Spec, index: int, split: str, *, targets_only: bool = False) -> RowTable | None:
     """Read a task's split, with the columns that other tasks read from the same files; None where it has none.
 
-    With ``labels_only``, a file that holds its columns one by one is read for its labels alone. Raises
+    With ``targets_only``, a file that holds its columns one by one is read for its targets alone. Raises
     ``Unreadable``.
     """
-    parts, data = parts_of(spec, index, split), spec.task[index].data
-    if not parts or data is None:
+    parts, columns = parts_of(spec, index, split), columns_of(spec.task[index])
+    if not parts:
         return None
-    if labels_only and all(part.format.by_column for part in parts):
-        return READER.read(parts, wanted_of(data)[1:])
-    return READER.read(parts, _wanted_by_all(spec, parts) | set(wanted_of(data)))
+    if targets_only and columns.targets and all(part.format.by_column for part in parts):
+        return READER.read(parts, columns.targets)
+    return READER.read(parts, _wanted_by_all(spec, parts) | set(columns.all))
 
 
 def _wanted_by_all(spec: Spec, parts: Sequence[Part]) -> set[Wanted]:
@@ -182,7 +200,7 @@ def _wanted_by_all(spec: Spec, parts: Sequence[Part]) -> set[Wanted]:
             except Unreadable:
                 continue
             if task.data is not None and [part.signature for part in others] == these:
-                found.update(wanted_of(task.data))
+                found.update(columns_of(task).all)
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from freezeplan.data.files import DataFile
 from freezeplan.data.formats.row_source import Unreadable
-from freezeplan.data.reader import Part, RowTable, Wanted, parts_of, read_split, wanted_of
+from freezeplan.data.reader import Part, RowTable, Wanted, columns_of, parts_of, read_split
 from freezeplan.spec.tables import Spec
 
 STAND_IN = 1_000
@@ -43,7 +43,7 @@ class Rows:
 
 
 def rows_of(spec: Spec, split: str = TRAINED, *, at_hand: bool = False) -> Rows:
-    """Count the rows of every task's split that can be read here and holds a label in each row.
+    """Count the rows of every task's split that can be read here and holds its targets in each row.
 
     With ``at_hand`` only what can be counted at once is: no set of the hub, no large file that is read whole.
     """
@@ -54,10 +54,10 @@ def rows_of(spec: Spec, split: str = TRAINED, *, at_hand: bool = False) -> Rows:
             parts = parts_of(spec, index, split)
             if at_hand and not all(map(_at_hand, parts)):
                 continue
-            table = read_split(spec, index, split, labels_only=True)
+            table = read_split(spec, index, split, targets_only=True)
         except Unreadable:
             continue
-        if task.data is None or table is None or not _has_labels(table, wanted_of(task.data)[1]):
+        if table is None or not all(_is_whole(table, wanted) for wanted in columns_of(task).targets):
             continue
         counts[task.name] = table.count
         files[task.name] = set_of(spec, index, split)
@@ -80,5 +80,5 @@ def _at_hand(part: Part) -> bool:
     return part.format.by_column or (part.path.is_file() and part.path.stat().st_size <= LARGE_FILE)
 
 
-def _has_labels(table: RowTable, label: Wanted) -> bool:
-    return not table.columns[label].flaws and label.name not in {lack.name for lack in table.lacks}
+def _is_whole(table: RowTable, wanted: Wanted) -> bool:
+    return not table.columns[wanted].flaws and wanted.name not in {lack.name for lack in table.lacks}

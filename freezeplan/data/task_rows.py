@@ -4,71 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
-
-import numpy
 
 from freezeplan.data.checks import (
     Report,
-    check_alike,
-    check_classes,
     check_columns,
     check_inputs,
-    check_known,
-    check_labels,
-    check_measured,
     check_read_once,
     check_repeated,
     check_scale,
+    check_targets,
 )
-from freezeplan.data.columns import Images, Labels, Texts, texts_of
+from freezeplan.data.columns import WANTED
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.modality import KINDS, TEXT, Kind
-from freezeplan.data.places import Places
-from freezeplan.data.reader import RowTable, parts_of, read_split, wanted_of
+from freezeplan.data.reader import RowTable, columns_of, parts_of, read_split
+from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
+from freezeplan.data.target_checks import check_outputs
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.spec.tables import DataTable, Spec, Task
+from freezeplan.tasks import task_kind
 
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Hold the rows of one split: texts or images, their labels as text, and where each of them stands.
-
-    ``source`` is the name people know it by; ``report`` points a diagnostic at the key that names it.
-    """
-
-    kind: Kind
-    column: str
-    inputs: Texts | Images
-    labels: Labels
-    source: str
-    places: Places
-    report: Report
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """Hold a task's labels in the order of its head's outputs, and its splits (those it has)."""
-
-    name: str
-    labels: tuple[str, ...]
-    splits: Mapping[str, Split]
-
-    def without_inputs(self) -> TaskData:
-        """Return the task without its texts or images, which nobody needs once they are encoded."""
-        splits = {name: replace(split, inputs=texts_of([])) for name, split in self.splits.items()}
-        return replace(self, splits=splits)
-
-    def classes(self, split: str) -> numpy.ndarray:
-        """Return the class number of each row of a split, as 64-bit numbers."""
-        return self.splits[split].labels.numbered(self.labels)
 
 
 def load_task_data(
@@ -124,10 +82,21 @@ def _load_task(
         split = _load_split(spec, index, name, found)
         if split is not None:
             splits[name] = split
-    seen = splits["train"].labels.sorted_names if "train" in splits else ()
+    kind = task_kind(task)
+    seen = _outputs_in(task, splits)
     labels = tuple(task.labels or seen or known.get(task.name, ()))
-    found += _check_task(task, labels, splits, bool(task.labels))
-    return TaskData(task.name, labels, splits)
+    found += check_outputs(task, labels, splits)
+    found += _check_shared(splits)
+    return TaskData(task.name, kind, labels, splits)
+
+
+def _outputs_in(task: Task, splits: Mapping[str, Split]) -> tuple[str, ...]:
+    """Return the names of a task's outputs that its columns, or its training rows, tell."""
+    kind = task_kind(task)
+    named = kind.named_by_columns(task.data.targets) if task.data is not None else None
+    if named is not None:
+        return named
+    return kind.declare(splits["train"].targets) if "train" in splits else ()
 
 
 def _check_name(spec: Spec, index: int) -> list[Diagnostic]:
@@ -152,9 +121,9 @@ def _load_split(spec: Spec, index: int, name: str, found: list[Diagnostic]) -> S
     if problems:
         found += problems
         return None
-    problems = _check_rows(table, data, report)
+    problems = _check_rows(table, spec.task[index], report)
     found += problems + check_read_once(_read_again(spec, index, name), report)
-    return None if any(item.is_error for item in problems) else _split(table, data, report)
+    return None if any(item.is_error for item in problems) else _split(table, spec.task[index], report)
 
 
 def _read_again(spec: Spec, index: int, split: str) -> list[str]:
@@ -165,49 +134,37 @@ def _read_again(spec: Spec, index: int, split: str) -> list[str]:
 
 
 def _column_reports(spec: Spec, index: int, data: DataTable) -> dict[str, Report]:
-    keys = {data.column: data.kind, data.label: "label"}
+    keys = {data.column: data.kind} | dict.fromkeys(data.targets, data.target_key)
     return {
         column: partial(spec.locations.report, ("task", index, "data", key)) for column, key in keys.items()
     }
 
 
-def _check_rows(table: RowTable, data: DataTable, report: Report) -> list[Diagnostic]:
-    inputs, labels = (table.columns[wanted] for wanted in wanted_of(data))
-    kind, column, source, places = KINDS[data.kind], data.column, table.source, table.places
-    return [
-        *check_inputs(inputs.flaws, kind, column, source, places, report),
-        *([] if inputs.flaws else check_scale(inputs.bright, column, source, report)),
-        *check_labels(labels.flaws, data.label, source, places, report),
-    ]
+def _check_rows(table: RowTable, task: Task, report: Report) -> list[Diagnostic]:
+    columns, source, places = columns_of(task), table.source, table.places
+    found: list[Diagnostic] = []
+    for wanted in columns.inputs:
+        column = table.columns[wanted]
+        found += check_inputs(column.flaws, KINDS[wanted.role], wanted.name, source, places, report)
+        found += [] if column.flaws else check_scale(column.bright, wanted.name, source, report)
+    for wanted in columns.targets:
+        flaws = table.columns[wanted].flaws
+        found += check_targets(flaws, wanted.name, WANTED[wanted.role], source, places, report)
+    return found
 
 
-def _split(table: RowTable, data: DataTable, report: Report) -> Split:
-    inputs, labels = (table.columns[wanted].values for wanted in wanted_of(data))
-    assert isinstance(labels, Labels) and not isinstance(inputs, Labels)
-    return Split(KINDS[data.kind], data.column, inputs, labels, table.source, table.places, report)
+def _split(table: RowTable, task: Task, report: Report) -> Split:
+    columns = columns_of(task)
+    (given,) = columns.inputs
+    inputs, *targets = (table.columns[wanted].values for wanted in columns.all)
+    return Split(
+        KINDS[given.role], given.name, inputs, tuple(targets), table.count, table.source, table.places, report
+    )
 
 
 def kind_of_task(task: Task) -> Kind:
     """Return what a task's rows hold for the model to read."""
     return KINDS[task.data.kind] if task.data is not None else TEXT
-
-
-def _check_task(
-    task: Task, labels: tuple[str, ...], splits: Mapping[str, Split], declared: bool
-) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
-    train = splits.get("train")
-    for split in splits.values():
-        if labels:
-            found += check_known(split.labels, labels, split.source, split.places, declared, split.report)
-    # Labels that are not known are the cause of those that are missing.
-    if train is not None and not (declared and found):
-        found += check_classes(train.labels.names, labels, declared, train.source, train.report)
-    if train is not None and not declared and task.data is not None:
-        found += check_measured(labels, task.data.label, train.source, train.report)
-    if splits:
-        found += check_alike(labels, next(iter(splits.values())).report)
-    return found + _check_shared(splits)
 
 
 def _check_shared(splits: Mapping[str, Split]) -> list[Diagnostic]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from freezeplan.data.findings import Flaw
+from freezeplan.tasks.flaws import Flaw
 
 
 def text_problem(value: Any) -> str | None:

@@ -64,7 +64,7 @@ def export(
     inputs = inputs_of(run, name, data, column)
     with new_folder(out, home) as place:
         loads_as = write_stock(run, name, place)
-        theirs = loaded_stock(place, run)
+        theirs = loaded_stock(place, run, name)
         difference = _proved(logits_of(run, name), theirs, inputs, _other_way(run, name, loads_as))
     return Exported(
         out, form, loads_as, name, difference, len(inputs.values), inputs.source, _cut(run, inputs)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.data.formats.row_source import Unreadable
-from freezeplan.data.reader import READER, read_split, wanted_of
+from freezeplan.data.reader import READER, columns_of, read_split
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.run_record import home_of
 from freezeplan.spec.reading import load_spec
@@ -70,7 +70,7 @@ def _of_spec(run: SavedRun, name: str) -> tuple[Sequence[Any], str]:
             continue
         finally:
             READER.forget()
-        wanted = wanted_of(task.data)[0]
+        wanted = columns_of(task).inputs[0]
         if table is not None and wanted in table.columns:
             return table.columns[wanted].values, table.source
     raise _none(name, reason)

@@ -12,7 +12,7 @@ from freezeplan.data.modality import IMAGE
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line, quoted
 from freezeplan.export.proof import Side, refused
-from freezeplan.models.build import STOCK_CLASSES, dtype_of, from_config
+from freezeplan.models.build import dtype_of, from_config
 from freezeplan.models.classes import model_class
 from freezeplan.models.native import NativeHead, stock_config
 from freezeplan.models.resolve import resolve_source
@@ -38,9 +38,10 @@ def stock_model(run: SavedRun, task: str) -> Any:
     """Return the stock model that holds the run's backbone and the head of one task, in eval mode."""
     source = resolve_source(run.spec)
     backbone = run.model.backbone
-    config = stock_config(backbone.config, run.labels[task])
+    kind = run.kinds[task]
+    config = stock_config(backbone.config, run.labels[task], kind.problem_type)
     set_padding(run, config)
-    name = STOCK_CLASSES[run.encoder.kind.name]
+    name = kind.stock[run.encoder.kind.name]
     try:
         chosen = model_class(name, config, source, run.spec)
     except DiagnosticError as error:
@@ -106,12 +107,12 @@ def _linear(linear: torch.nn.Linear, own: Mapping[str, torch.Tensor], stock: str
     return {weights[0]: linear.weight, **({bias: linear.bias} if bias in own else {})}
 
 
-def loaded_stock(folder: Path, run: SavedRun) -> Side:
+def loaded_stock(folder: Path, run: SavedRun, task: str) -> Side:
     """Return the other side: what transformers loads from the folder, in the run's number format."""
     import transformers
 
     kind = run.encoder.kind
-    chosen = getattr(transformers, STOCK_CLASSES[kind.name])
+    chosen = getattr(transformers, run.kinds[task].stock[kind.name])
     try:
         with quiet():
             model, info = chosen.from_pretrained(

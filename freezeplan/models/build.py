@@ -16,10 +16,9 @@ from freezeplan.models.ties import untie_as_loaded
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.locations import error_at_key
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import task_kind
 
 DEFAULT_DTYPE = "float32"
-STOCK_CLASSES = {"text": "AutoModelForSequenceClassification", "image": "AutoModelForImageClassification"}
-"""The classes whose heads are native to a classification task, by what its rows hold."""
 Labels = Mapping[str, tuple[str, ...]]
 
 
@@ -84,7 +83,7 @@ def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any
         message = f"the size of the vectors that `{source.label}` puts out is not in its config"
         raise error_at_key(source.config_at, "FP170", message, help="give its config a `hidden_size`")
     heads = {
-        task.name: (len(labels[task.name]), task.dropout)
+        task.name: task_kind(task).head(hidden, labels[task.name], task.dropout)
         if task.head == "linear"
         else native_head_of(index, backbone.config, source, spec, labels[task.name])
         for index, task in enumerate(spec.task)
@@ -96,12 +95,13 @@ def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any
 
 def native_head_of(index: int, config: Any, source: Source, spec: Spec, labels: tuple[str, ...]) -> Any:
     """Return the head of transformers' own for a task of the spec; raises FP183 where there is none."""
-    from freezeplan.models.native import Unbuildable, native_head
+    from freezeplan.models.native import Unbuildable, native_head, stock_config
 
     name = spec.task[index].name
     try:
         with quiet():
-            return native_head(stock_class(index, config, source, spec), config, labels)
+            own = stock_config(config, labels, task_kind(spec.task[index]).problem_type)
+            return native_head(stock_class(index, config, source, spec), own)
     except Unbuildable as reason:
         cause = str(reason)
     except DiagnosticError as error:
@@ -116,12 +116,13 @@ def native_head_of(index: int, config: Any, source: Source, spec: Spec, labels: 
 def stock_class(index: int, config: Any, source: Source, spec: Spec) -> Any:
     """Return the class of transformers for a task of the spec; raises FP155 where the architecture has none."""
     task = spec.task[index]
+    classes = task_kind(task).stock
     if task.data is not None:
-        return model_class(STOCK_CLASSES[task.data.kind], config, source, spec)
+        return model_class(classes[task.data.kind], config, source, spec)
     try:
-        return model_class(STOCK_CLASSES["text"], config, source, spec)
+        return model_class(classes["text"], config, source, spec)
     except DiagnosticError:
-        return model_class(STOCK_CLASSES["image"], config, source, spec)
+        return model_class(classes["image"], config, source, spec)
 
 
 def dtype_of(spec: Spec) -> Any:

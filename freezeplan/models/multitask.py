@@ -10,19 +10,7 @@ import torch
 from torch import nn
 
 from freezeplan.models.native import READ, BackboneOutput, NativeHead
-
-
-class ClassificationHead(nn.Module):
-    """Map a pooled vector of ``hidden`` numbers to one logit per label, through dropout."""
-
-    def __init__(self, hidden: int, labels: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden, labels)
-
-    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Return logits of shape ``(batch, labels)`` for ``pooled`` of shape ``(batch, hidden)``."""
-        return self.linear(self.dropout(pooled))
+from freezeplan.tasks.heads import LinearHead
 
 
 class MultiTaskModel(nn.Module):
@@ -53,7 +41,7 @@ class MultiTaskModel(nn.Module):
         self.backbone = backbone
         self.heads = nn.ModuleDict(
             {
-                name: head if isinstance(head, nn.Module) else ClassificationHead(hidden, *head)
+                name: head if isinstance(head, nn.Module) else LinearHead(hidden, *head)
                 for name, head in heads.items()
             }
         )

@@ -86,13 +86,12 @@ class NativeHead(nn.Module):
             self.stock.initialize_weights()
 
 
-def native_head(chosen: Any, config: Any, labels: Sequence[str]) -> NativeHead:
-    """Return the head of a stock class for some labels, its weights not yet drawn.
+def native_head(chosen: Any, own: Any) -> NativeHead:
+    """Return the head of a stock class for a config of its own (:func:`stock_config`), its weights not yet drawn.
 
-    ``chosen`` is one of transformers' automatic classes, or a model class; ``config`` the backbone's, which is left
-    alone. Raises ``Unbuildable`` with a plain reason where the class has no head that stands on a base model.
+    ``chosen`` is one of transformers' automatic classes, or a model class. Raises ``Unbuildable`` with a plain reason
+    where the class has no head that stands on a base model.
     """
-    own = stock_config(config, labels)
     if getattr(own, "is_encoder_decoder", False):
         raise Unbuildable("it reads the decoder, and only the encoder of the backbone runs")
     unpadded = getattr(own, "pad_token_id", None) is None
@@ -110,12 +109,12 @@ def native_head(chosen: Any, config: Any, labels: Sequence[str]) -> NativeHead:
     return head if place.type == "meta" else head.to_empty(device=place)
 
 
-def stock_config(config: Any, labels: Sequence[str]) -> Any:
-    """Return a copy of a backbone's config that has the labels of one classification task."""
+def stock_config(config: Any, labels: Sequence[str], problem_type: str | None) -> Any:
+    """Return a copy of a backbone's config that has the labels of one task, and its type in transformers' words."""
     own = copy.deepcopy(config)
     own.id2label = dict(enumerate(labels))
     own.label2id = {label: index for index, label in enumerate(labels)}
-    own.problem_type = "single_label_classification"
+    own.problem_type = problem_type
     return own
 
 

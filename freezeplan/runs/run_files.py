@@ -125,7 +125,7 @@ class RunFiles:
         for task in self.spec.task:
             if task.data is not None:
                 record["tasks"][task.name] |= {
-                    "columns": {task.data.kind: task.data.column, "label": task.data.label}
+                    "columns": {task.data.kind: task.data.column, task.data.target_key: task.data.label}
                 }
         return record | {
             "status": status,

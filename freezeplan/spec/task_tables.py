@@ -33,6 +33,16 @@ or numbers from 0 to 255 (height x width, or height x width x channels)."""
     """Configuration of the hub dataset."""
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that hold what is to be learned."""
+        return (self.label,)
+
+    @property
+    def target_key(self) -> str:
+        """The key that names them."""
+        return "label"
+
+    @property
     def kind(self) -> str:
         """What the rows hold for the model to read: ``text`` or ``image``."""
         return "text" if self.image is None else "image"

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from freezeplan.diagnostics.wording import closest, nearest, quoted
 from freezeplan.spec.amounts import parse_bytes
+from freezeplan.tasks import metric_names
 
 NO_DECAY_RULES = ("beit", "timm", "transformers")
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -165,19 +166,17 @@ def check_no_decay(value: Any, check_list: Callable[[Any], list[str]]) -> str | 
     raise _wrong("FP105", message, guess or f'rules: {listed}; patterns: no_decay = ["@bias"]')
 
 
-METRICS = ("accuracy", "macro_f1", "loss")
-
-
 def check_metric(value: Any) -> Any:
     """Accept ``task/metric`` with a metric that the evaluation prints."""
     if not isinstance(value, str):
         return value
     task, slash, metric = value.partition("/")
-    if slash and TASK_NAME.fullmatch(task) and metric in METRICS:
+    names = metric_names()
+    if slash and TASK_NAME.fullmatch(task) and metric in names:
         return value
     task, metric = (task, metric) if slash else ("task", task)
-    close = [name for name in METRICS if metric and metric in name] or nearest(metric, METRICS)
-    known = quoted(f"{task}/{name}" for name in METRICS)
+    close = [name for name in names if metric and metric in name] or nearest(metric, names)
+    known = quoted(f"{task}/{name}" for name in names)
     advice = f"did you mean `{task}/{close[0]}`?" if close else f"metrics: {known}"
     raise _wrong("FP133", f"{value!r} is not a metric of a task", advice)
 

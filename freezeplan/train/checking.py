@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from freezeplan.data.modality import check_kinds
-from freezeplan.data.task_rows import SPLITS, TaskData, check_training_data, load_task_data
+from freezeplan.data.split import TaskData
+from freezeplan.data.task_rows import SPLITS, check_training_data, load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.models.build import build_meta_model
 from freezeplan.models.resolve import resolve_source

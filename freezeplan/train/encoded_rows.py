@@ -8,8 +8,9 @@ from typing import Any
 from freezeplan.data.checks import check_inputs
 from freezeplan.data.encoder import Encoded, Encoder
 from freezeplan.data.modality import IMAGE, kind_of
+from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
-from freezeplan.data.task_rows import SPLITS, Split, TaskData, no_room
+from freezeplan.data.task_rows import SPLITS, no_room
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import counted, format_count
 from freezeplan.models.loading import load_tokenizer
@@ -68,7 +69,7 @@ def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
                     shared[key] = _encoded(rows, encoder)
                     problems += _problems(rows, shared[key])
                 found[split][task.name] = EncodedSplit(
-                    shared[key], task.classes(split), f"{split}/{task.name}"
+                    shared[key], task.kind, task.targets(split), f"{split}/{task.name}"
                 )
     if problems:
         raise DiagnosticError(problems)

@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 
 import torch
 
-from freezeplan.data.findings import Flaw, Flaws
+from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import TEXT, Kind
 from freezeplan.data.values import text_flaw
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import counted, first_line
 from freezeplan.models.positions import LONGEST, UNLIMITED, most_positions
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks.flaws import Flaw
 from freezeplan.train.tokens import IDS, MASK, EncodedTexts, TokenWriter
 
 CHUNK = 1000

@@ -1,4 +1,4 @@
-"""Scores a model on a split: mean loss, accuracy and macro-F1."""
+"""Scores a model on a split: the metrics of each task's kind, the mean loss among them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from freezeplan.prefix.examples import in_chunks, rows_at_once
+from freezeplan.tasks import Scorer, merged
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.ranks import ALONE, Ranks
-from freezeplan.train.scores import Tally, merged
 
 
 def evaluate(
@@ -21,12 +20,12 @@ def evaluate(
     ranks: Ranks = ALONE,
     told: Callable[[str, int], None] = lambda task, rows: None,
 ) -> dict[str, dict[str, float]]:
-    """Return ``accuracy``, ``macro_f1`` and mean ``loss`` of each task, in the order of ``splits``.
+    """Return the metrics of each task, in the order of ``splits``.
 
-    The model runs in eval mode without gradients and is put back into the mode it was in. Macro-F1 is the
-    plain mean over the classes that occur in the rows or in the predictions. Only counts and sums of losses are
-    kept of a batch, ``batch_size`` rows at most. The ranks share the batches; all return the same scores, to the
-    bit those of one process. ``told`` is called with the task and its rows so far after each batch of this rank.
+    The model runs in eval mode without gradients and is put back into the mode it was in. Only what a kind's
+    scorer counts is kept of a batch, ``batch_size`` rows at most. The ranks share the batches; all return the same
+    scores, to the bit those of one process. ``told`` is called with the task and its rows so far after each batch of
+    this rank.
     """
     model = forward.model
     training = model.training
@@ -49,16 +48,15 @@ def _scores(
     ranks: Ranks,
     told: Callable[[int], None],
 ) -> dict[str, float]:
-    order, tally = split.longest_first, Tally()
+    order, scorer = split.longest_first, split.kind.scorer()
     chunks = list(in_chunks(len(split), rows_at_once(forward.device.type, batch_size)))
     for rows in chunks[ranks.number :: ranks.count]:
-        _add(tally, forward, task, split, order[rows.start : rows.stop])
+        _add(scorer, forward, task, split, order[rows.start : rows.stop])
         told(rows.stop)
-    return merged(ranks.gather(tally)).scores()
+    return merged(ranks.gather(scorer)).compute()
 
 
-def _add(tally: Tally, forward: Forward, task: str, split: EncodedSplit, rows: Sequence[int]) -> None:
+def _add(scorer: Scorer, forward: Forward, task: str, split: EncodedSplit, rows: Sequence[int]) -> None:
     """Count one batch."""
-    logits, truth = forward.logits(task, split, rows), split.truth(rows, forward.device)
-    loss = cross_entropy(logits, truth, reduction="none").double().sum()
-    tally.add(truth.cpu().numpy(), logits.argmax(dim=1).cpu().numpy(), float(loss))
+    out, target = forward.outputs(task, split, rows), split.target(rows, forward.device)
+    scorer.update(out, target, float(split.kind.losses(out, target).double().sum()))

@@ -12,25 +12,27 @@ import torch
 
 from freezeplan.data.encoder import Encoded, Encoder
 from freezeplan.prefix import Cut, PrefixStore, prefix_in_eval_mode
+from freezeplan.tasks import TaskKind
 
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """Hold one split of one task, ready for the model: encoded inputs and the class number of each row.
+    """Hold one split of one task, ready for the model: encoded inputs and the targets of each row.
 
     ``name`` is its name in the store of frozen prefixes, empty where it is never looked up there.
     """
 
     inputs: Encoded
-    classes: numpy.ndarray
+    kind: TaskKind
+    targets: numpy.ndarray
     name: str = ""
 
     def __len__(self) -> int:
-        return len(self.classes)
+        return len(self.targets)
 
-    def truth(self, rows: Sequence[int], device: torch.device) -> torch.Tensor:
-        """Return the class numbers of some rows on a device."""
-        return torch.from_numpy(self.classes[list(rows)]).to(device)
+    def target(self, rows: Sequence[int], device: torch.device) -> torch.Tensor:
+        """Return the targets of some rows on a device."""
+        return self.kind.collate(self.targets, rows, device)
 
     @property
     def lengths(self) -> numpy.ndarray | None:
@@ -48,7 +50,7 @@ class EncodedSplit:
 
 @dataclass
 class Forward:
-    """Run rows of a split through a model that takes ``task=`` and a batch, and returns logits.
+    """Run rows of a split through a model that takes ``task=`` and a batch, and returns its head's outputs.
 
     Below ``cut`` the model runs in eval mode, or, where ``store`` holds the split, not at all: the numbers are
     the same up to rounding. Without a cut the model's own forward runs as it is.
@@ -60,8 +62,8 @@ class Forward:
     cut: Cut | None = None
     store: PrefixStore | None = None
 
-    def logits(self, task: str, split: EncodedSplit, rows: Sequence[int]) -> torch.Tensor:
-        """Return the logits ``(rows, labels)`` of a task for rows of a split, counted from 0, as float32."""
+    def outputs(self, task: str, split: EncodedSplit, rows: Sequence[int]) -> torch.Tensor:
+        """Return what a task's head puts out for rows of a split, counted from 0, as float32."""
         stored = self.store is not None and split.name in self.store.examples.entries
         unread = stored and self.cut.whole
         batch = {} if unread else self.encoder.batch(split.inputs, rows, self.device)

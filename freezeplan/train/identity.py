@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from freezeplan.data.task_rows import SPLITS, TaskData
+from freezeplan.data.split import TaskData
+from freezeplan.data.task_rows import SPLITS
 from freezeplan.runs.run_files import libraries
 from freezeplan.train.setup import Setup
 
@@ -44,7 +45,7 @@ def identity_of(setup: Setup) -> dict[str, Any]:
 
 def _data(task: TaskData, setup: Setup) -> dict[str, Any]:
     return {
-        split: {"rows": len(task.splits[split].labels), "sha256": _rows_hash(task, setup, split)}
+        split: {"rows": len(task.splits[split]), "sha256": _rows_hash(task, setup, split)}
         for split in SPLITS
         if split in task.splits
     }
@@ -54,7 +55,7 @@ def _rows_hash(task: TaskData, setup: Setup, split: str) -> str:
     """Hash a split's labels and all that the model sees of its rows: the tokens of texts, the pixels of images."""
     digest = hashlib.sha256(json.dumps(list(task.labels)).encode())
     encoded = setup.data[split][task.name]
-    digest.update(task.classes(split))
+    digest.update(encoded.targets)
     digest.update(encoded.inputs.digest())
     return digest.hexdigest()
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy
 import torch
 
-from freezeplan.data.findings import Flaw, Flaws
+from freezeplan.data.findings import Flaws
 from freezeplan.data.images import MODES, BadImage, image_flaw, located, read_image
 from freezeplan.data.modality import IMAGE, Kind
 from freezeplan.data.spool import BUDGET, Spool
@@ -23,6 +23,7 @@ from freezeplan.models.remote_code import trusts
 from freezeplan.models.resolve import resolve_source
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks.flaws import Flaw
 
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 MIDDLE = 0.5

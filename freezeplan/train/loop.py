@@ -8,7 +8,6 @@ from functools import cached_property
 
 import torch
 from accelerate import Accelerator
-from torch.nn.functional import cross_entropy
 
 from freezeplan.apply import set_rates
 from freezeplan.apply.tensors import parameters_by_name
@@ -146,8 +145,8 @@ class Loop:
 
     def _loss(self, part: Part) -> torch.Tensor:
         split = self.data[part.task]
-        logits = self.forward.logits(part.task, split, part.rows)
-        return cross_entropy(logits, split.truth(part.rows, self.accelerator.device))
+        out = self.forward.outputs(part.task, split, part.rows)
+        return split.kind.loss(out, split.target(part.rows, self.accelerator.device))
 
     def _nothing(self) -> torch.Tensor:
         return torch.zeros((), device=self.accelerator.device)

@@ -172,12 +172,10 @@ def _label(
     for task in tasks:
         labels = run.labels[task]
         name = f"task `{task}`"
-        table = _finite(run, name, run.model.logits(task, pooled, batch).float()).softmax(dim=1)
-        best = table.argmax(dim=1).tolist()
-        for answer, scores, index in zip(found, table.tolist(), best, strict=True):
-            answer[task] = {"label": labels[index], "score": scores[index]}
-            if probabilities:
-                answer[task]["probabilities"] = dict(zip(labels, scores, strict=True))
+        out = _finite(run, name, run.model.logits(task, pooled, batch).float())
+        given = run.kinds[task].answers(out, labels, probabilities=probabilities)
+        for answer, value in zip(found, given, strict=True):
+            answer[task] = value
 
 
 def _finite(run: SavedRun, what: str, logits: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from freezeplan.models.loading import load_model, load_tokenizer
 from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, RunRecord, file_of, home_of, read_run
 from freezeplan.runs.readable import readable
 from freezeplan.spec.tables import ModelTable, Spec
+from freezeplan.tasks import TaskKind, task_kind
 from freezeplan.train.encoding import make_text_encoder
 from freezeplan.train.image_encoding import make_image_encoder
 
@@ -29,15 +30,16 @@ POOLINGS = get_args(ModelTable.model_fields["pooling"].annotation)
 class SavedRun:
     """Hold a run that was read back.
 
-    ``labels`` maps each task to its labels in the order of its head's outputs. ``record`` is the whole of
-    ``run.json``: ``status``, ``epoch``, ``max_length`` and more. ``spec`` is what the model was loaded by: the run as
-    source, and its tasks.
+    ``labels`` maps each task to its labels in the order of its head's outputs, ``kinds`` to its kind. ``record``
+    is the whole of ``run.json``: ``status``, ``epoch``, ``max_length`` and more. ``spec`` is what the model was loaded
+    by: the run as source, and its tasks.
     """
 
     folder: Path
     model: torch.nn.Module
     encoder: Encoder
     labels: Mapping[str, tuple[str, ...]]
+    kinds: Mapping[str, TaskKind]
     record: Mapping[str, Any]
     spec: Spec
 
@@ -87,7 +89,8 @@ def load_run(folder: Path) -> SavedRun:
     if loaded.fresh:
         raise _damaged(folder, f"its weights lack `{loaded.fresh[0]}`")
     labels = {task.name: tuple(task.labels or ()) for task in spec.task}
-    return SavedRun(folder, model.eval(), encoder, labels, record, spec)
+    kinds = {task.name: task_kind(task) for task in spec.task}
+    return SavedRun(folder, model.eval(), encoder, labels, kinds, record, spec)
 
 
 def _check_is_run(folder: Path) -> None:

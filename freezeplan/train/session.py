@@ -68,9 +68,7 @@ class Session:
     def _started(self) -> RunStarted:
         setup = self.setup
         return RunStarted(
-            rows={
-                task.name: {n: len(split.labels) for n, split in task.splits.items()} for task in setup.tasks
-            },
+            rows={task.name: {n: len(split) for n, split in task.splits.items()} for task in setup.tasks},
             groups=tuple(group.name for group in setup.plan.groups),
             epochs=setup.epochs,
             steps=setup.steps,

@@ -15,7 +15,8 @@ from freezeplan.apply import apply_freeze
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import check_kinds
 from freezeplan.data.reader import READER
-from freezeplan.data.task_rows import SPLITS, TaskData, load_task_data
+from freezeplan.data.split import TaskData
+from freezeplan.data.task_rows import SPLITS, load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.names import without_parametrization

@@ -54,7 +54,7 @@ def test_labels_are_the_sorted_ones_of_training_and_classes_their_numbers(tmp_pa
         tmp_path, [{"text": "x", "label": 10}, {"text": "y", "label": 9}, {"text": "z", "label": 10}]
     )
     assert task.labels == ("10", "9")
-    assert task.classes("train").tolist() == [0, 1, 0]
+    assert task.targets("train").tolist() == [0, 1, 0]
     assert task.splits["train"].inputs == ["x", "y", "z"]
     assert warnings == ()
 
@@ -62,7 +62,7 @@ def test_labels_are_the_sorted_ones_of_training_and_classes_their_numbers(tmp_pa
 def test_declared_labels_keep_their_order(tmp_path: Path) -> None:
     task, _ = load(tmp_path, GOOD, labels=["b", "a"])
     assert task.labels == ("b", "a")
-    assert task.classes("train").tolist() == [1, 0, 1, 0, 1, 0]
+    assert task.targets("train").tolist() == [1, 0, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"])
@@ -78,7 +78,7 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, suffix: str) -> 
         write_jsonl(path, GOOD)
     tasks, _ = load_task_data(spec_of(tmp_path, train=path.name))
     assert tasks[0].splits["train"].inputs == [row["text"] for row in GOOD]
-    assert tasks[0].splits["train"].labels == [row["label"] for row in GOOD]
+    assert tasks[0].splits["train"].targets[0] == [row["label"] for row in GOOD]
 
 
 def test_csv_values_stay_as_they_are_written(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_hub_classes_are_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((a, k)) or rows)
     data = {"hub": "glue", "subset": "sst2", "train": "train[:2]"}
     tasks, _ = load_task_data(Spec.model_validate({"task": [{"name": "t", "data": data}]}))
-    assert tasks[0].splits["train"].labels == ["pos", "neg"]
+    assert tasks[0].splits["train"].targets[0] == ["pos", "neg"]
     assert asked == [(("glue", "sst2"), {"split": "train[:2]"})]
 
 
@@ -384,5 +384,5 @@ def test_a_path_may_begin_at_the_home_folder(tmp_path: Path, monkeypatch: pytest
     write_jsonl(tmp_path / "train.jsonl", GOOD)
     spec = Spec.model_validate({"task": [{"name": "t", "data": {"train": "~/train.jsonl"}}]})
     (task,), _ = load_task_data(spec)
-    assert len(task.splits["train"].labels) == len(GOOD)
+    assert len(task.splits["train"].targets[0]) == len(GOOD)
     assert labels_of(spec) == {"t": ("a", "b")}

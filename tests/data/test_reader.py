@@ -47,7 +47,7 @@ def pairs(*files: Path, **more: Any) -> list[tuple[Any, str]]:
     split = load(*files, **more)[0].splits["train"]
     assert labels_of(spec_of(*files, **more))["t"] == load(*files, **more)[0].labels
     assert rows_of(spec_of(*files, **more)).counts == {"t": len(split)}
-    return list(zip(split.inputs, split.labels, strict=True))
+    return list(zip(split.inputs, split.targets[0], strict=True))
 
 
 def error(*files: Path, **more: Any) -> Diagnostic:

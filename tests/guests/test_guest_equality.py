@@ -100,7 +100,7 @@ def by_a_stock_trainer(setup: Setup, folder: Path) -> dict[str, torch.Tensor]:
 
     def batch(rows: list[int]) -> dict[str, torch.Tensor]:
         found = setup.encoder.batch(split.inputs, tuple(rows), torch.device("cpu"))
-        return {**found, "labels": split.truth(tuple(rows), torch.device("cpu"))}
+        return {**found, "labels": split.target(tuple(rows), torch.device("cpu"))}
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
         return cross_entropy(outputs["topic"].float(), labels)

@@ -28,7 +28,7 @@ def made(toy: Path) -> tuple[Setup, Forward]:
 
 def test_no_batch_is_kept_while_the_next_one_runs(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setup, forward = made(toy)
-    logits, living, sizes = Forward.logits, [], []
+    logits, living, sizes = Forward.outputs, [], []
 
     def watched(self: Forward, task: str, split: Any, rows: Sequence[int]) -> torch.Tensor:
         gc.collect()
@@ -38,7 +38,7 @@ def test_no_batch_is_kept_while_the_next_one_runs(toy: Path, monkeypatch: pytest
         sizes.append(len(rows))
         return found
 
-    monkeypatch.setattr(Forward, "logits", watched)
+    monkeypatch.setattr(Forward, "outputs", watched)
     evaluate(forward, setup.data["train"], 128)
     assert len(living) > 4 and max(sizes) == ROWS_ON_CPU
 
@@ -51,7 +51,7 @@ def test_the_scores_are_those_of_all_rows_at_once(toy: Path, size: int) -> None:
     for task, split in setup.data["train"].items():
         rows = range(len(split))
         with torch.no_grad():
-            logits, truth = forward.logits(task, split, rows), split.truth(rows, forward.device)
+            logits, truth = forward.outputs(task, split, rows), split.target(rows, forward.device)
         assert scores[task]["loss"] == pytest.approx(float(cross_entropy(logits, truth)), rel=1e-6)
         assert scores[task]["accuracy"] == float((logits.argmax(dim=1) == truth).double().mean())
 

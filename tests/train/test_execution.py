@@ -333,7 +333,7 @@ def test_scores_do_not_depend_on_the_order_in_which_rows_are_evaluated(toy: Path
     (found,) = evaluate(forward, {"topic": split}, 8).values()
     setup.model.eval()
     with torch.no_grad():
-        logits = torch.cat([forward.logits("topic", split, [row]) for row in range(len(split))])
-    expected = float(cross_entropy(logits, torch.tensor(split.classes)))
+        logits = torch.cat([forward.outputs("topic", split, [row]) for row in range(len(split))])
+    expected = float(cross_entropy(logits, torch.tensor(split.targets)))
     assert found["loss"] == pytest.approx(expected, abs=1e-6)
-    assert found["accuracy"] == float((logits.argmax(1) == torch.tensor(split.classes)).float().mean())
+    assert found["accuracy"] == float((logits.argmax(1) == torch.tensor(split.targets)).float().mean())

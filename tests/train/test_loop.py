@@ -65,7 +65,7 @@ def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def plain_loss(loop: Loop, part: Part) -> torch.Tensor:
     split = loop.data[part.task]
     batch = loop.forward.encoder.batch(split.inputs, part.rows, torch.device("cpu"))
-    truth = torch.tensor([split.classes[row] for row in part.rows])
+    truth = torch.tensor([split.targets[row] for row in part.rows])
     return cross_entropy(loop.model(task=part.task, **batch), truth)
 
 

@@ -22,7 +22,7 @@ from transformers import (
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.loading import load_model
 from freezeplan.models.multitask import MultiTaskModel
-from freezeplan.models.native import NativeHead, native_head
+from freezeplan.models.native import NativeHead, native_head, stock_config
 from freezeplan.models.run_weights import weights_of_run
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan import compile_plan
@@ -207,8 +207,9 @@ def test_a_decoders_native_head_reads_the_last_real_token(side: str, pad: int | 
         pad_token_id=pad,
     )
     torch.manual_seed(1)
+    own = stock_config(config, "ab", "single_label_classification")
     model = MultiTaskModel(
-        Qwen3Model(config), 16, {"topic": native_head(AutoModelForSequenceClassification, config, "ab")}
+        Qwen3Model(config), 16, {"topic": native_head(AutoModelForSequenceClassification, own)}
     ).eval()
     model.heads["topic"].draw_(0)
     ids, real = torch.tensor([[5, 6, 7]]), torch.ones(1, 3, dtype=torch.int64)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import fsum
+from typing import TYPE_CHECKING
 
 import numpy
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _none() -> numpy.ndarray:
@@ -22,7 +25,7 @@ class Tally:
 
     >>> tally = Tally()
     >>> tally.add(numpy.array([0, 1, 1, 2]), numpy.array([0, 1, 2, 2]), loss=2.0)
-    >>> tally.scores()
+    >>> tally.compute()
     {'accuracy': 0.75, 'macro_f1': 0.7777777777777777, 'loss': 0.5}
     """
 
@@ -40,7 +43,11 @@ class Tally:
         self.predicted = _sum(self.predicted, numpy.bincount(predicted))
         self.losses.append(loss)
 
-    def scores(self) -> dict[str, float]:
+    def update(self, out: torch.Tensor, target: torch.Tensor, loss: float) -> None:
+        """Count one batch by its logits ``(rows, classes)`` and class numbers ``(rows,)``."""
+        self.add(target.cpu().numpy(), out.argmax(dim=1).cpu().numpy(), loss)
+
+    def compute(self) -> dict[str, float]:
         """Return ``accuracy``, ``macro_f1`` and mean ``loss`` of all rows so far; there must be some.
 
         Macro-F1 is the plain mean of the F1 of the classes that occur among the rows or the predictions, and F1 is
@@ -54,17 +61,13 @@ class Tally:
             "loss": fsum(self.losses) / self.rows,
         }
 
-
-def merged(tallies: Iterable[Tally]) -> Tally:
-    """Return the tally of all rows of some tallies."""
-    whole = Tally()
-    for tally in tallies:
-        whole.rows += tally.rows
-        whole.hits = _sum(whole.hits, tally.hits)
-        whole.true = _sum(whole.true, tally.true)
-        whole.predicted = _sum(whole.predicted, tally.predicted)
-        whole.losses += tally.losses
-    return whole
+    def merge(self, other: Tally) -> None:
+        """Count what another tally has counted."""
+        self.rows += other.rows
+        self.hits = _sum(self.hits, other.hits)
+        self.true = _sum(self.true, other.true)
+        self.predicted = _sum(self.predicted, other.predicted)
+        self.losses += other.losses
 
 
 def _sum(left: numpy.ndarray, right: numpy.ndarray) -> numpy.ndarray:

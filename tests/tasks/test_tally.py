@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from freezeplan.train.scores import Tally, merged
+from freezeplan.tasks.kind import merged
+from freezeplan.tasks.tally import Tally
 
 
 @st.composite
@@ -26,7 +27,7 @@ def predictions(draw: st.DrawFn) -> tuple[numpy.ndarray, numpy.ndarray]:
 @given(predictions())
 def test_scores_are_those_of_scikit_learn_to_the_last_bit(given: tuple[numpy.ndarray, numpy.ndarray]) -> None:
     truth, predicted = given
-    scores = tally_of(truth, predicted, numpy.zeros(len(truth))).scores()
+    scores = tally_of(truth, predicted, numpy.zeros(len(truth))).compute()
     assert scores["accuracy"] == float(accuracy_score(truth, predicted))
     assert scores["macro_f1"] == float(f1_score(truth, predicted, average="macro", zero_division=0.0))
 
@@ -54,4 +55,4 @@ def test_parts_merged_in_any_order_give_the_scores_of_the_whole(
         for rows in share:
             tally.add(truth[rows], predicted[rows], float(losses[rows].sum()))
     chance.shuffle(tallies)
-    assert merged(tallies).scores() == whole.scores()
+    assert merged(tallies).compute() == whole.compute()

@@ -1,0 +1,55 @@
+"""The rows of one split of a task, and all that a task reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from freezeplan.data.checks import Report
+from freezeplan.data.columns import Images, Texts, texts_of
+from freezeplan.data.modality import Kind
+from freezeplan.data.places import Places
+from freezeplan.tasks import TaskKind
+
+if TYPE_CHECKING:
+    import numpy
+
+
+@dataclass(frozen=True)
+class Split:
+    """Hold the rows of one split: texts or images, the values of its target columns, and where each row stands.
+
+    ``source`` is the name people know it by; ``report`` points a diagnostic at the key that names it.
+    """
+
+    kind: Kind
+    column: str
+    inputs: Texts | Images
+    targets: tuple[Any, ...]
+    count: int
+    source: str
+    places: Places
+    report: Report
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """Hold a task's kind, the names of its head's outputs in their order, and its splits (those it has)."""
+
+    name: str
+    kind: TaskKind
+    labels: tuple[str, ...]
+    splits: Mapping[str, Split]
+
+    def without_inputs(self) -> TaskData:
+        """Return the task without its texts or images, which nobody needs once they are encoded."""
+        splits = {name: replace(split, inputs=texts_of([])) for name, split in self.splits.items()}
+        return replace(self, splits=splits)
+
+    def targets(self, split: str) -> numpy.ndarray:
+        """Return the targets of all rows of a split."""
+        return self.kind.encode(self.splits[split].targets, self.labels)

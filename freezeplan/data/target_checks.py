@@ -1,0 +1,39 @@
+"""What may be wrong with a task's targets as a whole, by what its columns hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from freezeplan.data.checks import check_alike, check_classes, check_known, check_measured
+from freezeplan.data.reader import columns_of
+from freezeplan.data.split import Split
+from freezeplan.diagnostics import Diagnostic
+from freezeplan.spec.tables import Task
+
+
+def check_outputs(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    """Check the targets of all splits against the names of a task's outputs."""
+    roles = {wanted.role for wanted in columns_of(task).targets}
+    return [item for role in sorted(roles) for item in CHECKS[role](task, labels, splits)]
+
+
+def _classes(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    train, declared = splits.get("train"), bool(task.labels)
+    for split in splits.values():
+        if labels:
+            seen = split.targets[0]
+            found += check_known(seen, labels, split.source, split.places, declared, split.report)
+    # Labels that are not known are the cause of those that are missing.
+    if train is not None and not (declared and found):
+        found += check_classes(train.targets[0].names, labels, declared, train.source, train.report)
+    if train is not None and not declared and task.data is not None:
+        found += check_measured(labels, task.data.label, train.source, train.report)
+    if splits:
+        found += check_alike(labels, next(iter(splits.values())).report)
+    return found
+
+
+CHECKS: Mapping[str, Callable[[Task, Sequence[str], Mapping[str, Split]], list[Diagnostic]]] = {
+    "label": _classes
+}

@@ -1,0 +1,41 @@
+"""What a task is: what a kind of task says of itself, and one file per kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from freezeplan.tasks.classification import Classification
+from freezeplan.tasks.kind import Metric, Scorer, TaskKind, merged
+
+__all__ = ["TASK_KINDS", "Metric", "Scorer", "TaskKind", "falls", "merged", "metric_names", "task_kind"]
+
+TASK_KINDS: Mapping[str, TaskKind] = {kind.name: kind for kind in (Classification(),)}
+"""Every kind of task, by its name in a spec."""
+METRICS = {metric.name: metric for kind in TASK_KINDS.values() for metric in kind.metrics}
+
+
+class HasKind(Protocol):
+    """Something that names a kind of task: a task of a spec, or of a run."""
+
+    @property
+    def kind(self) -> str: ...
+
+
+def task_kind(task: HasKind) -> TaskKind:
+    """Return the kind of a task."""
+    return TASK_KINDS[task.kind]
+
+
+def metric_names() -> tuple[str, ...]:
+    """Return the metrics of all kinds, each once."""
+    return tuple(METRICS)
+
+
+def falls(metric: str) -> bool:
+    """Whether a metric is better when it is smaller.
+
+    >>> falls("loss"), falls("accuracy")
+    (True, False)
+    """
+    return metric in METRICS and METRICS[metric].falls

@@ -1,0 +1,120 @@
+"""What a kind of task says of itself: one class per kind, each in a file of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy
+    import torch
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Name a metric of a kind; one that ``falls`` is better when it is smaller, all others when larger."""
+
+    name: str
+    falls: bool = False
+
+
+LOSS = Metric("loss", falls=True)
+
+
+class Scorer(Protocol):
+    """Gather what the metrics of some rows need, batch by batch; never all outputs."""
+
+    def update(self, out: torch.Tensor, target: torch.Tensor, loss: float) -> None:
+        """Count one batch: what the head put out, the targets, and the sum of the losses of its terms."""
+
+    def merge(self, other: Any) -> None:
+        """Count what another scorer has counted."""
+
+    def compute(self) -> dict[str, float]:
+        """Return each metric of all that was counted, in the order of the kind's ``metrics``; there must be some."""
+
+
+class TaskKind(ABC):
+    """Say what a task of one kind learns from, what its head puts out, and how that is scored.
+
+    A task's ``labels`` name the outputs of its head, in their order. Nothing here needs torch until a method
+    that handles tensors is called.
+    """
+
+    name: ClassVar[str]
+    """What a spec calls it."""
+    output: ClassVar[str] = "label"
+    """What one output of the head is called."""
+    fewest: ClassVar[int] = 1
+    """How many outputs a task needs."""
+    metrics: ClassVar[tuple[Metric, ...]]
+    """What an evaluation measures."""
+    stock: ClassVar[Mapping[str, str]] = {}
+    """The automatic class of transformers whose head does the same, by what the rows hold."""
+    problem_type: ClassVar[str | None] = None
+    """What transformers' configs call it."""
+
+    # Without torch.
+
+    @abstractmethod
+    def role(self, columns: int) -> str:
+        """Return what each of a task's target columns holds: a key of the builders of columns."""
+
+    @abstractmethod
+    def named_by_columns(self, columns: Sequence[str]) -> tuple[str, ...] | None:
+        """Return the outputs' names where the target columns' own names tell them; None where values do."""
+
+    @abstractmethod
+    def declare(self, columns: Sequence[Any]) -> tuple[str, ...]:
+        """Return the outputs' names that the values of the target columns tell."""
+
+    @abstractmethod
+    def encode(self, columns: Sequence[Any], labels: Sequence[str]) -> numpy.ndarray:
+        """Return the targets of all rows, the first axis counting rows, from the target columns' values."""
+
+    def terms(self, targets: numpy.ndarray, rows: Sequence[int]) -> int:
+        """Return how many terms the loss of some rows is a sum of; known before any forward."""
+        return len(rows)
+
+    # With torch.
+
+    @abstractmethod
+    def head(self, hidden: int, labels: Sequence[str], dropout: float) -> torch.nn.Module:
+        """Return a head, its weights not yet drawn, for vectors of ``hidden`` numbers."""
+
+    def collate(self, targets: numpy.ndarray, rows: Sequence[int], device: torch.device) -> torch.Tensor:
+        """Return the targets of some rows, counted from 0, on a device."""
+        import torch
+
+        return torch.from_numpy(targets[list(rows)]).to(device)
+
+    @abstractmethod
+    def losses(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each term in float32, for outputs in float32."""
+
+    def loss(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of the terms, a scalar."""
+        return self.losses(out, target).mean()
+
+    @abstractmethod
+    def scorer(self) -> Scorer:
+        """Return a scorer that has counted nothing."""
+
+    @abstractmethod
+    def answers(
+        self, out: torch.Tensor, labels: Sequence[str], *, probabilities: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return one answer per row in plain JSON types, for outputs in float32.
+
+        With ``probabilities``, also that of each label.
+        """
+
+
+def merged(scorers: Iterable[Scorer]) -> Scorer:
+    """Return the first of some scorers, with all that the others have counted."""
+    whole, *others = scorers
+    for other in others:
+        whole.merge(other)
+    return whole
