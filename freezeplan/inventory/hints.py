@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from freezeplan.inventory.adapter_hints import with_adapters
@@ -14,11 +12,7 @@ from freezeplan.inventory.layer_counts import Count, as_count, counts_something
 from freezeplan.inventory.names import canonical_modules, canonical_parameters, is_a, unwrapped
 from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
 from freezeplan.inventory.usage import only_read, order_of_use
-
-# How transformers ends the names of classes without a head.
-BARE = ("Model", "Encoder", "Decoder", "Backbone")
-# A class attribute by which a model of ours says which child is its base, and which are its heads.
-PARTS = "freezeplan_parts"
+from freezeplan.inventory.wrappers import with_parts
 
 
 def hints_of(model: Any) -> Hints:
@@ -36,16 +30,7 @@ def hints_of(model: Any) -> Hints:
         grouping=grouping_of(root, names),
         undecayed=undecayed_by(root, names),
     )
-    hints = with_adapters(hints, model, found)
-    if own := getattr(type(root), PARTS, None):
-        base, *heads = own
-        return replace(hints, base=base, heads=tuple(heads))
-    if not _is_pretrained(root):
-        return hints
-    base = "" if _is_base_class(root) and type(root).__name__.endswith(BARE) else _base(root)
-    if base is not None or not _is_task_class(root):
-        return replace(hints, base=base)
-    return replace(hints, head_only=True, base_children=_base_children(root))
+    return with_parts(with_adapters(hints, model, found), modules)
 
 
 def _first_names(model: Any) -> list[str]:
@@ -54,22 +39,6 @@ def _first_names(model: Any) -> list[str]:
     for name, _, tensor in canonical_parameters(model):
         first.setdefault(id(tensor), name)
     return list(first.values())
-
-
-def _base_children(root: Any) -> tuple[str, ...] | None:
-    """Return the names of the children of the base model's class, None when it shares none with the root."""
-    import torch
-    import transformers
-
-    from freezeplan.outside.quiet import quiet
-
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]), torch.device("meta"):
-            base = transformers.AutoModel.from_config(copy.deepcopy(root.config), trust_remote_code=False)
-    except Exception:  # noqa: BLE001 - many configs have no base model
-        return None
-    names = tuple(name for name, _ in base.named_children())
-    return names if type(base) is not type(root) and set(names) & root._modules.keys() else None
 
 
 def _growths(
@@ -89,27 +58,6 @@ def _growths(
 
 def _is_pretrained(module: Any) -> bool:
     return is_a(module, "PreTrainedModel")
-
-
-def _base(root: Any) -> str | None:
-    prefix = getattr(root, "base_model_prefix", "")
-    node = root
-    for name in prefix.split(".") if prefix else ():
-        node = node._modules.get(name) if node is not None else None
-    return prefix if prefix and node is not None else None
-
-
-def _is_base_class(root: Any) -> bool:
-    """Tell whether a model is the base model that AutoModel builds for its config."""
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
-
-    base = MODEL_MAPPING_NAMES.get(getattr(root.config, "model_type", None), ())
-    return type(root).__name__ in ((base,) if isinstance(base, str) else tuple(base))
-
-
-def _is_task_class(root: Any) -> bool:
-    """Tell whether a model is more than the base model that AutoModel would build for its config."""
-    return not _is_base_class(root) and not type(root).__name__.endswith(BARE)
 
 
 def _input_embeddings(modules: list[tuple[str, Any]]) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Parts:
     @property
     def prompts(self) -> tuple[str, ...]:
         """The paths of adapters that stand beside the model, as encoders of prompts do."""
-        return tuple(path for path in self.hints.adapters if not parent(path))
+        return tuple(path for path in self.hints.adapters if is_under(self.hints.root, parent(path)))
 
     @property
     def layers(self) -> tuple[str, ...]:

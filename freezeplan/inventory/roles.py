@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from freezeplan.inventory.adapters import find_adapters, with_held
+from freezeplan.inventory.beside import find_heads, holds_trunk, second_models
 from freezeplan.inventory.biases import is_bias
 from freezeplan.inventory.embeddings import find_embeddings
 from freezeplan.inventory.experts import find_experts, find_routers
@@ -59,10 +60,16 @@ def _find_parts(tree: Tree, hints: Hints) -> Parts:
     found = find_stacks(tree, hints)
     stacks = found.stacks
     base = hints.base if hints.base is not None else _base(tree, hints, stacks)
-    parts = Parts(tree, hints, base, stacks, found.doubts)
-    parts = replace(parts, heads=_heads(parts))
+    parts = _with_heads(Parts(tree, hints, base, stacks, found.doubts + hints.doubts))
     parts = replace(parts, pooler=_pooler(parts))
     return replace(parts, final_norm=_final_norm(parts))
+
+
+def _with_heads(parts: Parts) -> Parts:
+    doubts = second_models(parts)
+    if doubts:
+        return replace(parts, base="", doubts=parts.doubts + doubts)
+    return replace(parts, heads=find_heads(parts))
 
 
 def _base(tree: Tree, hints: Hints, stacks: tuple[Stack, ...]) -> str:
@@ -77,41 +84,16 @@ def _base(tree: Tree, hints: Hints, stacks: tuple[Stack, ...]) -> str:
 
 
 def _backbone(parts: Parts) -> tuple[str, ...]:
+    if any("backbone" in doubt.roles for doubt in parts.doubts):
+        return ()
     beside = (*parts.heads, *parts.prompts)
     rest = [info.name for info in parts.tree.params if not under_any(info.name, beside)]
-    if parts.base and all(is_under(name, parts.base) for name in rest):
+    whole = not under_any(parts.base, beside) and not any(is_under(path, parts.base) for path in beside)
+    if parts.base and whole and all(is_under(name, parts.base) for name in rest):
         return (parts.base,)
     if not beside:
         return ("",)
     return cover(parts.tree, rest)
-
-
-def _heads(parts: Parts) -> tuple[str, ...]:
-    """Return what is outside the base; never a subtree that holds a stack or the input embedding."""
-    tree, hints = parts.tree, parts.hints
-    if hints.heads is not None:
-        return hints.heads
-    if not parts.base and not hints.head_only:
-        return ()
-    if hints.base_children is not None:
-        return tuple(path for path in _beside_base(parts, "") if last(path) not in hints.base_children)
-    own = [info.name for info in tree.own.get("", ()) if parts.base]
-    return tuple(own) + tuple(_beside_base(parts, ""))
-
-
-def _beside_base(parts: Parts, path: str) -> Iterable[str]:
-    for child in parts.tree.children[path]:
-        if not parts.tree.below(child) or (parts.base and is_under(child, parts.base)):
-            continue
-        if parts.base and is_under(parts.base, child):
-            yield from _beside_base(parts, child)
-        elif not _holds_trunk(parts, child) and child not in parts.prompts:
-            yield child
-
-
-def _holds_trunk(parts: Parts, path: str) -> bool:
-    stacks = [stack.path for stack in parts.stacks if stack.main]
-    return any(is_under(inner, path) for inner in (*stacks, *parts.hints.input_embeddings))
 
 
 def _pooler(parts: Parts) -> tuple[str, ...]:
@@ -119,7 +101,7 @@ def _pooler(parts: Parts) -> tuple[str, ...]:
     return smallest(
         path
         for path in named
-        if not under_any(path, (*parts.layers, *parts.heads)) and not _holds_trunk(parts, path)
+        if not under_any(path, (*parts.layers, *parts.heads)) and not holds_trunk(parts, path)
     )
 
 

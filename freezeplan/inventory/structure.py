@@ -8,7 +8,7 @@ from functools import cached_property
 
 from freezeplan.inventory.groupings import Grouping
 from freezeplan.inventory.growth import Growth
-from freezeplan.inventory.records import ModuleInfo, ParamInfo
+from freezeplan.inventory.records import Doubt, ModuleInfo, ParamInfo
 
 MOST_DIGITS = 9
 
@@ -33,9 +33,11 @@ class Tower:
 class Hints:
     """Hold what the library that made a model says about its structure.
 
-    ``base`` is the path of the base model, None when not known. ``head_only`` tells that the root is a
-    task model whose base is not a child of its own. ``heads`` names the heads where the model says so,
-    ``base_children`` the children of the base model's class where no child of the root is the base,
+    ``root`` is the path of the one model that says what its base is (``""`` when nothing of one's own stands around
+    it), ``twins`` where else parts of it are registered: the other path, and the one in it. ``base`` is the path of
+    the base model, None when not known. ``head_only`` tells that the model at ``root`` is a
+    task model whose base is not a child of its own. ``heads`` names its heads where the model says so,
+    ``base_children`` the children of the base model's class where no child of ``root`` is the base,
     ``adapters`` the modules that an adapter library added, ``originals`` those that it keeps a trained copy of,
     ``inactive`` the adapters that are not in use; ``adapter_bias`` tells that it thaws biases too,
     ``adapters_only`` that it saves nothing else. ``uses`` tells where in the text of a module's forward function
@@ -44,8 +46,11 @@ class Hints:
     values make lists longer (see :meth:`freezeplan.inventory.growth.Rebuilder.growths`). The three are
     None where there is no code to ask. ``grouping`` is how the model itself groups its parameters by depth, None
     where it says nothing of it, ``undecayed`` the parameters that it lists as free of weight decay.
+    ``doubts`` tells what the library cannot say.
     """
 
+    root: str = ""
+    twins: tuple[tuple[str, str], ...] = ()
     base: str | None = None
     head_only: bool = False
     heads: tuple[str, ...] | None = None
@@ -62,6 +67,7 @@ class Hints:
     growths: Callable[[Iterable[int], Mapping[int, int]], tuple[Growth, ...]] | None = None
     grouping: Grouping | None = None
     undecayed: frozenset[str] = frozenset()
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True)

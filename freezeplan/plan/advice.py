@@ -127,11 +127,18 @@ def drifting_heads(subject: Subject) -> Iterator[Diagnostic]:
 
 def _by_head(subject: Subject) -> dict[str, list[tuple[ParamInfo, Assignment]]]:
     heads: dict[str, list[tuple[ParamInfo, Assignment]]] = {}
+    nodes = frozenset(subject.inventory.role_nodes.get("heads", ()))
     for info, what in subject.where("heads"):
         if "backbone" not in info.roles:
-            parts = info.name.split(".")
-            heads.setdefault(".".join(parts[: 2 if parts[0] == "heads" else 1]), []).append((info, what))
+            heads.setdefault(_head_of(info.name, nodes), []).append((info, what))
     return heads
+
+
+def _head_of(name: str, nodes: frozenset[str]) -> str:
+    """Return the path of the head that a parameter belongs to: one of several where a module holds them all."""
+    parts = name.split(".")
+    size = next((size for size in range(len(parts), 0, -1) if ".".join(parts[:size]) in nodes), len(parts))
+    return ".".join(parts[: size + (parts[size - 1] == "heads")])
 
 
 def random_and_frozen(subject: Subject) -> Iterator[Diagnostic]:

@@ -91,10 +91,11 @@ def doubt_about(tree: NameTree, scope: Scope, role: str) -> Problem:
     for doubt in tree.inventory.doubts:
         if role in doubt.roles and _is_open(tree, scope, doubt):
             found = with_lengths((path, length) for path, length, _ in doubt.candidates)
-            return "FP214", f"`@{role}` is not clear here: {doubt.reason}: {found}", doubt.advice
+            reason = f"{doubt.reason}: {found}" if found else doubt.reason
+            return "FP214", f"`@{role}` is not clear here: {reason}", doubt.advice
     return None
 
 
 def _is_open(tree: NameTree, scope: Scope, doubt: Doubt) -> bool:
     inside = [path for path, _, _ in doubt.candidates if scope.below(tree.by_path[path])]
-    return len(inside) > 1
+    return len(inside) > 1 or not doubt.candidates

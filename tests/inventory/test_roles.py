@@ -159,8 +159,10 @@ class Plain(nn.Module):
 def test_parts_of_a_plain_torch_model() -> None:
     inventory = inventory_of(Plain())
     assert [(stack.path, stack.length, stack.main) for stack in inventory.stacks] == [("blocks", 3, True)]
-    assert [inventory.role_nodes[role] for role in NODES] == [("",), (), ("tokens",), (), ("last_norm",)]
-    assert by_name(inventory)["blocks.1.1.bias"].roles == {"backbone", "layers", "norm", "bias"}
+    # Nothing says that `out` is a head: what looks like the base may not be called so.
+    assert [inventory.role_nodes[role] for role in NODES] == [(), (), ("tokens",), (), ("last_norm",)]
+    assert by_name(inventory)["blocks.1.1.bias"].roles == {"layers", "norm", "bias"}
+    assert [doubt.roles for doubt in inventory.doubts] == [("backbone", "heads")]
 
 
 def test_equally_large_stacks_of_a_plain_model_are_all_main() -> None:

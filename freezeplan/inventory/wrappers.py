@@ -1,0 +1,109 @@
+"""Finds in a live model the one that says what its base is, whatever modules of one's own stand around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from freezeplan.diagnostics.wording import some
+from freezeplan.inventory.beside import unknown_parts
+from freezeplan.inventory.names import class_names
+from freezeplan.inventory.records import Doubt
+from freezeplan.inventory.said import ABSTRACT, PARTS, base_of, is_of_transformers, said_by, says_its_parts
+from freezeplan.inventory.structure import Hints, is_under, smallest, under_any
+
+MOST_NAMED = 4
+
+Modules = Sequence[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Hold a model that says what its base is, and the path at which it is first registered."""
+
+    path: str
+    module: Any
+
+
+def with_parts(hints: Hints, modules: Modules) -> Hints:
+    """Return the hints with the base and the heads of a model, whose modules are given parents first.
+
+    The one model below that says what its base is (transformers' own, or one of ours) says it for the whole; what
+    stands beside it is found later, in the tree. Where none or several do, a doubt says so.
+    """
+    found = models_in(modules)
+    while len(found) == 1 and (inner := _composed_of(found[0], modules)):
+        found = inner
+    if len(found) != 1:
+        return replace(hints, doubts=(_doubt(modules, found),))
+    (known,) = found
+    hints = said_by(known.module, known.path, hints)
+    return replace(hints, root=known.path, twins=_twins(known, modules))
+
+
+def models_in(modules: Modules, below: str | None = None) -> list[Known]:
+    """Return the outermost models that say what their base is, each once, those below a path alone if one is given.
+
+    One that is also registered beside a model which holds it is a part of that one.
+    """
+    tops: dict[int, Known] = {}
+    paths: list[str] = []
+    for path, module in modules:
+        inside = below is None or (path != below and is_under(path, below))
+        if inside and says_its_parts(module) and not under_any(path, paths):
+            paths.append(path)
+            tops.setdefault(id(module), Known(path, module))
+    held = {
+        id(inner) for known in tops.values() for inner in known.module.modules() if inner is not known.module
+    }
+    return [known for number, known in tops.items() if number not in held]
+
+
+def _composed_of(known: Known, modules: Modules) -> list[Known]:
+    """Return the models that a class of one's own puts together; none for an architecture, whose parts they are."""
+    module = known.module
+    if getattr(type(module), PARTS, None) or base_of(module) is not None or is_of_transformers(module):
+        return []
+    inner = models_in(modules, known.path)
+    family = _family(module)
+    return [] if all(_family(item.module) & family for item in inner) else inner
+
+
+def _family(module: Any) -> set[type]:
+    """Return the abstract classes of an architecture that transformers did not write."""
+    return {
+        base
+        for base in type(module).__mro__
+        if base.__name__.endswith(ABSTRACT) and base.__module__.partition(".")[0] != "transformers"
+    }
+
+
+def _twins(known: Known, modules: Modules) -> tuple[tuple[str, str], ...]:
+    """Return where else parts of a model are registered: the other path, and the one in the model."""
+    inside: dict[int, str] = {}
+    for path, module in modules:
+        if is_under(path, known.path):
+            inside.setdefault(id(module), path)
+    others = {
+        path: inside[id(module)]
+        for path, module in modules
+        if not is_under(path, known.path) and id(module) in inside
+    }
+    return tuple((path, others[path]) for path in smallest(others))
+
+
+def _doubt(modules: Modules, found: list[Known]) -> Doubt:
+    name = class_names(modules[0][1])[0]
+    first = found[0].path if found else _first_with_parameters(modules)
+    named = some([item.path for item in found], MOST_NAMED)
+    reason = (
+        f"`{name}` holds {len(found)} models, each with a base of its own: {named}"
+        if found
+        else f"`{name}` is no model of transformers and holds none, so nothing says where its base ends"
+    )
+    return unknown_parts(reason, first)
+
+
+def _first_with_parameters(modules: Modules) -> str:
+    return next((path for path, module in modules if path and any(True for _ in module.parameters())), "")
