@@ -26,7 +26,6 @@ from freezeplan.runs.events import ignore_events
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.train.batches import Part
 from freezeplan.train.loop import Loop
 from freezeplan.train.phases import _loop
 from freezeplan.train.ranks import Ranks
@@ -50,11 +49,6 @@ PHASES = [
 
 class Averaged(Ranks):
     """Leave the gradients to DDP, which adds them up in each backward and divides by the number of processes."""
-
-    def own(self, part: Part) -> Part:
-        """Return a share whose loss is as many times too large."""
-        found = super().own(part)
-        return replace(found, share=found.share * self.count)
 
     def set_summed_gradients(self, tensors: object) -> None:
         """Do nothing: DDP has done it."""
@@ -88,6 +82,8 @@ def set_wrapper(loop: Loop, wrapper: DistributedDataParallel) -> None:
     """Let a loop train through DDP."""
     loop.forward.model = wrapper
     loop.ranks = Averaged(loop.ranks.number, loop.ranks.count, loop.ranks.device)
+    # Losses as many times too large: DDP divides their gradients by the number of processes.
+    loop.weights = {task: weight * loop.ranks.count for task, weight in loop.weights.items()}
 
 
 WAYS = {

@@ -26,8 +26,9 @@ class Position:
     ``phase`` is the position of the current phase, ``phase_step`` and ``phase_epoch`` what is done of it;
     ``step`` and ``epoch`` count over the run. ``over`` tells that the phase has ended, and its evidence is
     taken. ``offsets`` holds the batches that each task had before the phase. ``sums`` holds, per task, the
-    losses of the epoch so far and how many they are. ``history`` holds every evaluation. ``best`` is the step
-    and the value of the best checkpoint by ``train.keep_best``. ``ended`` says why the run ended early.
+    sum of all terms of its loss in the epoch so far and how many they are. ``history`` holds every evaluation.
+    ``best`` is the step and the value of the best checkpoint by ``train.keep_best``. ``ended`` says why the run ended
+    early.
     """
 
     phase: int = 0

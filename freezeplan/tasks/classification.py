@@ -51,12 +51,6 @@ class Classification(TaskKind):
 
         return cross_entropy(out, target, reduction="none")
 
-    def loss(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross-entropy."""
-        from torch.nn.functional import cross_entropy
-
-        return cross_entropy(out, target)
-
     def scorer(self) -> Scorer:
         """Return an empty count of classes."""
         from freezeplan.tasks.tally import Tally

@@ -95,8 +95,8 @@ class TaskKind(ABC):
         """Return the loss of each term in float32, for outputs in float32."""
 
     def loss(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of the terms, a scalar."""
-        return self.losses(out, target).mean()
+        """Return the sum of the losses of all terms, a scalar; 0 where there are none."""
+        return self.losses(out, target).sum()
 
     @abstractmethod
     def scorer(self) -> Scorer:

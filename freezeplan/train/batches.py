@@ -17,15 +17,10 @@ WINDOW = 50
 
 @dataclass(frozen=True)
 class Part:
-    """Name one batch of one task: its rows, and its share of its task's loss in this step.
-
-    Shares of one task in one step add up to 1: each is the batch's share of the step's rows, so that
-    accumulated gradients are those of one large batch.
-    """
+    """Name one batch of one task, and its rows."""
 
     task: str
     rows: tuple[int, ...]
-    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +71,8 @@ class Course(StepCount):
         first = turn * self.train.accumulation
         last = min(first + self.train.accumulation, self.batches_per_epoch)
         offset = self.offsets.get(name, 0) + epoch * self.batches_per_epoch
-        batches = [self._batch(name, offset + number) for number in range(first, last)]
-        total = sum(len(rows) for rows in batches)
-        for rows in batches:
-            yield Part(name, rows, len(rows) / total)
+        for number in range(first, last):
+            yield Part(name, self._batch(name, offset + number))
 
     def _batch(self, name: str, number: int) -> tuple[int, ...]:
         """Return the rows of a task's batch, counted over the whole run; its passes follow one another."""

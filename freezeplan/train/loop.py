@@ -25,7 +25,15 @@ from freezeplan.train.ranks import Ranks
 from freezeplan.train.scheduling import ScheduledPhase
 
 STEPS_PER_REPORT_ON_DEVICE = 20
-Pending = list[tuple[int, dict[str, torch.Tensor]]]
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Hold the losses of one step until they are read off the device, and how many terms each is the mean of."""
+
+    step: int
+    losses: dict[str, torch.Tensor]
+    terms: dict[str, int]
 
 
 @dataclass
@@ -76,21 +84,22 @@ class Loop:
         return [tensors[name] for name in self.plan.ever_trained]
 
     def run_epoch(self) -> dict[str, float]:
-        """Train to the end of the current epoch, or of the phase; returns each task's mean loss over its steps.
+        """Train to the end of the current epoch, or of the phase; returns each task's mean loss.
 
-        Reports losses and every group's rate at each step on a CPU, every 20 steps elsewhere (reading a loss
-        off an accelerator makes it wait). Where ``stop`` asks for it, the epoch ends at the next report. Raises
-        ``DiagnosticError`` (FP503) at a loss that is not finite.
+        That is the mean over all terms of the steps so far. Reports losses and every group's rate at each step on a
+        CPU, every 20 steps elsewhere (reading a loss off an accelerator makes it wait). Where ``stop`` asks for it, the
+        epoch ends at the next report. Raises ``DiagnosticError`` (FP503) at a loss that is not finite.
         """
         self.model.train()
-        pending: Pending = []
+        pending: list[StepLosses] = []
         position, end = self.position, self.scheduled.epoch_end(self.position.phase_step)
         while position.phase_step < end:
             rates = self.set_rates(position.phase_step)
-            losses = self._step(self.course.parts(position.phase_step))
+            parts = self.course.parts(position.phase_step)
+            losses = self._step(parts)
             position.phase_step += 1
             position.step += 1
-            pending.append((position.step, losses))
+            pending.append(StepLosses(position.step, losses, self.terms(parts)))
             self.watch.see_rates(rates)
             inside = position.phase_step < end
             due = inside and self._is_checkpoint(position.step)
@@ -131,19 +140,32 @@ class Loop:
     def accumulate_gradients(self, parts: tuple[Part, ...]) -> dict[str, torch.Tensor]:
         """Add up the gradients of a step's batches, one at a time; returns each task's loss, unweighted.
 
-        Running ``backward`` per batch gives, bit for bit, the gradients of the summed loss, with only one
-        batch's graph in memory. Each rank runs its own rows: gradients and losses are parts of a sum over ranks.
+        A task's loss in a step is the sum over the terms of all its batches, divided by their number, which is known
+        before anything runs: it is the same however the rows are spread over batches and processes. A step without a
+        term has the loss 0. Running ``backward`` per batch gives, bit for bit, the gradients of the summed loss, with
+        only one batch's graph in memory. Each rank runs its own rows: gradients and losses are parts of a sum over
+        ranks.
         """
         losses: dict[str, torch.Tensor] = {}
+        terms = self.terms(parts)
         for part in map(self.ranks.own, parts):
-            loss = self._loss(part) * part.share if part.rows else self._nothing()
+            some = part.rows and terms[part.task]
+            loss = self._sum(part) / terms[part.task] if some else self._nothing()
             # Trainable tensors that this forward does not use (a pooler) leave a loss without a graph.
             if loss.requires_grad:
                 self.accelerator.backward(loss * self.weights[part.task])
             losses[part.task] = losses.get(part.task, 0.0) + loss.detach()
         return losses
 
-    def _loss(self, part: Part) -> torch.Tensor:
+    def terms(self, parts: tuple[Part, ...]) -> dict[str, int]:
+        """Return how many terms the loss of each task is the mean of in a step, over all ranks."""
+        found: dict[str, int] = {}
+        for part in parts:
+            split = self.data[part.task]
+            found[part.task] = found.get(part.task, 0) + split.kind.terms(split.targets, part.rows)
+        return found
+
+    def _sum(self, part: Part) -> torch.Tensor:
         split = self.data[part.task]
         out = self.forward.outputs(part.task, split, part.rows)
         return split.kind.loss(out, split.target(part.rows, self.accelerator.device))
@@ -151,22 +173,22 @@ class Loop:
     def _nothing(self) -> torch.Tensor:
         return torch.zeros((), device=self.accelerator.device)
 
-    def _report(self, pending: Pending, rates: dict[str, float]) -> None:
+    def _report(self, pending: list[StepLosses], rates: dict[str, float]) -> None:
         """Read the pending losses off the device in one transfer, check them, and tell the observer."""
-        entries = [(step, task, loss) for step, losses in pending for task, loss in losses.items()]
+        entries = [(item, task, loss) for item in pending for task, loss in item.losses.items()]
         losses = torch.stack([loss for _, _, loss in entries])
         asked = losses.new_full((1,), float(self.stop.asked))
         *values, stopping = self.ranks.summed(torch.cat([losses, asked])).tolist()
         self._asked = stopping > 0.0
         shown: dict[str, list[float]] = {}
-        for (step, task, _), value in zip(entries, values, strict=True):
+        for (item, task, _), value in zip(entries, values, strict=True):
             if value - value != 0.0:
-                raise DiagnosticError([_not_finite(task, step, value)])
-            shown.setdefault(task, []).append(value)
-            total, count = self.position.sums.get(task, (0.0, 0))
-            self.position.sums[task] = [total + value, count + 1]
-        means = {task: sum(found) / len(found) for task, found in shown.items()}
-        last, epoch = pending[-1][0], self.position.epoch + 1
+                raise DiagnosticError([_not_finite(task, item.step, value)])
+            for sums in (shown, self.position.sums):
+                total, count = sums.get(task, (0.0, 0))
+                sums[task] = [total + value * item.terms[task], count + item.terms[task]]
+        means = {task: total / count if count else 0.0 for task, (total, count) in shown.items()}
+        last, epoch = pending[-1].step, self.position.epoch + 1
         self.log.add_steps(epoch, last, means, rates)
         self.observer(StepDone(epoch, last, self.steps, means, rates))
 

@@ -44,18 +44,14 @@ class Ranks:
     def own(self, part: Part) -> Part:
         """Return what this rank takes of a batch: every ``count``-th row; of a small batch perhaps none.
 
-        The ranks' shares add up to the batch's, so that the sum of their gradients is that of the whole batch.
+        Every row is taken by one rank, and a loss is a sum over rows: the sum of the ranks' gradients is that of the
+        whole batch.
 
-        >>> part = Part("topic", (5, 3, 8), 0.5)
-        >>> [own.rows for own in (Ranks(0, 2).own(part), Ranks(1, 2).own(part))]
+        >>> part = Part("topic", (5, 3, 8))
+        >>> [Ranks(number, 2).own(part).rows for number in range(2)]
         [(5, 8), (3,)]
-        >>> sum(Ranks(number, 4).own(part).share for number in range(4)) == part.share
-        True
         """
-        if self.count == 1:
-            return part
-        rows = part.rows[self.number :: self.count]
-        return Part(part.task, rows, part.share * len(rows) / len(part.rows))
+        return part if self.count == 1 else Part(part.task, part.rows[self.number :: self.count])
 
     def gather(self, value: Value) -> list[Value]:
         """Return every rank's value, in the order of the ranks."""

@@ -144,15 +144,6 @@ def test_steps_and_turns_are_counted_right(course: Course) -> None:
         assert course.epoch_end(epoch * course.steps_per_epoch) == (epoch + 1) * course.steps_per_epoch
 
 
-@given(COURSES)
-def test_shares_of_a_task_in_a_step_are_those_of_its_rows(course: Course) -> None:
-    for parts in course.epoch_parts(0):
-        for task in {part.task for part in parts}:
-            mine = [part for part in parts if part.task == task]
-            total = sum(len(part.rows) for part in mine)
-            assert [part.share for part in mine] == [len(part.rows) / total for part in mine]
-
-
 @given(COURSES, st.data())
 def test_any_step_can_be_computed_alone(course: Course, data: st.DataObject) -> None:
     step = data.draw(st.integers(0, course.steps_per_epoch * course.train.epochs - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.runs.events import Event, StepDone
 from freezeplan.runs.gradients import GradientWatch
 from freezeplan.runs.metrics_log import MetricsLog
+from freezeplan.tasks.classification import Classification
 from freezeplan.train.batches import Part
 from freezeplan.train.forward import Forward
 from freezeplan.train.loop import Loop
@@ -66,7 +68,7 @@ def plain_loss(loop: Loop, part: Part) -> torch.Tensor:
     split = loop.data[part.task]
     batch = loop.forward.encoder.batch(split.inputs, part.rows, torch.device("cpu"))
     truth = torch.tensor([split.targets[row] for row in part.rows])
-    return cross_entropy(loop.model(task=part.task, **batch), truth)
+    return cross_entropy(loop.model(task=part.task, **batch), truth, reduction="none").sum() / len(truth)
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.3])
@@ -93,10 +95,64 @@ def test_accumulated_batches_have_the_gradient_of_one_large_batch(toy: Path) -> 
     loop.accumulate_gradients(parts)
     found = gradients(loop.model)
     loop.optimizer.zero_grad(set_to_none=True)
-    whole = Part(parts[0].task, tuple(row for part in parts for row in part.rows), 1.0)
+    whole = Part(parts[0].task, tuple(row for part in parts for row in part.rows))
     loop.accumulate_gradients((whole,))
     expected = gradients(loop.model)
     assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
+
+
+@pytest.mark.parametrize("sizes", [(36,), (18, 18), (20, 16), (1, 5, 30), (12, 12, 12)])
+def test_a_step_is_the_same_however_its_rows_are_spread_over_batches(
+    toy: Path, sizes: tuple[int, ...]
+) -> None:
+    loop = loop_of(toy)
+    loop.model.eval()
+    rows = iter(range(36))
+    parts = tuple(Part("topic", tuple(next(rows) for _ in range(size))) for size in sizes)
+    losses, found = loop.accumulate_gradients(parts), gradients(loop.model)
+    loop.optimizer.zero_grad(set_to_none=True)
+    expected = plain_loss(loop, Part("topic", tuple(range(36))))
+    expected.backward()
+    assert float(losses["topic"]) == pytest.approx(expected.item(), rel=1e-6)
+    assert loop.terms(parts) == {"topic": 36}
+    whole = gradients(loop.model)
+    assert found.keys() == whole.keys()
+    assert all(torch.allclose(found[name], whole[name], atol=1e-6) for name in whole)
+
+
+class WithoutTerms(Classification):
+    """Ignore every target."""
+
+    def terms(self, targets: Any, rows: Any) -> int:
+        return 0
+
+    def losses(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return super().losses(out, target)[:0]
+
+
+def test_a_step_without_terms_has_the_loss_zero_and_no_gradient(toy: Path) -> None:
+    events: list[Event] = []
+    loop = loop_of(toy, events, mixing="joint")
+    loop.data = {**loop.data, "mood": replace(loop.data["mood"], kind=WithoutTerms())}
+    losses = loop.accumulate_gradients(loop.course.parts(0))
+    assert float(losses["mood"]) == 0.0 and float(losses["topic"]) > 0.0
+    assert not any(name.startswith("heads.mood.") for name in gradients(loop.model))
+    epoch = run_epoch(loop)
+    assert epoch.keys() == {"topic"}
+    assert all(event.losses["mood"] == 0.0 for event in events if isinstance(event, StepDone))
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_rows(toy: Path) -> None:
+    loop = loop_of(toy, batch_size=36, mixing="joint")
+    for group in loop.optimizer.param_groups:
+        group["lr"] = 0.0
+    loop.set_rates = lambda step: {}  # type: ignore[method-assign]
+    loop.model.eval()
+    loop.model.train = lambda mode=True: loop.model  # type: ignore[method-assign]
+    losses = loop.run_epoch()
+    for task, split in loop.data.items():
+        whole = plain_loss(loop, Part(task, tuple(range(len(split)))))
+        assert losses[task] == pytest.approx(float(whole), rel=1e-6)
 
 
 def test_alternate_steps_touch_one_head_in_turn(toy: Path) -> None:

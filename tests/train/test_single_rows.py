@@ -61,7 +61,7 @@ def test_several_processes_leave_single_rows_to_one_of_them_sooner() -> None:
     shared = [size for size in range(16, 33) if single_rows._has_single(size, 16, processes=2)]
     assert (alone, shared) == ([17], [17, 18, 19])
     for size in range(1, 20):
-        parts = Part("topic", tuple(range(size)), 1.0)
+        parts = Part("topic", tuple(range(size)))
         rows = [len(Ranks(rank, 2).own(parts).rows) for rank in range(2)]
         assert single_rows._has_single(size, 32, processes=2) is (1 in rows)
 
