@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def params(settings: Settings, model: str, class_name: str | None, form: str, tree: bool) -> int:
     """List the parameters of MODEL: name, shape, number format, layer and roles.
 
-    MODEL is a hub name, a folder, a .safetensors file, package:NAME/SUBDIR, a config.json, or a model type.
+    MODEL is a hub name, a folder, a .safetensors file, package:NAME/SUBDIR, timm:NAME, a config.json, or a model type.
     No weights are read.
     """
     if tree and form == "json":

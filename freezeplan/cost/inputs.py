@@ -44,7 +44,10 @@ def inputs_for(model: nn.Module, spec: Spec, length: int | None = None) -> Input
     Raises ``DiagnosticError``: FP480 where the model reads neither texts nor images, FP481 for a length that is
     not possible.
     """
-    reads = getattr(model, "main_input_name", "input_ids")
+    reads = getattr(model, "main_input_name", None)
+    if reads is None:
+        message = f"`{type(model).__name__}` does not say what it reads, as models of transformers do"
+        raise DiagnosticError([diagnostic("FP480", message)])
     if reads == "pixel_values":
         return _images(model, length)
     if reads != "input_ids":

@@ -13,6 +13,7 @@ from freezeplan.models.limits import counting_modules
 from freezeplan.models.refusals import refused
 from freezeplan.models.resolve import Source
 from freezeplan.models.ties import untie_as_loaded
+from freezeplan.models.timm_models import build_timm
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.locations import error_at_key
 from freezeplan.spec.tables import Spec
@@ -26,11 +27,15 @@ def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
     """Build the model of a spec on the meta device: the real classes and shapes, no memory, no weights.
 
     ``labels`` maps each task's name to its labels. With tasks the model is a :class:`MultiTaskModel`, without
-    the class that ``[model]`` names. Raises ``DiagnosticError`` (FP152 to FP155, FP158, FP170, FP175).
+    the class that ``[model]`` names. Raises ``DiagnosticError`` (FP152 to FP155, FP158, FP170, FP175; FP184 and FP185
+    for a model of timm).
     """
     import torch
 
     with spec.locations.attached():
+        if source.kind == "timm":
+            with torch.device("meta"):
+                return build_timm(source, dtype_of(spec))
         with torch.device("meta"):
             config = config_object(source, spec)
             model = from_config(chosen_class(config, source, spec), config, source, spec)

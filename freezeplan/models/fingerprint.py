@@ -139,7 +139,7 @@ def _infos(folder: Path) -> list[str]:
 
 def _stamps(folder: str, name: str) -> Iterator[str]:
     package = name.partition("-")[0]
-    if package not in NEEDED or not _is_editable(Path(folder, name)):
+    if package not in (*NEEDED, "timm") or not _is_editable(Path(folder, name)):
         return
     from importlib.util import find_spec
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from freezeplan.diagnostics.wording import closest
 from freezeplan.outside import hub
-from freezeplan.outside.packages import PREFIX
+from freezeplan.outside.packages import PREFIX, TIMM
 from freezeplan.spec.keys import ARCHITECTURE, CONFIG, SOURCE
 from freezeplan.spec.locations import KeyPath, Locations, Place
 from freezeplan.spec.tables import ModelTable, Spec
@@ -23,9 +23,9 @@ REPLACED: tuple[KeyPath, ...] = (SOURCE, ARCHITECTURE, CONFIG)
 def with_model(spec: Spec, model: str, directory: Path | None = None) -> Spec:
     """Return the spec with another model: ``[model]`` keeps its class, pooling and number format.
 
-    ``model`` is anything that ``source`` or ``architecture`` take: a path, ``package:NAME/SUBDIR``, the name of
-    a model on the hub, a model type, a config.json. A bare name is the model of that name in the local cache of
-    the hub, else the model type, else a name on the hub. Relative paths start at ``directory`` (default: the
+    ``model`` is anything that ``source`` or ``architecture`` take: a path, ``package:NAME/SUBDIR``, ``timm:NAME``,
+    the name of a model on the hub, a model type, a config.json. A bare name is the model of that name in the local
+    cache of the hub, else the model type, else a name on the hub. Relative paths start at ``directory`` (default: the
     current one). The revision, and the trust in remote code, were given to the spec's own model and are dropped.
     """
     table = _table(model, directory or Path())
@@ -55,7 +55,7 @@ def is_architecture(model: str, directory: Path) -> bool:
     >>> is_architecture("bert", Path()), is_architecture("package:x/model", Path())
     (True, False)
     """
-    if model.startswith(PREFIX) or model.endswith(".safetensors"):
+    if model.startswith((PREFIX, TIMM)) or model.endswith(".safetensors"):
         return False
     if model.endswith(".json"):
         return True

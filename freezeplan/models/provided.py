@@ -10,6 +10,7 @@ from freezeplan.models.checkpoint import checkpoint_names
 from freezeplan.models.renaming import filled_by
 from freezeplan.models.resolve import Source
 from freezeplan.models.run_weights import weight_names
+from freezeplan.models.timm_models import has_weights
 from freezeplan.spec.tables import Spec
 
 Loaded = Callable[[str], bool | None]
@@ -23,6 +24,9 @@ def provided_by(source: Source, spec: Spec, model: Any) -> Loaded:
     """
     if source.kind == "none":
         return lambda name: False
+    if source.kind == "timm":
+        known = has_weights(model)
+        return lambda name: known
     if source.run is not None:
         return _from_run(source, spec, model)
     inner = model.backbone if spec.task else model

@@ -23,7 +23,7 @@ def refused(source: Source, error: Exception) -> DiagnosticError:
     where transformers wanted to ask the hub, FP504 where memory ran out. The first cause is told where the last
     error does not name it.
     """
-    chain = list(_causes(error))
+    chain = list(causes_of(error))
     cause = chain[-1]
     if any(map(is_out_of_memory, chain)):
         return too_large(source)
@@ -32,7 +32,7 @@ def refused(source: Source, error: Exception) -> DiagnosticError:
     message = f"transformers cannot build `{source.label}`: {first_line(error)}"
     told = first_line(cause) in message
     notes = [] if told else [f"the cause: {first_line(cause)} ({type(cause).__name__})"]
-    return error_at_key(source.config_at, "FP154", message, help=_advice(chain), notes=notes)
+    return error_at_key(source.config_at, "FP154", message, help=advice_for(chain), notes=notes)
 
 
 def too_large(source: Source) -> DiagnosticError:
@@ -42,7 +42,7 @@ def too_large(source: Source) -> DiagnosticError:
     return error_at_key(source.config_at, "FP504", message, help=advice)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and what it was raised from, the first cause last."""
     seen: set[int] = set()
     todo: BaseException | None = error
@@ -52,16 +52,23 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         todo = todo.__cause__ or (None if todo.__suppress_context__ else todo.__context__)
 
 
-def _advice(chain: list[BaseException]) -> str:
+def advice_for(chain: list[BaseException]) -> str:
+    """Return what can be done where a library failed, by the exceptions that led to it, the first cause last."""
     if any(VISION in str(item) for item in chain):
         found = ", ".join(f"{name} {_version(name)}" for name in ("torch", VISION))
-        return f"install the release of torchvision that is made for this torch, or none (found: {found})"
+        return f"install the release of torchvision that is made for this torch{_or_none(chain)} (found: {found})"
     missing = [item.name for item in chain if isinstance(item, ModuleNotFoundError) and item.name]
     if missing:
         return f"install what is missing: `{missing[-1]}`"
     if any(isinstance(item, ImportError) for item in chain):
         return "the installed libraries do not fit each other: install releases that do"
     return "correct the value in the model's config"
+
+
+def _or_none(chain: list[BaseException]) -> str:
+    """Return `, or none` where a library works without torchvision: what asks for it by name does not."""
+    names = [(item.name or "").partition(".")[0] for item in chain if isinstance(item, ModuleNotFoundError)]
+    return "" if VISION in names else ", or none"
 
 
 def _version(package: str) -> str:

@@ -14,7 +14,7 @@ from freezeplan.models.checkpoint import INDEX, SINGLE
 from freezeplan.models.config_file import CONFIG_FILE, read_config
 from freezeplan.models.run_record import RunRecord, home_of, read_run
 from freezeplan.outside import hub
-from freezeplan.outside.packages import PREFIX, PackageProblem, package_folder
+from freezeplan.outside.packages import PREFIX, TIMM, PackageProblem, package_folder
 from freezeplan.outside.regular import special_file
 from freezeplan.spec.keys import ARCHITECTURE, CONFIG, SOURCE
 from freezeplan.spec.locations import KeyPath, error_at_key
@@ -22,17 +22,22 @@ from freezeplan.spec.tables import ModelTable, Spec
 
 WEIGHTS = (SINGLE, INDEX)
 DEFAULTS = "architecture defaults"
+# Keys of `[model]` that say something of a model of transformers alone, and why timm's have no use for them.
+NOT_FOR_TIMM = {
+    "class": "the name already says which class timm builds",
+    "revision": "its weights go by a tag in the name, as in `timm:resnet18.a1_in1k`",
+}
 
 
 @dataclass(frozen=True)
 class Source:
     """Say where a model's structure and weights come from.
 
-    ``kind`` is ``folder``, ``run`` (a finished run's folder), ``file`` (one .safetensors file), ``hub`` or
-    ``none`` (architecture alone). ``config`` is the model's config as a plain dict, None when only a file's
-    header is known; ``config_at`` is the key of the spec that it came from. ``present`` tells whether the
-    weights' place is on this machine. ``origin`` says in words how the structure was found. ``snapshot`` is where
-    the hub's cache keeps the files of a hub model.
+    ``kind`` is ``folder``, ``run`` (a finished run's folder), ``file`` (one .safetensors file), ``hub``, ``timm``
+    or ``none`` (architecture alone). ``config`` is the model's config as a plain dict (timm's name of a model of
+    its own), None when only a file's header is known; ``config_at`` is the key of the spec that it came from.
+    ``present`` tells whether the weights' place is on this machine. ``origin`` says in words how the structure was
+    found. ``snapshot`` is where the hub's cache keeps the files of a hub model.
     """
 
     kind: str
@@ -66,7 +71,7 @@ def resolve_source(spec: Spec, directory: Path | None = None) -> Source:
     source's own config wins when it is on this machine; else ``architecture`` or ``[model.config]`` says what
     it is, and the network is not asked; with neither, a hub id is looked up on the hub.
 
-    Raises ``DiagnosticError`` that says what is missing and what to do (FP150 to FP160).
+    Raises ``DiagnosticError`` that says what is missing and what to do (FP150 to FP160, FP186).
     """
     with spec.locations.attached():
         source = _sourced(spec, directory or spec.locations.directory_of(SOURCE) or Path())
@@ -76,13 +81,33 @@ def resolve_source(spec: Spec, directory: Path | None = None) -> Source:
 def _sourced(spec: Spec, start: Path) -> Source:
     table = spec.model
     if table.source is not None:
-        return _named(table, start)
+        return _of_timm(spec) if table.source.startswith(TIMM) else _named(table, start)
     if table.architecture is None and table.config is None:
         advice = (
             'write `source = "…"` (hub id, folder, package) or `architecture = "…"` (model type) in [model]'
         )
         raise error_at_key(("model",), "FP159", "the spec names no model", help=advice)
     return Source("none", table.architecture or str((table.config or {}).get("model_type", "[model.config]")))
+
+
+def _of_timm(spec: Spec) -> Source:
+    """Return the source that ``timm:NAME`` names; timm itself is not imported."""
+    table = spec.model
+    text = table.source or ""
+    if spec.task:
+        message = (
+            f"`{text}` is a model of timm: tasks cannot be put on it, nor does the bundled trainer train it"
+        )
+        advice = "take `[[task]]` out and train in a loop of your own, or name an image model of transformers"
+        raise error_at_key(SOURCE, "FP186", message, help=advice)
+    for key, reason in NOT_FOR_TIMM.items():
+        if getattr(table, "class_" if key == "class" else key) is not None:
+            message = f"`{key}` is not for a model of timm: {reason}"
+            raise error_at_key(("model", key), "FP186", message, help=f"remove `{key}`")
+    unused = [key for key in ("architecture", "config") if getattr(table, key) is not None]
+    notes = tuple(f"`{key}` is not used: timm knows what its model is" for key in unused)
+    config = {"architecture": text.removeprefix(TIMM)}
+    return Source("timm", text, origin="timm's architecture", config=config, notes=notes)
 
 
 def _with_architecture(source: Source, spec: Spec) -> Source:

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 PREFIX = "package:"
+# What stands before the name of a model that timm builds.
+TIMM = "timm:"
 NAME = re.compile(r"[A-Za-z_]\w*")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from freezeplan.data.task_rows import SPLITS
-from freezeplan.outside.packages import PREFIX
+from freezeplan.outside.packages import PREFIX, TIMM
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
 
@@ -54,7 +54,7 @@ def _seen_from(folder: Path, start: Path, path: KeyPath, values: Any) -> Any:
 
 def _relative(text: Any, start: Path, folder: Path) -> Any:
     """Return a path as it is seen from a folder; what is no relative path of this machine stays as it is."""
-    if not isinstance(text, str) or text.startswith((PREFIX, "~")) or os.path.isabs(text):
+    if not isinstance(text, str) or text.startswith((PREFIX, TIMM, "~")) or os.path.isabs(text):
         return text
     place = os.path.join(start, text)
     if not (text.startswith(".") or any(char in text for char in PATTERN) or os.path.exists(place)):

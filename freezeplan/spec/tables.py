@@ -52,7 +52,8 @@ class ModelTable(Table):
     """Say which model the plan is for."""
 
     source: str | None = None
-    """Hub id, local folder, a `.safetensors` file, `package:NAME/SUBDIR`, or the folder of a finished run."""
+    """Hub id, local folder, a `.safetensors` file, `package:NAME/SUBDIR`, `timm:NAME`, or the folder of a finished \
+run."""
     architecture: str | None = None
     """Model type (`distilbert`) or path of a `config.json`; used when the source's own config is not here."""
     config: dict[str, Any] | None = None

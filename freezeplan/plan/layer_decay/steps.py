@@ -78,7 +78,11 @@ def _step(decay: LayerDecay, standing: Standing, info: ParamInfo, top: Top) -> S
         return None
     factor, label = found
     if standing.role == "embeddings" and _is_patch_embedding(info):
-        factor, label = product(factor, _of_patches(decay)), "patch embedding"
+        more = _of_patches(decay)
+        factor, label = (
+            product(factor, more),
+            label if info.rung is not None and more == ONE else "patch embedding",
+        )
     return Step(max(factor, exact(decay.min_mult)), label)
 
 
