@@ -139,6 +139,18 @@ def _line(answer: dict[str, Any]) -> Any:
     # What was labelled stands first, under the name of its kind.
     (_, given), *tasks = answer.items()
     for task, found in tasks:
-        line.append(f"{task}: ", style="dim").append(visible(found["label"], keep=""), style="bold")
-        line.append(f" ({found['score']:.2f})  ", style="dim")
+        line.append(f"{task}: ", style="dim")
+        for what, certainty in _found(found):
+            line.append(visible(what, keep=""), style="bold").append(certainty, style="dim")
+        line.append("  ")
     return line.append(visible(given, keep=""))
+
+
+def _found(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a task answers, and what is said of it besides."""
+    if "label" in answer:
+        yield answer["label"], f" ({answer['score']:.2f})"
+    elif "value" in answer:
+        yield f"{answer['value']:.4g}", ""
+    else:
+        yield ", ".join(f"{name} {value:.4g}" for name, value in answer["values"].items()), ""

@@ -31,6 +31,7 @@ from freezeplan.plan.storing import OFF, TOO_FEW, Pass, StoreUse, pass_for, rows
 from freezeplan.prefix.examples import rows_at_once
 from freezeplan.spec.locations import attaching
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import task_kind
 
 NOTHING_TRAINS = "nothing trains here: each row is needed once"
 
@@ -70,10 +71,10 @@ def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
     inputs = inputs_for(model.backbone if spec.task else model, spec, length)
     mode = FakeTensorMode()
     set_fake_tensors(model, mode)
-    names = tuple(task.name for task in spec.task) if spec.task else None
+    tasks = {task.name: task_kind(task) for task in spec.task} or None
     size = batch_size or spec.train.batch_size
     evaluated = any(task.data and (task.data.validation or task.data.test) for task in spec.task)
-    return Trial(model.train(), mode, inputs, names, spec.train, size, evaluated)
+    return Trial(model.train(), mode, inputs, tasks, spec.train, size, evaluated)
 
 
 def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Iterator[PhaseCost]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,27 +14,28 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
-from torch.nn.functional import cross_entropy
 
 from freezeplan.cost.inputs import Inputs, first_floats
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import TrainTable
+from freezeplan.tasks import TaskKind
 
 
 @dataclass(frozen=True)
 class Trial:
     """Hold a model whose tensors are fake, and how it is to be trained.
 
-    ``tasks`` are the names of the heads; a spec without tasks has None, and its loss is the mean of the model's
-    first output of floating-point numbers. ``evaluates`` tells whether there is anything to evaluate on.
+    ``tasks`` maps the names of the heads to their kinds; a spec without tasks has None, and its loss is the
+    mean of the model's first output of floating-point numbers. ``evaluates`` tells whether there is anything to
+    evaluate on.
     """
 
     model: nn.Module
     mode: FakeTensorMode
     inputs: Inputs
-    tasks: tuple[str, ...] | None
+    tasks: Mapping[str, TaskKind] | None
     train: TrainTable
     batch_size: int
     evaluates: bool = False
@@ -42,14 +43,15 @@ class Trial:
     @property
     def objectives(self) -> tuple[str, ...]:
         """What losses there are: one per task, or one that carries the model's class."""
-        return (type(self.model).__name__,) if self.tasks is None else self.tasks
+        return (type(self.model).__name__,) if self.tasks is None else tuple(self.tasks)
 
     def loss(self, objective: str) -> torch.Tensor:
         """Return one batch's loss, as the training loop computes it from logits."""
         output = self.output(objective, self.batch_size)
         if self.tasks is None:
             return output.float().mean()
-        return cross_entropy(output.float(), torch.zeros(len(output), dtype=torch.int64))
+        kind, out = self.tasks[objective], output.float()
+        return kind.losses(out, kind.blank(out)).mean()
 
     def output(self, objective: str, rows: int) -> torch.Tensor:
         """Return the logits of a task, or the first floating-point output of the model."""

@@ -92,7 +92,8 @@ def check_measured(labels: Sequence[str], column: str, source: str, report: Repo
     if not all(MEASURED.fullmatch(label) for label in labels) or not any("." in label for label in labels):
         return []
     message = f"the labels in column `{column}` of `{source}` are numbers with decimal points: {some(labels)}"
-    return [report("FP479", message, help="a task of kind `classification` makes each of them a class")]
+    advice = "a task of kind `classification` makes each of them a class; one of kind `regression` learns the numbers"
+    return [report("FP479", message, help=advice)]
 
 
 def check_known(
@@ -180,6 +181,14 @@ def check_classes(
             help="the head has an output for it that never learns anything but not to fire",
         )
     ]
+
+
+def check_constant(numbers: numpy.ndarray, column: str, source: str, report: Report) -> list[Diagnostic]:
+    """Report training data whose numbers are all the same."""
+    if len(numbers) == 0 or (numbers != numbers[0]).any():
+        return []
+    message = f"every row of `{source}` has the number {numbers[0]:g} in column `{column}`: there is nothing to learn"
+    return [report("FP460", message, help="give rows with different numbers, or name another column")]
 
 
 def check_repeated(

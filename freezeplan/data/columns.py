@@ -154,7 +154,7 @@ class Column:
     ``bright`` tells of images whether some number in them is above 1, None where they hold no numbers.
     """
 
-    values: Texts | Labels | Images
+    values: Any
     flaws: Flaws
     bright: bool | None = None
 
@@ -241,12 +241,6 @@ class ImagesBuilder:
         ends = numpy.frombuffer(self._ends, dtype=numpy.int64)
         forms = numpy.frombuffer(self._forms, dtype=numpy.int8)
         return Column(Images(self._data.array(numpy.uint8), ends, forms), self.flaws, self.bright)
-
-
-BUILDERS = {"text": TextsBuilder, "image": ImagesBuilder, "label": LabelsBuilder}
-"""What takes the values of a column, by what it holds."""
-WANTED = {"label": "a label is text or a whole number"}
-"""What the values of a target column have to be, in words, by what it holds."""
 
 
 def texts_of(values: Sequence[str]) -> Texts:

@@ -10,7 +10,7 @@ from freezeplan.data.reader import RowTable, columns_of, read_split
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import MOST_NAMES, closest, in_quotes, some
 from freezeplan.spec.locations import KeyPath, Locations
-from freezeplan.spec.tables import Spec, Task
+from freezeplan.spec.tables import DataTable, Spec, Task
 from freezeplan.tasks import task_kind
 
 NO_RUN: Mapping[str, tuple[str, ...]] = {}
@@ -52,10 +52,10 @@ def labels_of(spec: Spec, run: Mapping[str, tuple[str, ...]] = NO_RUN) -> dict[s
 def _labels(task: Task, index: int, spec: Spec, run: Mapping[str, tuple[str, ...]]) -> Found:
     if task.labels is not None:
         return tuple(task.labels), None
-    named = task_kind(task).named_by_columns(task.data.targets) if task.data is not None else None
-    if named is not None:
-        return named, None
     trained = run.get(task.name)
+    named = task_kind(task).named_by_columns((task.data or DataTable()).targets)
+    if named is not None:
+        return (trained if trained and task.data is None else named), None
     try:
         table = read_split(spec, index, "train", targets_only=True)
     except Unreadable as problem:
@@ -70,7 +70,7 @@ def _labels(task: Task, index: int, spec: Spec, run: Mapping[str, tuple[str, ...
 
 def _labels_in(table: RowTable, task: Task, index: int, locations: Locations) -> Found:
     # Only where rows are read: a plan alone is shown without numpy.
-    from freezeplan.data.columns import WANTED
+    from freezeplan.data.builders import WANTED
 
     at, targets = ("task", index, "data", task.data.target_key), columns_of(task).targets
     for wanted in targets:

@@ -206,7 +206,7 @@ def _wanted_by_all(spec: Spec, parts: Sequence[Part]) -> set[Wanted]:
 
 def _read(parts: Sequence[Part], wanted: Sequence[Wanted]) -> RowTable:
     # Only where rows are read: a plan alone is shown without numpy.
-    from freezeplan.data.columns import BUILDERS
+    from freezeplan.data.builders import BUILDERS
 
     builders = [BUILDERS[item.role]() for item in wanted]
     files, lacks, count = [], [], 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from freezeplan.data.checks import check_alike, check_classes, check_known, check_measured
+from freezeplan.data.checks import check_alike, check_classes, check_constant, check_known, check_measured
 from freezeplan.data.reader import columns_of
 from freezeplan.data.split import Split
 from freezeplan.diagnostics import Diagnostic
@@ -28,12 +28,24 @@ def _classes(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> 
     if train is not None and not (declared and found):
         found += check_classes(train.targets[0].names, labels, declared, train.source, train.report)
     if train is not None and not declared and task.data is not None:
-        found += check_measured(labels, task.data.label, train.source, train.report)
+        found += check_measured(labels, task.data.label[0], train.source, train.report)
     if splits:
         found += check_alike(labels, next(iter(splits.values())).report)
     return found
 
 
+def _numbers(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    train = splits.get("train")
+    if train is None:
+        return []
+    return [
+        item
+        for name, column in zip(labels, train.targets, strict=True)
+        for item in check_constant(column.numbers, name, train.source, train.report)
+    ]
+
+
 CHECKS: Mapping[str, Callable[[Task, Sequence[str], Mapping[str, Split]], list[Diagnostic]]] = {
-    "label": _classes
+    "label": _classes,
+    "number": _numbers,
 }

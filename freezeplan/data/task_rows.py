@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import partial
 
+from freezeplan.data.builders import WANTED
 from freezeplan.data.checks import (
     Report,
     check_columns,
@@ -15,7 +16,6 @@ from freezeplan.data.checks import (
     check_scale,
     check_targets,
 )
-from freezeplan.data.columns import WANTED
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.modality import KINDS, TEXT, Kind
 from freezeplan.data.reader import RowTable, columns_of, parts_of, read_split
@@ -93,7 +93,9 @@ def _load_task(
 def _outputs_in(task: Task, splits: Mapping[str, Split]) -> tuple[str, ...]:
     """Return the names of a task's outputs that its columns, or its training rows, tell."""
     kind = task_kind(task)
-    named = kind.named_by_columns(task.data.targets) if task.data is not None else None
+    if task.data is None:
+        return ()
+    named = kind.named_by_columns(task.data.targets)
     if named is not None:
         return named
     return kind.declare(splits["train"].targets) if "train" in splits else ()

@@ -15,7 +15,7 @@ def text_problem(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return _unusable(value) if value and not value.isspace() else "blank text"
-    return "null (no text)" if value is None else _kind(value)
+    return "null (no text)" if value is None else kind_of_value(value)
 
 
 def text_flaw(value: Any) -> Flaw | None:
@@ -36,7 +36,7 @@ def label_problem(value: Any) -> str | None:
         return None
     if isinstance(value, float):
         return "a number with a decimal point"
-    return "null (no label)" if value is None else _kind(value)
+    return "null (no label)" if value is None else kind_of_value(value)
 
 
 def _unusable(text: str) -> str | None:
@@ -47,7 +47,8 @@ def _unusable(text: str) -> str | None:
     return "half of a surrogate pair (broken Unicode)" if broken else None
 
 
-def _kind(value: Any) -> str:
+def kind_of_value(value: Any) -> str:
+    """Name the kind of a value in plain words."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, (int, float)):

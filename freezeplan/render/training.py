@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from freezeplan.diagnostics.wording import counted, format_count, format_number
 from freezeplan.render.schedule import Fact, length_text
+from freezeplan.tasks import TASK_KINDS
 
 if TYPE_CHECKING:
     from freezeplan.plan.records import Plan
@@ -54,7 +55,8 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
     several = len(record["tasks"]) > 1
     for index, task in enumerate(record["tasks"]):
         weight = f", loss weight {format_number(task['loss_weight'])}"
-        labels = counted(task["labels"], "label") if task["labels"] is not None else "labels unknown"
+        output = TASK_KINDS[task["kind"]].output
+        labels = counted(task["labels"], output) if task["labels"] is not None else f"{output}s unknown"
         text = f"{task['name']}: {task['kind']} of {task['reads']}s, {labels}"
         shown = several or task["loss_weight"] != 1
         yield "" if index else "tasks" if several else "task", text + (weight if shown else "")

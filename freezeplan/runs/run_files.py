@@ -28,6 +28,7 @@ from freezeplan.runs.spec_file import SPEC_NOTE, spec_text
 from freezeplan.runs.times import TIMES, Times
 from freezeplan.runs.weight_files import WeightFiles
 from freezeplan.spec.tables import Spec
+from freezeplan.spec.validators import one_or_list
 
 LIBRARIES = ("freezeplan", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
 
@@ -125,7 +126,10 @@ class RunFiles:
         for task in self.spec.task:
             if task.data is not None:
                 record["tasks"][task.name] |= {
-                    "columns": {task.data.kind: task.data.column, task.data.target_key: task.data.label}
+                    "columns": {
+                        task.data.kind: task.data.column,
+                        task.data.target_key: one_or_list(task.data.label),
+                    }
                 }
         return record | {
             "status": status,

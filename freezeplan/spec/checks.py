@@ -18,6 +18,7 @@ from freezeplan.spec.head_checks import check_heads
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.optimizer_checks import check_optimizers
 from freezeplan.spec.problems import label
+from freezeplan.spec.task_checks import check_task
 
 NO_DECAY = "no_decay"
 NOT_PROPERTIES = frozenset({"name", "match", "except", "expect", "optional", "override"})
@@ -224,46 +225,5 @@ def repeated_names(document: Document, *array: str | int) -> Iterator[Diagnostic
 
 def _tasks(document: Document) -> Iterator[Diagnostic]:
     for path, task in document.entries("task"):
-        yield from _labels(document, (*path, "labels"), task.get("labels"))
-        if isinstance(task.get("data"), dict):
-            yield from _data(document, (*path, "data"), task["data"])
+        yield from check_task(document, path, task)
     yield from repeated_names(document, "task")
-
-
-def _labels(document: Document, path: KeyPath, labels: Any) -> Iterator[Diagnostic]:
-    if not isinstance(labels, list):
-        return
-    if len(labels) < 2:
-        message = f"a task needs at least two labels, not {len(labels)}: with one there is nothing to learn"
-        yield at_key(path, "FP113", message, help="list every class, or leave `labels` out")
-    seen: set[str] = set()
-    for place, name in document.strings(path):
-        if name in seen:
-            yield at_key(
-                place, "FP113", f"label `{printable(name)}` stands twice", help="remove one of the two"
-            )
-        elif not name.strip():
-            yield at_key(place, "FP113", f"{label(place)} is empty", help="give the class a name")
-        seen.add(name)
-
-
-def _data(document: Document, path: KeyPath, data: dict[str, Any]) -> Iterator[Diagnostic]:
-    if data.get("subset") is not None and data.get("hub") is None:
-        message = "`subset` names a part of a hub dataset, but `hub` is not given"
-        yield at_key(
-            (*path, "subset"), "FP115", message, help="add `hub`, or remove `subset`", part=KeyPart.KEY
-        )
-    splits = [data.get(key) for key in ("train", "validation", "test")]
-    if all(split is None for split in splits):
-        message = "`data` names no rows: `train`, `validation` and `test` are all absent"
-        yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
-    if data.get("text") is not None and data.get("image") is not None:
-        later = max("text", "image", key=list(data).index)
-        message = "`text` and `image` both name what the model reads"
-        yield at_key((*path, later), "FP115", message, help="keep one of the two", part=KeyPart.KEY)
-    kind = "text" if data.get("image") is None else "image"
-    source, target = data.get(kind, kind), data.get("label", "label")
-    if source == target and isinstance(source, str):
-        key = "label" if "label" in data else kind
-        message = f"`{kind}` and `label` are both column `{printable(source)}`"
-        yield at_key((*path, key), "FP115", message, help="name two different columns")

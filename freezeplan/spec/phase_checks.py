@@ -11,6 +11,8 @@ from freezeplan.spec.checks import repeated_names
 from freezeplan.spec.document import Document, printable
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.problems import label
+from freezeplan.spec.task_checks import DEFAULT, kind_written
+from freezeplan.tasks import TASK_KINDS, TaskKind, falls, metric_names
 
 LENGTHS = ("epochs", "steps", "until")
 SLANTED = "slanted_triangular"
@@ -101,7 +103,7 @@ def _metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnostic]:
         ("train", "restore_best"),
     ]:
         text = document.at(path)
-        name, slash, _ = text.partition("/") if isinstance(text, str) else ("", "", "")
+        name, slash, metric = text.partition("/") if isinstance(text, str) else ("", "", "")
         if not slash:
             continue
         if name not in tasks:
@@ -110,11 +112,27 @@ def _metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnostic]:
         elif isinstance(data := tasks[name].get("data"), dict) and data.get("validation") is None:
             message = f"task `{name}` has no validation data: `{printable(text)}` is never measured"
             yield at_key(path, "FP133", message, help="add `validation` to its `data`")
+        elif (kind := kind_written(tasks[name])) is not None and metric in _of_others(kind):
+            message = f"a {kind.name} task has no metric `{printable(metric)}`"
+            known = quoted(f"{name}/{item}" for item in kind.metric_names)
+            yield at_key(path, "FP133", message, help=f"metrics: {known}")
+
+
+def _of_others(kind: TaskKind) -> set[str]:
+    """Return the metrics that other kinds have; one that no kind has is reported where it is read."""
+    return set(metric_names()) - set(kind.metric_names)
 
 
 def _stop(document: Document) -> Iterator[Diagnostic]:
     path: KeyPath = ("train", "stop_when", "metric")
     metric = document.at(path)
-    if isinstance(metric, str) and metric.endswith("/loss"):
+    if isinstance(metric, str) and falls(metric.rpartition("/")[2]):
         message = "`stop_when` ends the run when the metric is at least a value; a loss falls"
-        yield at_key(path, "FP133", message, help="use accuracy or macro_f1")
+        yield at_key(path, "FP133", message, help=f"use {_rising(document, metric.partition('/')[0])}")
+
+
+def _rising(document: Document, task: str) -> str:
+    """Name the metrics of a task that are better when they are larger."""
+    found = next((entry for _, entry in document.entries("task") if entry.get("name") == task), {})
+    kind = kind_written(found) or TASK_KINDS[DEFAULT]
+    return " or ".join(metric.name for metric in kind.metrics if not metric.falls)

@@ -41,6 +41,7 @@ Strings = Annotated[
 ]
 # Files of a split, written back the way most specs write them: one as a string.
 Files = Annotated[Strings, PlainSerializer(one_or_list)]
+Columns = Annotated[Strings, PlainSerializer(one_or_list)]
 # The name of a rule passes as it is; anything else is checked, entry by entry, as a list of patterns.
 NoDecay = Annotated[
     list[str],

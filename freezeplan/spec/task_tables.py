@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from freezeplan.spec.table import Files, Positive, Share, Table
+from freezeplan.spec.table import Columns, Files, Positive, Share, Table
 from freezeplan.spec.validators import check_task_name
 
 
@@ -25,8 +25,8 @@ of splits when `hub` is set."""
     image: str | None = None
     """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
 or numbers from 0 to 255 (height x width, or height x width x channels)."""
-    label: str = "label"
-    """Column that holds the label."""
+    label: Columns = ["label"]
+    """Column that holds the label; of a regression task the number, or several columns with a number each."""
     hub: str | None = None
     """Name of a dataset on the hub; `train`, `validation` and `test` then name its splits."""
     subset: str | None = None
@@ -35,7 +35,7 @@ or numbers from 0 to 255 (height x width, or height x width x channels)."""
     @property
     def targets(self) -> tuple[str, ...]:
         """The columns that hold what is to be learned."""
-        return (self.label,)
+        return tuple(self.label)
 
     @property
     def target_key(self) -> str:
@@ -58,8 +58,8 @@ class Task(Table):
 
     name: Annotated[str, BeforeValidator(check_task_name)]
     """Name of the head: its parameters are `heads.<name>.…`."""
-    kind: Literal["classification"] = "classification"
-    """What the head predicts."""
+    kind: Literal["classification", "regression"] = "classification"
+    """What the head predicts: one of the labels (`classification`), or numbers (`regression`)."""
     data: DataTable | None = None
     """Where the rows come from; `show` does not need it, `train` does."""
     labels: list[str] | None = None

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from freezeplan.tasks.classification import Classification
 from freezeplan.tasks.kind import Metric, Scorer, TaskKind, merged
+from freezeplan.tasks.regression import Regression
 
 __all__ = ["TASK_KINDS", "Metric", "Scorer", "TaskKind", "falls", "merged", "metric_names", "task_kind"]
 
-TASK_KINDS: Mapping[str, TaskKind] = {kind.name: kind for kind in (Classification(),)}
+TASK_KINDS: Mapping[str, TaskKind] = {kind.name: kind for kind in (Classification(), Regression())}
 """Every kind of task, by its name in a spec."""
 METRICS = {metric.name: metric for kind in TASK_KINDS.values() for metric in kind.metrics}
 

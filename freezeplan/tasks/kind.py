@@ -49,6 +49,10 @@ class TaskKind(ABC):
     """What one output of the head is called."""
     fewest: ClassVar[int] = 1
     """How many outputs a task needs."""
+    takes_labels: ClassVar[bool] = True
+    """Whether a spec may list the outputs' names."""
+    most_columns: ClassVar[int | None] = 1
+    """How many target columns a task may have, None for any number."""
     metrics: ClassVar[tuple[Metric, ...]]
     """What an evaluation measures."""
     stock: ClassVar[Mapping[str, str]] = {}
@@ -57,6 +61,11 @@ class TaskKind(ABC):
     """What transformers' configs call it."""
 
     # Without torch.
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The names of its metrics."""
+        return tuple(metric.name for metric in self.metrics)
 
     @abstractmethod
     def role(self, columns: int) -> str:
@@ -80,15 +89,23 @@ class TaskKind(ABC):
 
     # With torch.
 
-    @abstractmethod
     def head(self, hidden: int, labels: Sequence[str], dropout: float) -> torch.nn.Module:
-        """Return a head, its weights not yet drawn, for vectors of ``hidden`` numbers."""
+        """Return a head, its weights not yet drawn, for vectors of ``hidden`` numbers: one linear layer."""
+        from freezeplan.tasks.heads import LinearHead
+
+        return LinearHead(hidden, len(labels), dropout)
 
     def collate(self, targets: numpy.ndarray, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """Return the targets of some rows, counted from 0, on a device."""
         import torch
 
         return torch.from_numpy(targets[list(rows)]).to(device)
+
+    def blank(self, out: torch.Tensor) -> torch.Tensor:
+        """Return some targets for outputs, where only the shape of a loss matters."""
+        import torch
+
+        return torch.zeros_like(out)
 
     @abstractmethod
     def losses(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -39,6 +39,18 @@ def test_it_stops_when_nobody_reads_its_answers(monkeypatch: pytest.MonkeyPatch)
     assert len(given) <= 2
 
 
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        ({"label": "a", "score": 0.875}, "t: a (0.88)  x"),
+        ({"value": 2.0}, "t: 2  x"),
+        ({"values": {"u": 0.5, "v": -1.25}}, "t: u 0.5, v -1.25  x"),
+    ],
+)
+def test_an_answer_of_each_kind_is_a_line(found: dict[str, Any], line: str) -> None:
+    assert command._line({"text": "x", "t": found}).plain == line
+
+
 def test_an_input_of_gigabytes_without_a_line_break_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from freezeplan.cost.memory import measure_memory
 from freezeplan.cost.records import Memory
 from freezeplan.cost.trial import Trial
 from freezeplan.spec.tables import TrainTable
+from freezeplan.tasks import TASK_KINDS
 
 ROWS = 2
 
@@ -47,7 +48,8 @@ def trial_of(model: nn.Module, inputs: Inputs, tasks: tuple[str, ...] | None = N
     mode, evaluates = FakeTensorMode(), more.pop("evaluates", False)
     set_fake_tensors(model, mode)
     train = TrainTable.model_validate({"clip_norm": None, **more})
-    return Trial(model, mode, inputs, tasks, train, ROWS, evaluates)
+    kinds = None if tasks is None else {name: TASK_KINDS["classification"] for name in tasks}
+    return Trial(model, mode, inputs, kinds, train, ROWS, evaluates)
 
 
 def memory_of(trial: Trial, frozen: tuple[str, ...] = (), **optimizer: Any) -> Memory:

@@ -63,7 +63,7 @@ def test_its_plan_fits_every_console_and_says_who_trains_on_what(path: Path) -> 
         lines = drawn(plan_view(work), width).splitlines()
         assert max(map(cell_len, lines)) <= width
         words = " ".join(" ".join(lines).split())
-        assert all(f"{task.name}: classification of" in words for task in work.spec.task)
+        assert all(f"{task.name}: {task.kind} of" in words for task in work.spec.task)
         assert "schedule" in words and (not work.spec.task or "training" in words)
 
 

@@ -1,0 +1,88 @@
+"""Checks of a task's tables that its fields' types cannot express: its labels, its data, by its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from freezeplan.diagnostics import Diagnostic, KeyPart
+from freezeplan.spec.document import Document, printable
+from freezeplan.spec.locations import KeyPath, at_key
+from freezeplan.spec.problems import label
+from freezeplan.tasks import TASK_KINDS, TaskKind
+
+DEFAULT = "classification"
+
+
+def kind_written(task: dict[str, Any]) -> TaskKind | None:
+    """Return the kind that a task's table names, None where there is no such kind."""
+    name = task.get("kind", DEFAULT)
+    return TASK_KINDS.get(name) if isinstance(name, str) else None
+
+
+def check_task(document: Document, path: KeyPath, task: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Yield every problem of one task."""
+    kind = kind_written(task)
+    if kind is None:
+        return
+    yield from _labels(document, (*path, "labels"), task.get("labels"), kind)
+    if isinstance(task.get("data"), dict):
+        yield from _data((*path, "data"), task["data"], kind)
+
+
+def _labels(document: Document, path: KeyPath, labels: Any, kind: TaskKind) -> Iterator[Diagnostic]:
+    if not isinstance(labels, list):
+        return
+    if not kind.takes_labels:
+        message = f"a {kind.name} task has no labels: its outputs are the columns that `data.label` names"
+        yield at_key(path, "FP113", message, help="remove `labels`", part=KeyPart.KEY)
+        return
+    if len(labels) < kind.fewest:
+        message = f"a task needs at least two labels, not {len(labels)}: with one there is nothing to learn"
+        yield at_key(path, "FP113", message, help="list every class, or leave `labels` out")
+    seen: set[str] = set()
+    for place, name in document.strings(path):
+        if name in seen:
+            yield at_key(
+                place, "FP113", f"label `{printable(name)}` stands twice", help="remove one of the two"
+            )
+        elif not name.strip():
+            yield at_key(place, "FP113", f"{label(place)} is empty", help="give the class a name")
+        seen.add(name)
+
+
+def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
+    if data.get("subset") is not None and data.get("hub") is None:
+        message = "`subset` names a part of a hub dataset, but `hub` is not given"
+        yield at_key(
+            (*path, "subset"), "FP115", message, help="add `hub`, or remove `subset`", part=KeyPart.KEY
+        )
+    splits = [data.get(key) for key in ("train", "validation", "test")]
+    if all(split is None for split in splits):
+        message = "`data` names no rows: `train`, `validation` and `test` are all absent"
+        yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
+    if data.get("text") is not None and data.get("image") is not None:
+        later = max("text", "image", key=list(data).index)
+        message = "`text` and `image` both name what the model reads"
+        yield at_key((*path, later), "FP115", message, help="keep one of the two", part=KeyPart.KEY)
+    yield from _columns(path, data, kind)
+
+
+def _columns(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
+    given = "text" if data.get("image") is None else "image"
+    source, written = data.get(given, given), data.get("label", "label")
+    targets = written if isinstance(written, list) else [written]
+    if kind.most_columns is not None and len(targets) > kind.most_columns:
+        message = f"a {kind.name} task has one label column, not {len(targets)}"
+        yield at_key((*path, "label"), "FP115", message, help="name one column, or give the others tasks")
+    for place, target in enumerate(targets):
+        if not isinstance(target, str):
+            continue
+        at = (*path, "label", place) if isinstance(written, list) else (*path, "label")
+        if target == source:
+            key = at if "label" in data else (*path, given)
+            message = f"`{given}` and `label` are both column `{printable(target)}`"
+            yield at_key(key, "FP115", message, help="name two different columns")
+        elif target in targets[:place]:
+            message = f"`label` names column `{printable(target)}` twice"
+            yield at_key(at, "FP115", message, help="remove one of the two")

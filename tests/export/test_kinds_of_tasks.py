@@ -1,0 +1,49 @@
+"""Exports of tasks that are no classification: their stock models know what kind they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from freezeplan.export.exporting import export
+from freezeplan.train.predict import predict
+from freezeplan.train.run import train
+from tests.train.targets import tasks_of_every_kind, write_targets
+from tests.train.tiny import toy_spec
+
+TEXTS = ["the screen is great", "a letter", "price price till the box is here again"]
+NATIVE = {"numbers": "regression"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run whose tasks have native heads; no test may change it."""
+    place = write_targets(tmp_path_factory.mktemp("targets"))
+    tasks = [task | {"head": "native"} for task in tasks_of_every_kind(place) if task["name"] in NATIVE]
+    rules = [{"match": "**", "state": "trainable"}]
+    spec = toy_spec(place, task=tasks, rule=rules, optimizer={"lr": 2e-3}, train={"epochs": 1})
+    return train(spec, place / "run").folder
+
+
+@pytest.mark.parametrize("task", NATIVE)
+def test_the_stock_model_gives_the_answers_and_names_its_kind(run: Path, tmp_path: Path, task: str) -> None:
+    found = export(run, "transformers", tmp_path / "out", task=task)
+    assert found.loads_as == "BertForSequenceClassification" and found.difference <= 1e-6
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    assert model.config.problem_type == NATIVE[task]
+    batch = AutoTokenizer.from_pretrained(tmp_path / "out")(TEXTS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**batch).logits
+    answers = [answer[task] for answer in predict(run, TEXTS)]
+    assert numbers_of(answers, model.config.id2label, logits) == pytest.approx(
+        logits.flatten().tolist(), abs=1e-5
+    )
+
+
+def numbers_of(answers: list[Any], labels: dict[int, str], logits: torch.Tensor) -> list[float]:
+    """Return the numbers of answers in the order of the stock model's outputs."""
+    return [answer["values"][labels[place]] for answer in answers for place in range(logits.shape[1])]

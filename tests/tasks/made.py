@@ -1,0 +1,82 @@
+"""Targets of every kind of task, drawn at random, and outputs that could be a head's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import torch
+from hypothesis import strategies as st
+
+from freezeplan.data.builders import BUILDERS
+from freezeplan.tasks import TASK_KINDS, TaskKind
+
+Values = list[list[Any]]
+"""The values of each target column, row by row."""
+
+
+def classes(chance: numpy.random.Generator, rows: int, width: int) -> Values:
+    """Return a column of labels."""
+    return [[f"c{number}" for number in chance.integers(0, width, rows)]]
+
+
+def numbers(chance: numpy.random.Generator, rows: int, width: int) -> Values:
+    """Return columns of numbers, some of them equal."""
+    return [[float(value) for value in chance.integers(-3, 4, rows) / 2] for _ in range(width)]
+
+
+MAKERS: dict[str, Callable[[numpy.random.Generator, int, int], Values]] = {
+    "classification": classes,
+    "regression": numbers,
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """Hold a kind, the raw values of its target columns, the names of its outputs, and outputs for each row."""
+
+    kind: TaskKind
+    values: Values
+    labels: tuple[str, ...]
+    out: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.values[0])
+
+    def targets(self, rows: Sequence[int] | None = None) -> numpy.ndarray:
+        """Return the targets of some rows, encoded by themselves."""
+        return self.kind.encode(self._columns(range(len(self)) if rows is None else rows), self.labels)
+
+    def target(self, rows: Sequence[int]) -> torch.Tensor:
+        """Return the targets of some rows of the whole, as a batch."""
+        return self.kind.collate(self.targets(), rows, torch.device("cpu"))
+
+    def _columns(self, rows: Sequence[int]) -> list[Any]:
+        return columns_of(self.kind, [[column[row] for row in rows] for column in self.values])
+
+
+def columns_of(kind: TaskKind, values: Values) -> list[Any]:
+    """Return raw values as the columns that a task's data hold."""
+    found = []
+    for column in values:
+        builder = BUILDERS[kind.role(len(values))]()
+        for value in column:
+            builder.add(value)
+        found.append(builder.done())
+    assert not any(column.flaws for column in found)
+    return [column.values for column in found]
+
+
+@st.composite
+def made(draw: st.DrawFn, names: Sequence[str] = tuple(TASK_KINDS)) -> Made:
+    """Draw a kind with 1 to 30 rows."""
+    kind = TASK_KINDS[draw(st.sampled_from(names))]
+    rows, width = draw(st.integers(1, 30)), draw(st.integers(1, 5))
+    chance = numpy.random.default_rng(draw(st.integers(0, 2**32)))
+    values = MAKERS[kind.name](chance, rows, width)
+    names_of_columns = [f"column {number}" for number in range(len(values))]
+    labels = kind.named_by_columns(names_of_columns) or kind.declare(columns_of(kind, values))
+    out = torch.from_numpy(chance.normal(size=(rows, len(labels))).astype(numpy.float32))
+    return Made(kind, values, labels, out)

@@ -1,0 +1,64 @@
+"""Toy rows with targets of every kind, and specs that mix tasks of all kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from freezeplan.spec.tables import Spec
+from tests.train.phased import ALL, HEADS_ONLY, POOLER, TOP
+from tests.train.tiny import MOODS, save_tiny_bert, toy_data, toy_rows, toy_spec, write_jsonl
+
+
+def with_targets(row: dict[str, str]) -> dict[str, Any]:
+    """Return a toy row with numbers that its words tell."""
+    words = row["text"].split()
+    charge = sum((word in MOODS["good"]) - (word in MOODS["bad"]) for word in words)
+    return row | {"words": len(words) / 4, "charge": float(charge)}
+
+
+def write_targets(folder: Path, train: int = 64, other: int = 16) -> Path:
+    """Write the tiny model and three files with targets of every kind; returns the folder."""
+    save_tiny_bert(folder / "bert")
+    rows = [with_targets(row) for row in toy_rows(train + 2 * other, seed=1)]
+    for name, part in {
+        "train": rows[:train],
+        "validation": rows[train : train + other],
+        "test": rows[train + other :],
+    }.items():
+        write_jsonl(folder / f"{name}.jsonl", part)
+    return folder
+
+
+def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
+    """Return a task of each kind over the same texts."""
+    return [
+        {"name": "topic", "data": toy_data(folder, "topic")},
+        {"name": "words", "kind": "regression", "data": toy_data(folder, "words")},
+        {
+            "name": "numbers",
+            "kind": "regression",
+            "data": toy_data(folder, "x") | {"label": ["charge", "words"]},
+        },
+    ]
+
+
+UNTIL = {"metric": "numbers/pearson", "patience": 1, "max_epochs": 2, "restore_best": True}
+PHASES = [
+    {"name": "heads", "epochs": 1},
+    {"name": "top", "steps": 5, "rule": [TOP]},
+    {"name": "all", "until": UNTIL, "rule": [ALL, POOLER, {"match": "heads.words", "state": "frozen"}]},
+]
+
+
+def mixed_spec(folder: Path, **train: Any) -> Spec:
+    """Return a spec whose tasks are of every kind, in phases."""
+    table = {"batch_size": 24, "mixing": "joint", **train}
+    return toy_spec(
+        folder,
+        rule=HEADS_ONLY,
+        optimizer={"lr": 2e-3},
+        task=tasks_of_every_kind(folder),
+        phase=PHASES,
+        train=table,
+    )

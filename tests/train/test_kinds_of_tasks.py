@@ -1,0 +1,108 @@
+"""Tasks of every kind in one run: mixed, in phases, stopped and resumed, read back, asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import freezeplan
+from freezeplan.runs.events import EpochDone, PhaseDone, StepDone
+from freezeplan.runs.verify import verify_run
+from freezeplan.tasks import TASK_KINDS
+from freezeplan.train.predict import predict
+from freezeplan.train.resume import resume
+from freezeplan.train.run import train
+from tests.train.phased import assert_same_tree
+from tests.train.targets import mixed_spec, tasks_of_every_kind, write_targets
+from tests.train.test_run import interrupt_at
+from tests.train.tiny import toy_spec
+
+TEXTS = ["the screen is great", "a letter", "price price till the box is here again"]
+MIXINGS: dict[str, dict[str, Any]] = {
+    "joint": {},
+    "alternate": {"mixing": "alternate"},
+    "accumulated": {"batch_size": 7, "accumulation": 3, "length_buckets": True},
+    "without a store": {"store": "off", "checkpoint_steps": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the tiny model and rows; no test may change it."""
+    return write_targets(tmp_path_factory.mktemp("targets"))
+
+
+@pytest.fixture(scope="module")
+def runs(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a finished run of each mixing."""
+    place = tmp_path_factory.mktemp("runs")
+    return {
+        name: train(mixed_spec(rows, **more), place / name.replace(" ", "-")).folder
+        for name, more in MIXINGS.items()
+    }
+
+
+def test_every_kind_is_among_them(rows: Path) -> None:
+    kinds = {task.get("kind", "classification") for task in tasks_of_every_kind(rows)}
+    assert kinds == set(TASK_KINDS)
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_each_is_scored_by_the_metrics_of_its_kind_and_verified(runs: dict[str, Path], mixing: str) -> None:
+    record = json.loads((runs[mixing] / "run.json").read_text("utf-8"))
+    for split in ("validation", "test"):
+        scores = record["scores"][split]["scores"]
+        for name, task in record["tasks"].items():
+            assert list(scores[name]) == list(TASK_KINDS[task["kind"]].metric_names)
+    assert verify_run(runs[mixing]).holds
+
+
+@pytest.mark.parametrize(
+    ("mixing", "stop", "at"),
+    [(name, StepDone, 12) for name in MIXINGS] + [("joint", EpochDone, 1), ("joint", PhaseDone, 2)],
+)
+def test_stopped_and_resumed_is_never_stopped(
+    rows: Path, runs: dict[str, Path], tmp_path: Path, mixing: str, stop: type, at: int
+) -> None:
+    seen: list[Any] = []
+
+    def here(event: Any) -> bool:
+        return isinstance(event, stop) and sum(isinstance(item, stop) for item in seen) == at
+
+    spec = mixed_spec(rows, **MIXINGS[mixing])
+    assert train(spec, tmp_path / "run", interrupt_at(here, seen)).status == "interrupted"
+    assert resume(tmp_path / "run").status == "finished"
+    assert_same_tree(tmp_path / "run", runs[mixing])
+
+
+def test_the_store_changes_no_score(runs: dict[str, Path]) -> None:
+    found = [
+        json.loads((runs[name] / "run.json").read_text("utf-8")) for name in ("joint", "without a store")
+    ]
+    assert "stored" in found[0]["execution"]["heads"] and "stored" not in found[1]["execution"]["heads"]
+    one, other = (record["scores"]["test"]["scores"] for record in found)
+    for task, scores in one.items():
+        assert scores == pytest.approx(other[task], abs=1e-4)
+
+
+def test_a_run_answers_the_same_in_python_and_on_the_command_line(runs: dict[str, Path]) -> None:
+    loaded = freezeplan.load_run(runs["joint"])
+    answers = loaded.predict(TEXTS)
+    assert answers == list(predict(runs["joint"], TEXTS))
+    assert loaded.labels["numbers"] == ("charge", "words")
+    for answer in answers:
+        assert list(answer) == ["text", *loaded.labels]
+        assert list(answer["words"]) == ["value"]
+        assert list(answer["numbers"]["values"]) == ["charge", "words"]
+
+
+def test_a_run_is_the_source_of_another(rows: Path, runs: dict[str, Path], tmp_path: Path) -> None:
+    rules = [{"match": "**", "state": "frozen"}]
+    tasks = tasks_of_every_kind(rows)
+    spec = toy_spec(rows, model={"source": str(runs["joint"])}, rule=rules, task=tasks)
+    before = json.loads((runs["joint"] / "run.json").read_text("utf-8"))["scores"]["test"]["scores"]
+    found = train(spec, tmp_path / "again").test
+    assert {task: dict(scores) for task, scores in found.items()} == before
