@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -150,7 +150,16 @@ def _found(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what a task answers, and what is said of it besides."""
     if "label" in answer:
         yield answer["label"], f" ({answer['score']:.2f})"
+    elif "labels" in answer:
+        yield from _several(answer["labels"], answer["scores"])
     elif "value" in answer:
         yield f"{answer['value']:.4g}", ""
     else:
         yield ", ".join(f"{name} {value:.4g}" for name, value in answer["values"].items()), ""
+
+
+def _several(labels: Sequence[str], scores: Sequence[float]) -> Iterator[tuple[str, str]]:
+    if not labels:
+        yield "none", ""
+    for place, (label, score) in enumerate(zip(labels, scores, strict=True), 1):
+        yield label, f" ({score:.2f})" + (", " if place < len(labels) else "")

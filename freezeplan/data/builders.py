@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from freezeplan.data.columns import ImagesBuilder, LabelsBuilder, TextsBuilder
+from freezeplan.data.label_lists import FlagsBuilder, LabelListsBuilder
 from freezeplan.data.numbers import NumbersBuilder
 
 BUILDERS = {
     "text": TextsBuilder,
     "image": ImagesBuilder,
     "label": LabelsBuilder,
+    "labels": LabelListsBuilder,
+    "flag": FlagsBuilder,
     "number": NumbersBuilder,
 }
-WANTED = {"label": "a label is text or a whole number", "number": "every row needs a number"}
+WANTED = {
+    "label": "a label is text or a whole number",
+    "labels": "every row needs a list of labels, each of them once; an empty list where it has none",
+    "flag": "every row needs a 0 or a 1",
+    "number": "every row needs a number",
+}
 """What the values of a target column have to be, in words, by what it holds."""

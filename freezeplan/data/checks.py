@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy
 
 from freezeplan.data.columns import Labels
 from freezeplan.data.findings import Flaws
+from freezeplan.data.label_lists import LabelLists
 from freezeplan.data.modality import Kind
 from freezeplan.data.places import Places
 from freezeplan.data.reader import Lack
@@ -97,7 +98,12 @@ def check_measured(labels: Sequence[str], column: str, source: str, report: Repo
 
 
 def check_known(
-    labels: Labels, known: Sequence[str], source: str, places: Places, declared: bool, report: Report
+    labels: Labels | LabelLists,
+    known: Sequence[str],
+    source: str,
+    places: Places,
+    declared: bool,
+    report: Report,
 ) -> list[Diagnostic]:
     """Report labels that are none of the task's; ``declared`` tells whether the spec lists them."""
     origin = "the task's `labels`" if declared else "the training data"
@@ -114,7 +120,7 @@ def check_known(
     return [report("FP459", message, help=closest_or_all(unknown[0], known, "labels"), notes=notes)]
 
 
-def _unknown(labels: Labels, label: str, places: Places) -> str:
+def _unknown(labels: Labels | LabelLists, label: str, places: Places) -> str:
     count, rows = labels.rows_of(label, SHOWN_ROWS)
     return f"{in_quotes(label)}: {places.phrase(rows, count)}"
 
@@ -171,8 +177,23 @@ def check_classes(
                 help="give at least two classes, or name another label column",
             )
         ]
+    return _check_missing(present, labels, source, report) if declared else []
+
+
+def check_seen(seen: Iterable[str], labels: Sequence[str], source: str, report: Report) -> list[Diagnostic]:
+    """Report training data in which no row has a label (error), or labels that none has (warning)."""
+    present = set(seen)
+    if not present:
+        message = f"no row of `{source}` has a label: there is nothing to learn"
+        return [report("FP460", message, help="give rows with labels, or name another column")]
+    return _check_missing(present, labels, source, report)
+
+
+def _check_missing(
+    present: Collection[str], labels: Sequence[str], source: str, report: Report
+) -> list[Diagnostic]:
     missing = [label for label in labels if label not in present]
-    if not declared or not missing:
+    if not missing:
         return []
     return [
         report(

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from freezeplan.data.checks import check_alike, check_classes, check_constant, check_known, check_measured
+from freezeplan.data.checks import (
+    check_alike,
+    check_classes,
+    check_constant,
+    check_known,
+    check_measured,
+    check_seen,
+)
 from freezeplan.data.reader import columns_of
 from freezeplan.data.split import Split
 from freezeplan.diagnostics import Diagnostic
@@ -45,7 +52,33 @@ def _numbers(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> 
     ]
 
 
+def _label_lists(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    train, declared = splits.get("train"), bool(task.labels)
+    for split in splits.values():
+        if labels:
+            seen = split.targets[0]
+            found += check_known(seen, labels, split.source, split.places, declared, split.report)
+    if train is not None and not found:
+        found += check_seen(train.targets[0].names, labels, train.source, train.report)
+    if splits:
+        found += check_alike(labels, next(iter(splits.values())).report)
+    return found
+
+
+def _flags(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    train = splits.get("train")
+    if train is None:
+        return []
+    named = zip(labels, train.targets, strict=True)
+    return check_seen(
+        [name for name, column in named if column.flags.any()], labels, train.source, train.report
+    )
+
+
 CHECKS: Mapping[str, Callable[[Task, Sequence[str], Mapping[str, Split]], list[Diagnostic]]] = {
     "label": _classes,
+    "labels": _label_lists,
+    "flag": _flags,
     "number": _numbers,
 }

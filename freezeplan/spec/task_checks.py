@@ -38,7 +38,8 @@ def _labels(document: Document, path: KeyPath, labels: Any, kind: TaskKind) -> I
         yield at_key(path, "FP113", message, help="remove `labels`", part=KeyPart.KEY)
         return
     if len(labels) < kind.fewest:
-        message = f"a task needs at least two labels, not {len(labels)}: with one there is nothing to learn"
+        least = "two labels" if kind.fewest == 2 else "one label"
+        message = f"a task needs at least {least}, not {len(labels)}: without there is nothing to learn"
         yield at_key(path, "FP113", message, help="list every class, or leave `labels` out")
     seen: set[str] = set()
     for place, name in document.strings(path):

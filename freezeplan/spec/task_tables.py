@@ -26,7 +26,8 @@ of splits when `hub` is set."""
     """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
 or numbers from 0 to 255 (height x width, or height x width x channels)."""
     label: Columns = ["label"]
-    """Column that holds the label; of a regression task the number, or several columns with a number each."""
+    """Column that holds the label (`multi_label`: a list of labels; `regression`: a number), or several columns \
+(`multi_label`: a 0 or a 1 in each; `regression`: a number in each)."""
     hub: str | None = None
     """Name of a dataset on the hub; `train`, `validation` and `test` then name its splits."""
     subset: str | None = None
@@ -58,8 +59,9 @@ class Task(Table):
 
     name: Annotated[str, BeforeValidator(check_task_name)]
     """Name of the head: its parameters are `heads.<name>.…`."""
-    kind: Literal["classification", "regression"] = "classification"
-    """What the head predicts: one of the labels (`classification`), or numbers (`regression`)."""
+    kind: Literal["classification", "multi_label", "regression"] = "classification"
+    """What the head predicts: one of the labels (`classification`), any number of them (`multi_label`), or \
+numbers (`regression`)."""
     data: DataTable | None = None
     """Where the rows come from; `show` does not need it, `train` does."""
     labels: list[str] | None = None

@@ -10,7 +10,7 @@ from freezeplan.apply.ending import Scores
 from freezeplan.diagnostics.wording import format_rate
 from freezeplan.render.visible import visible
 
-NAMES = {"macro_f1": "macro-F1"}
+NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1"}
 INDENT = "  "
 Row = Sequence[str]
 

@@ -43,6 +43,8 @@ def test_it_stops_when_nobody_reads_its_answers(monkeypatch: pytest.MonkeyPatch)
     ("found", "line"),
     [
         ({"label": "a", "score": 0.875}, "t: a (0.88)  x"),
+        ({"labels": ["a", "b"], "scores": [0.875, 0.6]}, "t: a (0.88), b (0.60)  x"),
+        ({"labels": [], "scores": []}, "t: none  x"),
         ({"value": 2.0}, "t: 2  x"),
         ({"values": {"u": 0.5, "v": -1.25}}, "t: u 0.5, v -1.25  x"),
     ],

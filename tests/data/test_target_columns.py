@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from freezeplan.data.labels import labels_of
 from freezeplan.data.task_rows import TaskData, load_task_data
@@ -114,3 +115,72 @@ def test_the_same_column_can_be_classes_and_numbers(tmp_path: Path) -> None:
     found, _ = load_task_data(Spec.model_validate({"task": tasks}))
     assert [task.labels for task in found] == [("1", "2", "3"), ("stars",)]
     assert json.loads(json.dumps(found[1].targets("train").tolist())) == [[1.0], [2.0], [1.0], [3.0]]
+
+
+def test_lists_of_labels_are_read_with_empty_ones(tmp_path: Path) -> None:
+    task, warnings = load(tmp_path, "multi_label", "tags", numbered([["b", "a"], [], ["c", 1]], "tags"))
+    assert (task.labels, warnings) == (("1", "a", "b", "c"), ())
+    assert task.targets("train").tolist() == [[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
+
+
+def test_columns_of_flags_are_labels_in_the_order_of_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,x,y\nfirst,1,False\nsecond,0,TRUE\n")
+    (task,), warnings = load_task_data(spec_of(tmp_path, "multi_label", ["y", "x"], "a.csv"))
+    assert (task.labels, warnings) == (("y", "x"), ())
+    assert task.targets("train").tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (None, "null (no list)"),
+        ("a", "text"),
+        (1, "a number"),
+        (["a", "a"], "a list with a label twice"),
+        (["1", 1], "a list with a label twice"),
+        (["a", None], "a list with null (no label)"),
+        (["a", ["b"]], "a list with a list"),
+        (["a", " "], "a list with no label (blank)"),
+    ],
+)
+def test_what_is_no_list_of_labels_is_refused_with_its_line(tmp_path: Path, value: Any, what: str) -> None:
+    found = only_error(tmp_path, "multi_label", "tags", numbered([["a"], value, ["b"]], "tags"))
+    assert (found.code, found.where) == ("FP458", "task[1].data.train")
+    assert found.message == f"column `tags` of `train.jsonl` holds {what} in line 2"
+
+
+@pytest.mark.parametrize("value", [None, 2, "yes", 0.5, [1]])
+def test_what_is_no_flag_is_refused_with_its_line(tmp_path: Path, value: Any) -> None:
+    rows = [{"text": f"t{number}", "x": flag, "y": 1} for number, flag in enumerate([0, value, 1])]
+    found = only_error(tmp_path, "multi_label", ["x", "y"], rows)
+    assert found.code == "FP458" and found.message.endswith("in line 2")
+
+
+def test_labels_that_are_unknown_or_never_seen_are_said(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", numbered([["a"], ["a", "z"], []], "tags"))
+    with pytest.raises(DiagnosticError) as caught:
+        load_task_data(spec_of(tmp_path, "multi_label", "tags", labels=["a", "b"]))
+    (found,) = caught.value.diagnostics
+    assert found.code == "FP459" and "the label `z` (line 2)" in found.message
+    _, (warning,) = load_task_data(spec_of(tmp_path, "multi_label", "tags", labels=["a", "b", "z"]))
+    assert warning.code == "FP461" and "`b`" in warning.message
+    rows = [{"text": f"t{number}", "x": 0, "y": number} for number in range(2)]
+    _, (warning,) = load(tmp_path, "multi_label", ["x", "y"], rows)
+    assert warning.code == "FP461" and "`x`" in warning.message
+
+
+def test_rows_without_any_label_teach_nothing(tmp_path: Path) -> None:
+    assert only_error(tmp_path, "multi_label", "tags", numbered([[], []], "tags")).code == "FP460"
+    rows = [{"text": f"t{number}", "x": 0, "y": 0} for number in range(2)]
+    assert only_error(tmp_path, "multi_label", ["x", "y"], rows).code == "FP460"
+
+
+def test_class_numbers_in_lists_are_read_as_their_names(tmp_path: Path) -> None:
+    features = Features({"text": Value("string"), "tags": [ClassLabel(names=["x", "y", "z"])]})
+    rows = {"text": ["a", "b"], "tags": [[2, 0], []]}
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
+    for name in ("a.parquet", "saved"):
+        (task,), _ = load_task_data(spec_of(tmp_path, "multi_label", "tags", name))
+        assert task.labels == ("x", "z")
+        assert task.targets("train").tolist() == [[1, 1], [0, 0]]

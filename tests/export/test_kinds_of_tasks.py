@@ -10,13 +10,13 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from freezeplan.export.exporting import export
-from freezeplan.train.predict import predict
+from freezeplan.train.predict import Asked, predict
 from freezeplan.train.run import train
 from tests.train.targets import tasks_of_every_kind, write_targets
 from tests.train.tiny import toy_spec
 
 TEXTS = ["the screen is great", "a letter", "price price till the box is here again"]
-NATIVE = {"numbers": "regression"}
+NATIVE = {"numbers": "regression", "said": "multi_label_classification"}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def test_the_stock_model_gives_the_answers_and_names_its_kind(run: Path, tmp_pat
     batch = AutoTokenizer.from_pretrained(tmp_path / "out")(TEXTS, padding=True, return_tensors="pt")
     with torch.no_grad():
         logits = model(**batch).logits
-    answers = [answer[task] for answer in predict(run, TEXTS)]
+    if task == "said":
+        logits = logits.sigmoid()
+    answers = [answer[task] for answer in predict(run, TEXTS, Asked(probabilities=True))]
     assert numbers_of(answers, model.config.id2label, logits) == pytest.approx(
         logits.flatten().tolist(), abs=1e-5
     )
@@ -46,4 +48,5 @@ def test_the_stock_model_gives_the_answers_and_names_its_kind(run: Path, tmp_pat
 
 def numbers_of(answers: list[Any], labels: dict[int, str], logits: torch.Tensor) -> list[float]:
     """Return the numbers of answers in the order of the stock model's outputs."""
-    return [answer["values"][labels[place]] for answer in answers for place in range(logits.shape[1])]
+    found = [answer["probabilities"] if "labels" in answer else answer["values"] for answer in answers]
+    return [values[labels[place]] for values in found for place in range(logits.shape[1])]

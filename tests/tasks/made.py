@@ -27,8 +27,18 @@ def numbers(chance: numpy.random.Generator, rows: int, width: int) -> Values:
     return [[float(value) for value in chance.integers(-3, 4, rows) / 2] for _ in range(width)]
 
 
+def flags(chance: numpy.random.Generator, rows: int, width: int) -> Values:
+    """Return lists of labels in one column, or columns of 0 and 1."""
+    table = chance.integers(0, 2, (rows, width))
+    table[0, 0] = 1
+    if width == 1 or chance.random() < 0.5:
+        return [[[f"c{place}" for place in numpy.flatnonzero(row)] for row in table]]
+    return [column.tolist() for column in table.T]
+
+
 MAKERS: dict[str, Callable[[numpy.random.Generator, int, int], Values]] = {
     "classification": classes,
+    "multi_label": flags,
     "regression": numbers,
 }
 

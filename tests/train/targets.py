@@ -11,10 +11,15 @@ from tests.train.tiny import MOODS, save_tiny_bert, toy_data, toy_rows, toy_spec
 
 
 def with_targets(row: dict[str, str]) -> dict[str, Any]:
-    """Return a toy row with numbers that its words tell."""
+    """Return a toy row with numbers and labels that its words tell."""
     words = row["text"].split()
     charge = sum((word in MOODS["good"]) - (word in MOODS["bad"]) for word in words)
-    return row | {"words": len(words) / 4, "charge": float(charge)}
+    said = {name: int(name in words) for name in ("box", "the", "now")}
+    return (
+        row
+        | said
+        | {"words": len(words) / 4, "charge": float(charge), "said": [k for k, v in said.items() if v]}
+    )
 
 
 def write_targets(folder: Path, train: int = 64, other: int = 16) -> Path:
@@ -34,6 +39,12 @@ def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
     """Return a task of each kind over the same texts."""
     return [
         {"name": "topic", "data": toy_data(folder, "topic")},
+        {"name": "said", "kind": "multi_label", "data": toy_data(folder, "said")},
+        {
+            "name": "flags",
+            "kind": "multi_label",
+            "data": toy_data(folder, "x") | {"label": ["now", "the"]},
+        },
         {"name": "words", "kind": "regression", "data": toy_data(folder, "words")},
         {
             "name": "numbers",

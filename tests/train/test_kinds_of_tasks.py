@@ -62,7 +62,7 @@ def test_each_is_scored_by_the_metrics_of_its_kind_and_verified(runs: dict[str, 
 
 @pytest.mark.parametrize(
     ("mixing", "stop", "at"),
-    [(name, StepDone, 12) for name in MIXINGS] + [("joint", EpochDone, 1), ("joint", PhaseDone, 2)],
+    [(name, StepDone, 3) for name in MIXINGS] + [("joint", EpochDone, 1), ("joint", PhaseDone, 2)],
 )
 def test_stopped_and_resumed_is_never_stopped(
     rows: Path, runs: dict[str, Path], tmp_path: Path, mixing: str, stop: type, at: int
@@ -70,7 +70,9 @@ def test_stopped_and_resumed_is_never_stopped(
     seen: list[Any] = []
 
     def here(event: Any) -> bool:
-        return isinstance(event, stop) and sum(isinstance(item, stop) for item in seen) == at
+        # Of the first epoch nothing is saved where no signal asks for it.
+        counted = [item for item in seen if isinstance(item, stop) and getattr(item, "epoch", 2) > 1]
+        return isinstance(event, stop) and len(counted) == at
 
     spec = mixed_spec(rows, **MIXINGS[mixing])
     assert train(spec, tmp_path / "run", interrupt_at(here, seen)).status == "interrupted"
@@ -92,9 +94,12 @@ def test_a_run_answers_the_same_in_python_and_on_the_command_line(runs: dict[str
     loaded = freezeplan.load_run(runs["joint"])
     answers = loaded.predict(TEXTS)
     assert answers == list(predict(runs["joint"], TEXTS))
+    assert (loaded.labels["said"], loaded.labels["flags"]) == (("box", "now", "the"), ("now", "the"))
     assert loaded.labels["numbers"] == ("charge", "words")
     for answer in answers:
         assert list(answer) == ["text", *loaded.labels]
+        assert set(answer["said"]["labels"]) <= {"box", "now", "the"}
+        assert len(answer["flags"]["labels"]) == len(answer["flags"]["scores"])
         assert list(answer["words"]) == ["value"]
         assert list(answer["numbers"]["values"]) == ["charge", "words"]
 

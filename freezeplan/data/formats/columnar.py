@@ -80,11 +80,17 @@ def saved_rows(source: RowSource, folder: Path) -> Iterator[Row]:
 
 
 def class_names(schema: pyarrow.Schema) -> Names:
-    """Return the names behind the class numbers of ``ClassLabel`` columns, which ``datasets`` keeps beside a table."""
+    """Return the names behind the class numbers of ``ClassLabel`` columns, and of lists of those.
+
+    ``datasets`` keeps them beside a table.
+    """
     try:
         kept = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        features = {name: feature.get("feature", feature) for name, feature in kept.items()}
         found = {
-            name: feature["names"] for name, feature in kept.items() if feature.get("_type") == "ClassLabel"
+            name: feature["names"]
+            for name, feature in features.items()
+            if feature.get("_type") == "ClassLabel"
         }
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
@@ -128,7 +134,9 @@ def _first_broken(column: Any) -> int:
     return 1
 
 
-def _name(names: Sequence[str], value: Any) -> str | None:
+def _name(names: Sequence[str], value: Any) -> Any:
+    if isinstance(value, list):
+        return [_name(names, item) for item in value]
     if not isinstance(value, int) or value < 0:
         return None
     if value >= len(names):

@@ -25,11 +25,8 @@ def hub_rows(source: RowSource, name: str, subset: str | None, split: str) -> It
     source.present.update(dict.fromkeys(rows.column_names))
     wanted = [column for column in source.names if column in source.present]
     chosen = rows.select_columns(wanted)
-    names = {
-        column: chosen.features[column].names
-        for column in wanted
-        if hasattr(chosen.features[column], "names")
-    }
+    features = {name: getattr(chosen.features[name], "feature", chosen.features[name]) for name in wanted}
+    names = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
     with _quiet():
         tables = chosen.with_format("arrow").iter(BATCH) if wanted else ()
         batches = (batch for table in tables for batch in [table.combine_chunks()])
