@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Sequence
+from math import isclose
 from typing import TYPE_CHECKING, Any, Literal
 
+from freezeplan.apply.carrying import (
+    CEILING,
+    CLOSE,
+    PHASE_RATE,
+    Rates,
+    alive_schedulers,
+    carry_over,
+    holds_other_rates,
+)
 from freezeplan.apply.freezing import apply_freeze
-from freezeplan.apply.groups import SCALED_BY, scale_of
+from freezeplan.apply.groups import SCALED_BY, first_rate, scale_of
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.optimizer_state import (
     as_one,
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
 LOG = logging.getLogger("freezeplan")
+Asked = float | Literal["keep"] | None
 Owned = list[tuple[dict[str, Any], Group]]
 
 
@@ -35,14 +46,16 @@ def enter_phase(
     plan: Plan,
     phase: int | str,
     *,
-    factor: float | Literal["keep"] | None = None,
+    factor: Asked = None,
 ) -> None:
     """Put a model and the optimizer (or several) over a plan's groups into one phase of the plan.
 
     ``phase`` is its place (from 0) or its name, ``factor`` the schedule's at the phase's first step (see
     :func:`freezeplan.apply.schedule_factor`); by default 1.0. Where one torch scheduler runs over several phases,
-    ``"keep"`` keeps the factor at which it stands: a group's rate over its ``initial_lr``. A warning is logged
-    where such a factor is given up without a word. Call it between two optimizer steps, never inside an
+    ``"keep"`` keeps the factor at which it stands: a group's rate over that of the phase before. The scheduler then
+    goes on from the phase's rates, whatever it has kept of others (see
+    :func:`freezeplan.apply.carrying.carry_over`). A warning is logged where it cannot keep the ratios, and where such
+    a factor is given up without a word. Call it between two optimizer steps, never inside an
     accumulation: all gradients are dropped. What it does:
 
     - the model gets the phase's ``requires_grad`` and modes, as :func:`freezeplan.apply.apply_freeze` sets them;
@@ -78,12 +91,17 @@ def enter_phase(
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
     groups = _owned_groups(model, optimizer, plan, tensors)
-    factor = _entry_factor(groups, factor)
+    after = _rates(groups, index)
+    before = Rates({id(group): _rate_now(group, planned) for group, planned in groups})
+    scale = _entry_factor(optimizer, groups, factor, after)
     say_overruled(optimizer, plan)
     apply_freeze(model, plan, index)
     for tensor in tensors.values():
         tensor.grad = None
-    _set_groups(groups, plan, index, factor)
+    goes_on = factor == "keep" and not any(SCALED_BY in group for group, _ in groups)
+    if goes_on:
+        carry_over(optimizer, before, after)
+    _set_groups(groups, plan, index, scale, goes_on=goes_on)
     drop_state(optimizer, (tensors[name] for name in _forgotten(plan, index)))
     for group, planned in groups:
         if planned.lr[index] is not None:
@@ -162,38 +180,59 @@ def _foreign(label: str, planned: list[str], more: bool) -> Diagnostic:
     )
 
 
-def _entry_factor(groups: Owned, asked: float | Literal["keep"] | None) -> float:
+def _entry_factor(optimizer: torch.optim.Optimizer, groups: Owned, asked: Asked, after: Rates) -> float:
     """Return the factor to enter with: the one that was asked for, or where a scheduler of one's own stands."""
     if isinstance(asked, (int, float)):
         return asked
-    factors = [float(group["lr"]) / full for group, _ in groups if (full := _full_rate(group))]
+    factors = [float(group["lr"]) / full for group, planned in groups if (full := _rate_now(group, planned))]
     standing = factors[0] if factors else 1.0
     if asked == "keep":
+        if any(not isclose(factor, standing, rel_tol=CLOSE, abs_tol=1e-12) for factor in factors):
+            LOG.warning(
+                "the groups stand at %g to %g of the plan's rates, by a scheduler, and go on at %g",
+                min(factors),
+                max(factors),
+                standing,
+            )
         return standing
-    if standing != 1.0:
+    if standing != 1.0 and _is_scheduled(optimizer):
         LOG.warning(
             "the rates stood at %g of those they began with, by a scheduler, and now begin at all of the phase's; "
             'say factor="keep" where it goes on, factor=1.0 where another begins',
             standing,
         )
+    elif "initial_lr" in optimizer.param_groups[0] and holds_other_rates(optimizer, after):
+        LOG.warning(
+            "a scheduler goes on from the rates of the phase before; "
+            'say factor="keep" where it is to go on with this one, factor=1.0 where another begins'
+        )
     return 1.0
 
 
-def _full_rate(group: dict[str, Any]) -> float:
-    """Return the rate that a scheduler has scaled a group's from, 0.0 where none has begun or it is frozen."""
-    return float(group.get("initial_lr") or 0.0) * float(group.get(group.get(SCALED_BY), 1.0))
+def _is_scheduled(optimizer: torch.optim.Optimizer) -> bool:
+    return "initial_lr" in optimizer.param_groups[0] or bool(alive_schedulers(optimizer))
 
 
-def _set_groups(groups: Owned, plan: Plan, index: int, factor: float) -> None:
+def _rates(groups: Owned, index: int) -> Rates:
+    return Rates({id(group): _rate(planned, index, 1.0) for group, planned in groups})
+
+
+def _rate_now(group: dict[str, Any], planned: Group) -> float:
+    """Return a group's rate in the phase that it is in, 0.0 while it is frozen; before any, what it was built with."""
+    return float(group.get(PHASE_RATE, first_rate(planned)))
+
+
+def _set_groups(groups: Owned, plan: Plan, index: int, factor: float, *, goes_on: bool) -> None:
     for group, planned in groups:
         _set_options(group, planned, plan, index)
         _set_rate(group, _rate(planned, index, factor))
+        group[PHASE_RATE] = full = _rate(planned, index, 1.0)
         if SCALED_BY in group:
             # Such a scheduler multiplies by it, and starts from the base rate, which stays.
-            group[group[SCALED_BY]] = scale_of(_rate(planned, index, 1.0), plan.optimizer_of(planned).lr)
-        elif "initial_lr" in group:
+            group[group[SCALED_BY]] = scale_of(full, plan.optimizer_of(planned).lr)
+        elif "initial_lr" in group and not (goes_on and CEILING in group):
             # A torch scheduler that is built from here on starts from this, not from the group's rate.
-            group["initial_lr"] = _rate(planned, index, 1.0)
+            group["initial_lr"] = full
 
 
 def _set_options(group: dict[str, Any], planned: Group, plan: Plan, index: int) -> None:

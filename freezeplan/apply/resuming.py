@@ -39,6 +39,8 @@ def resume_from_checkpoint(
        the rates stay as they were saved, and weight decay and options become the plan's;
     4. verifies all.
 
+    A scheduler over several phases is best loaded by ``load`` too: entering ``next_phase`` carries it over.
+
     Raises :class:`freezeplan.DiagnosticError` for what :func:`freezeplan.enter_phase` and :func:`freezeplan.verify`
     refuse: tensors that ``load`` has replaced (``assign=True``) or a state that was saved in another order (FP432).
 

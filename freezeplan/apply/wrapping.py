@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from freezeplan.apply.checkpointing import checkpoints
+from freezeplan.apply.living import living
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_few
 from freezeplan.inventory.names import canonical_modules, is_a, wrapped_child
@@ -68,8 +69,7 @@ def _alive() -> list[Any]:
 def _found() -> list[Any]:
     from torch.nn.parallel import DistributedDataParallel
 
-    # By the type alone: asking an unknown object for its class may run code of its own.
-    return [item for item in gc.get_objects() if issubclass(type(item), DistributedDataParallel)]
+    return list(living(DistributedDataParallel))
 
 
 def _distributed(model: torch.nn.Module, wanted: dict[str, bool], tensors: Tensors) -> Iterator[Diagnostic]:

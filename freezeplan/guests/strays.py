@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
+from freezeplan.apply.living import living
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_few
 
@@ -45,7 +45,7 @@ class StrayGradients:
                 raise DiagnosticError([_untrained("the loss is computed with", list(_names(strays)))])
 
     def _candidates(self) -> Iterator[torch.nn.Parameter]:
-        for item in _alive(torch.nn.Parameter):
+        for item in living(torch.nn.Parameter):
             if item.grad is not None and id(item) not in self._own:
                 yield item
 
@@ -56,14 +56,9 @@ def _stamp(tensor: torch.Tensor) -> Stamp:
     return id(tensor.grad), tensor.grad._version
 
 
-def _alive(kind: type) -> Iterator[Any]:
-    # By the type alone: asking an unknown object for its class may run code of its own.
-    return (item for item in gc.get_objects() if issubclass(type(item), kind))
-
-
 def _held() -> Iterator[torch.Tensor]:
     """Yield what any optimizer holds: the loss may be trained by one of its own."""
-    for optimizer in _alive(torch.optim.Optimizer):
+    for optimizer in living(torch.optim.Optimizer):
         for group in optimizer.param_groups:
             yield from group["params"]
 
@@ -71,7 +66,7 @@ def _held() -> Iterator[torch.Tensor]:
 def _names(tensors: Iterable[torch.Tensor]) -> Iterator[str]:
     """Name tensors by their place in the outermost module that holds them."""
     places: dict[int, str] = {}
-    modules = list(_alive(torch.nn.Module))
+    modules = list(living(torch.nn.Module))
     inner = {id(child) for module in modules for child in module.children()}
     for module in modules:
         if id(module) not in inner:

@@ -1,4 +1,4 @@
-"""timm's own grouping function, from the installed package and unchanged."""
+"""timm's own grouping function and schedulers, from the installed package and unchanged."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def param_groups_layer_decay() -> Callable | None:
         layers.use_reentrant_ckpt = importlib.import_module("timm.layers.config").use_reentrant_ckpt
         models.group_parameters = importlib.import_module("timm.models._manipulate").group_parameters
         return importlib.import_module("timm.optim._param_groups").param_groups_layer_decay
+
+
+def timm_schedulers() -> dict[str, ModuleType]:
+    """Return timm's modules of schedulers by name, empty when timm is not installed; none stays imported."""
+    spec = importlib.util.find_spec("timm")
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    with _empty_packages(Path(spec.submodule_search_locations[0])):
+        importlib.import_module("timm.scheduler")
+        return {name: module for name, module in sys.modules.items() if name.startswith("timm.scheduler")}
 
 
 @contextmanager
