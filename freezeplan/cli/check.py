@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezeplan.cli.compiling import compiled_spec, for_model
+from freezeplan.cli.locking import check_locked
 from freezeplan.cli.options import common_options, format_option, model_option, remote_code_option
 from freezeplan.cli.status import CLEAN, FOUND, status_of
 from freezeplan.cli.streams import Settings, print_err, print_json, print_out, report
@@ -45,6 +46,7 @@ class Verdict:
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @click.option("--data", "with_data", is_flag=True, help="Also read the data, and check all that train would.")
+@click.option("--locked", is_flag=True, help="Also fail where the plan is not the one in the spec's lock.")
 @model_option(multiple=True)
 @format_option("full", "json")
 @remote_code_option
@@ -55,6 +57,7 @@ def check(
     specs: tuple[Path, ...],
     strict: bool,
     with_data: bool,
+    locked: bool,
     models: tuple[str, ...],
     form: str,
 ) -> int:
@@ -63,11 +66,15 @@ def check(
     With --data, also read every row of the tasks' data: columns, labels, tokens against the model's
     embedding, images that open, texts that are cut.
 
+    With --locked, the plan must be the one in the lock beside the spec (`freezeplan lock`).
+
     Exits with 0 when all are clean, 1 when one has errors (with --strict: or warnings), 2 when one
     cannot be read.
     """
+    if locked and models:
+        raise click.UsageError("a lock is of the spec's own model: leave --model or --locked out")
     verdicts = []
-    asked = {"strict": strict, "with_data": with_data}
+    asked = {"strict": strict, "with_data": with_data, "locked": locked}
     for verdict in (item for spec in specs for item in verdicts_of(spec, models or (None,), **asked)):
         settings.raise_if_interrupted()
         verdicts.append(verdict)
@@ -79,7 +86,7 @@ def check(
 
 
 def verdicts_of(
-    path: Path, models: Sequence[str | None], *, strict: bool, with_data: bool = False
+    path: Path, models: Sequence[str | None], *, strict: bool, with_data: bool = False, locked: bool = False
 ) -> Iterator[Verdict]:
     """Yield the verdict on a spec with each model; one alone when the spec itself is wrong."""
     from freezeplan.spec.reading import load_spec
@@ -90,16 +97,18 @@ def verdicts_of(
         yield Verdict(path, None, status_of(error.diagnostics, strict=strict), error.diagnostics)
         return
     for model in models:
-        yield _verdict(path, spec, model, strict=strict, with_data=with_data)
+        yield _verdict(path, spec, model, strict=strict, with_data=with_data, locked=locked)
 
 
-def _verdict(path: Path, spec: Spec, model: str | None, *, strict: bool, with_data: bool) -> Verdict:
+def _verdict(
+    path: Path, spec: Spec, model: str | None, *, strict: bool, with_data: bool, locked: bool
+) -> Verdict:
     from freezeplan.render.summary import trained_line
 
     found: tuple[Diagnostic, ...] = ()
     try:
         work = compiled_spec(spec, model)
-        found = work.plan.diagnostics
+        found = work.plan.diagnostics + (check_locked(work, path) if locked else ())
         read = _data_of(work, model) if with_data and work.spec.task else None
     except DiagnosticError as error:
         found += error.diagnostics

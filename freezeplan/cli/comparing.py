@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +21,14 @@ def check_given(path: Path, plan: Plan) -> None:
     """
     from freezeplan.api import load_plan
     from freezeplan.diagnostics.wording import counted, first_few
-    from freezeplan.plan.diff import diff_records
-    from freezeplan.plan.document import to_json
-    from freezeplan.render.diff import difference_lines
+    from freezeplan.plan.changes import compare
+    from freezeplan.plan.comparable import comparable
+    from freezeplan.plan.document import to_record
+    from freezeplan.render.changes import change_lines
 
-    given = load_plan(path)
-    found = diff_records(*(json.loads(to_json(item)) for item in (given, plan)))
-    if found:
-        message = f"the spec gives another plan than `{path}`: {counted(len(found), 'difference')}"
+    found = compare(*(comparable(to_record(item)) for item in (load_plan(path), plan)))
+    if found.count:
+        message = f"the spec gives another plan than `{path}`: {counted(found.count, 'difference')}"
         advice = "put spec, model and libraries back as they were, or write the plan again and look at it"
-        notes = first_few(difference_lines(found), SHOWN)
+        notes = first_few(change_lines(found), SHOWN)
         raise DiagnosticError([diagnostic("FP586", message, help=advice, notes=notes)])

@@ -13,12 +13,14 @@ from click.core import ParameterSource
 from freezeplan.cli.comparing import check_given
 from freezeplan.cli.compiling import Compiled, compiled, compiled_spec
 from freezeplan.cli.interrupts import stopped_status
+from freezeplan.cli.locking import check_locked
 from freezeplan.cli.options import common_options, remote_code_option, spec_argument
 from freezeplan.cli.ranks import is_first, one_voice
 from freezeplan.cli.show import plan_view
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, console_for, print_out, report, report_below
+from freezeplan.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
     from freezeplan.runs.events import Event, Observer
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Train exactly this plan, or stop: one that `show --out` wrote.",
 )
+@click.option("--locked", is_flag=True, help="Stop if the plan is not the one in the spec's lock.")
 @click.option("--overwrite", is_flag=True, help="Replace an unfinished run in DIR.")
 @click.option(
     "--resume",
@@ -59,6 +62,7 @@ def train(
     spec: Path,
     out: Path | None,
     given: Path | None,
+    locked: bool,
     overwrite: bool,
     resume: Path | None,
     allow: str,
@@ -67,7 +71,7 @@ def train(
     """Show the plan of SPEC (default: freezeplan.toml), then train exactly that into DIR.
 
     With --plan, SPEC must still give the plan in FILE, and so must the model once it is loaded: what was
-    looked at is what runs. Tasks, data and [train] are those of SPEC.
+    looked at is what runs. Tasks, data and [train] are those of SPEC. --locked does the same with the lock.
 
     The run ends with the evidence: frozen tensors are bit-identical, trainable ones moved. Ctrl-C
     (or SIGTERM, or SIGHUP) ends it after the current step, with a checkpoint that --resume goes on
@@ -75,7 +79,7 @@ def train(
     """
     settings = context.obj
     settings.verbose = verbose
-    _check_usage(out, overwrite, resume, allow, given)
+    _check_usage(out, overwrite, resume, allow, given is not None or locked)
     with one_voice(settings):
         from freezeplan.runs.claim import check_unclaimed
 
@@ -85,16 +89,16 @@ def train(
             work = compiled(spec)
             if given is not None:
                 check_given(given, work.plan)
+            if locked and (found := check_locked(work, spec)):
+                raise DiagnosticError(found)
             return _shown_and_run(work, _new_run(work, place, overwrite), settings)
         named = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
         return _resumed(spec if named else None, resume, allow, settings)
 
 
-def _check_usage(
-    out: Path | None, overwrite: bool, resume: Path | None, allow: str, given: Path | None
-) -> None:
-    if resume is not None and given is not None:
-        raise click.UsageError("--resume goes on with the plan of the run: leave --plan out")
+def _check_usage(out: Path | None, overwrite: bool, resume: Path | None, allow: str, given: bool) -> None:
+    if resume is not None and given:
+        raise click.UsageError("--resume goes on with the plan of the run: leave --plan and --locked out")
     if resume is not None and (out is not None or overwrite):
         raise click.UsageError("--resume goes on in the folder it names: leave --out and --overwrite out")
     if allow and resume is None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Record = Mapping[str, Any]
+MAIN = "that of [optimizer]"
+"""What the optimizer of a tensor is called that no table of its own names."""
 RATES, LENGTHS, STATE, MODEL, OPTIMIZER, PHASES = "lr", "epochs", "state", "model", "optimizer", "phases"
 
 
@@ -29,20 +31,24 @@ class Difference:
 
 
 def diff_records(before: Record, after: Record) -> tuple[Difference, ...]:
-    """Return the differences between two plans' records (see :func:`freezeplan.plan.document.to_record`).
+    """Return the differences between two plans' records, or between two comparable ones.
 
-    Equal differences of several tensors are one. Names of rules and groups, and advice, make no difference: they
-    change nothing in a run. Where the phases are not the same ones, they are not compared.
+    These are of :func:`freezeplan.plan.document.to_record` and :func:`freezeplan.plan.comparable.comparable`. Equal
+    differences of several tensors are one. Names of rules and groups, and advice, make no difference: they
+    change nothing in a run. Where the phases are not the same ones, those of the same name are compared.
     """
     found = [*_of_run(before, after), *_of_tensors(before, after)]
     names = [[phase["name"] for phase in record["phases"]] for record in (before, after)]
     if names[0] != names[1]:
-        return (*found, Difference(PHASES, None, "phases", names[0], names[1]))
+        found.append(Difference(PHASES, None, "phases", names[0], names[1]))
     options = [_options_by_tensor(record) for record in (before, after)]
     for index, name in enumerate(names[0]):
-        phases = (before["phases"][index], after["phases"][index])
+        if name not in names[1]:
+            continue
+        other = names[1].index(name)
+        phases = (before["phases"][index], after["phases"][other])
         found += _of_phase(name, *phases)
-        found += _of_assignments(name, *phases, options[0][index], options[1][index])
+        found += _of_assignments(name, *phases, options[0][index], options[1][other])
     return tuple(found)
 
 
@@ -76,7 +82,7 @@ def _of_phase(name: str, old: Record, new: Record) -> Iterator[Difference]:
     yield from _changed(LENGTHS, name, "length", old["length"], new["length"])
     yield from _changed(RATES, name, "schedule", old["schedule"], new["schedule"])
     for what in ("on_thaw", "drops_state", "eval_modules", "kept_in_train_mode"):
-        yield from _changed(STATE, name, what, old[what], new[what])
+        yield from _changed(STATE, name, what, old.get(what), new.get(what))
 
 
 def _of_assignments(
@@ -123,16 +129,19 @@ def _by_name(phase: Record) -> dict[str, Record]:
 
 
 def _owners(record: Record) -> dict[str, Record]:
-    """Return the optimizer of each tensor that is in a group."""
-    return {
-        name: {"optimizer": group["optimizer"] or "that of [optimizer]"}
-        for group in record["groups"]
-        for name in group["members"]
-    }
+    """Return the optimizer of each tensor that some phase trains."""
+    if "groups" in record:
+        pairs = [(name, group["optimizer"]) for group in record["groups"] for name in group["members"]]
+    else:
+        rows = (row for phase in record["phases"] for row in phase["parameters"])
+        pairs = [(row["name"], row["optimizer"]) for row in rows if row["state"] == "trainable"]
+    return {name: {"optimizer": label or MAIN} for name, label in pairs}
 
 
 def _options_by_tensor(record: Record) -> list[dict[str, Any]]:
-    """Return, for each phase, the optimizer options of each tensor that is in a group."""
+    """Return, for each phase, the optimizer options of each tensor: in a comparable record those of its own."""
+    if "groups" not in record:
+        return [{row["name"]: row["options"] for row in phase["parameters"]} for phase in record["phases"]]
     return [
         {name: group["options"][index] for group in record["groups"] for name in group["members"]}
         for index in range(len(record["phases"]))

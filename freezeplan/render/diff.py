@@ -25,21 +25,21 @@ def difference_lines(differences: Iterable[Difference]) -> list[str]:
 def _line(item: Difference) -> str:
     where = f"phase `{item.phase}`: " if item.phase is not None else ""
     if isinstance(item.before, dict) and isinstance(item.after, dict):
-        change = ", ".join(_keys(item.before, item.after))
+        change = ", ".join(key_changes(item.before, item.after))
     else:
         change = _pair(item.what, item.before, item.after)
     return f"{where}{item.what} {change}{_names(item.names)}"
 
 
-def _keys(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    """Yield the keys of a table that differ."""
+def key_changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys of a table that differ, with both values."""
     for key in dict.fromkeys([*before, *after]):
         if before.get(key) != after.get(key):
             yield f"{key} {_pair(key, before.get(key), after.get(key))}"
 
 
 def _pair(what: str, before: Any, after: Any) -> str:
-    return f"{_written(what, before)} -> {_written(what, after)}"
+    return f"{written_value(what, before)} -> {written_value(what, after)}"
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -48,13 +48,14 @@ def _names(names: tuple[str, ...]) -> str:
     return f" ({counted(len(names), 'tensor')}: {some(names, SHOWN_NAMES)})"
 
 
-def _written(what: str, value: Any) -> str:
+def written_value(what: str, value: Any) -> str:
+    """Write a value of what is called ``what``: rates exactly, tables and lists in a line."""
     if value is None or value in ([], {}):
         return ABSENT
     if isinstance(value, float) and "lr" in what.replace("learning rate", "lr"):
         return format_rate(value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_written(key, entry)}" for key, entry in value.items())
+        return ", ".join(f"{key} {written_value(key, entry)}" for key, entry in value.items())
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return some(value, SHOWN_ENTRIES)
     return str(value)

@@ -58,7 +58,19 @@ def test_version_and_help(room):
     shown = room.run("-h")
     assert shown.status == 0
     listed = re.findall(r"^  (\w+) +\w", shown.out.partition("Commands:")[2], re.M)
-    commands = ["show", "why", "check", "init", "params", "train", "verify", "predict", "export"]
+    commands = [
+        "show",
+        "why",
+        "check",
+        "lock",
+        "diff",
+        "init",
+        "params",
+        "train",
+        "verify",
+        "predict",
+        "export",
+    ]
     assert listed[: len(commands)] == commands
 
 

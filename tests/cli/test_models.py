@@ -192,6 +192,7 @@ runpy.run_module("freezeplan", run_name="__main__")
     [
         ("show", "spec.toml"),
         ("show", "spec.toml", "--model", "bert"),
+        ("diff", "spec.toml", "spec.toml"),
         ("params", "distilbert", "--tree"),
     ],
     ids=" ".join,

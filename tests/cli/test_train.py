@@ -137,4 +137,4 @@ def test_train_with_a_plan_that_cannot_be_read_is_unusable_input(trained, tmp_pa
 def test_a_run_that_goes_on_takes_no_other_plan(trained):
     room, _ = trained
     done = room.run("train", "--resume", "runs/freezeplan", "--plan", "plan.json")
-    assert done.status == 2 and "leave --plan out" in done.err
+    assert done.status == 2 and "leave --plan" in done.err
