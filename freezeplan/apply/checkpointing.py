@@ -74,7 +74,7 @@ class InputGradients:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.asked = _has_hooks(model)
+        self.asked = has_input_gradients(model)
         self.frozen_below = False
 
     def enable(self) -> None:
@@ -94,13 +94,14 @@ class InputGradients:
 
     def _settle(self) -> None:
         wanted = self.asked and not (self.frozen_below and _never_needs_them(self.model))
-        if wanted and not _has_hooks(self.model):
+        if wanted and not has_input_gradients(self.model):
             type(self.model).enable_input_require_grads(self.model)
-        elif not wanted and _has_hooks(self.model):
+        elif not wanted and has_input_gradients(self.model):
             type(self.model).disable_input_require_grads(self.model)
 
 
-def _has_hooks(model: Any) -> bool:
+def has_input_gradients(model: Any) -> bool:
+    """Whether a model has been asked to let its embeddings' outputs need a gradient, under either of the two names."""
     return bool(getattr(model, "_require_grads_hooks", None) or getattr(model, "_require_grads_hook", None))
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from freezeplan.apply.checkpointing import checkpoints
+from freezeplan.apply.checkpointing import checkpoints, has_input_gradients
 from freezeplan.apply.living import living
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_few
@@ -128,7 +128,7 @@ def _too_late(names: list[str]) -> Diagnostic:
 def _checkpointed(model: torch.nn.Module, wanted: dict[str, bool]) -> Iterator[Diagnostic]:
     """Report that the first trainable tensor is in a checkpointed layer whose input needs no gradient."""
     first = next((name for name, trains in wanted.items() if trains), None)
-    if first is None or any(getattr(module, "_require_grads_hooks", None) for module in model.modules()):
+    if first is None or any(map(has_input_gradients, model.modules())):
         return
     for path, module, outermost in canonical_modules(model):
         if is_under(first, path) and any(_is_reentrant(item) for item in _chain(outermost, module)):

@@ -14,7 +14,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import first_line
 from freezeplan.train.ranks import Ranks
 
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -25,16 +26,29 @@ ASKED = re.compile(r"--num[_-]processes(?:=|\0)(\d+)")
 def start_accelerator() -> Accelerator:
     """Return the accelerator of this process, which has found the others.
 
-    Raises ``DiagnosticError`` (FP557) when a launcher was asked for more processes than there are.
+    Raises ``DiagnosticError`` when a launcher was asked for more processes than there are (FP557), and where
+    another training of this process has settled accelerate's settings otherwise (FP560).
     """
     asked = asked_processes(os.environ, _launcher())
     # Unless it is told that there is no other device, accelerate leaves each process on a CPU by itself.
-    accelerator = Accelerator(mixed_precision="no", cpu=asked > 1 and not torch.accelerator.is_available())
+    try:
+        accelerator = Accelerator(
+            mixed_precision="no", cpu=asked > 1 and not torch.accelerator.is_available()
+        )
+    except ValueError as error:
+        raise DiagnosticError([_settled(error)]) from error
     if asked > accelerator.num_processes:
         message = f"{asked} processes were asked for, and {_there_are(accelerator.num_processes)}"
         advice = f"start it with `torchrun --nproc_per_node {asked} -m freezeplan train …`"
         raise DiagnosticError([diagnostic("FP557", message, help=advice)])
     return accelerator
+
+
+def _settled(error: ValueError) -> Diagnostic:
+    # Accelerate keeps one state for the whole process, which its own check compares with what is asked for.
+    message = f"accelerate is set up otherwise in this process: {first_line(error)}"
+    advice = "start the run in a process of its own: a Trainer with bf16 or fp16 has been in this one"
+    return diagnostic("FP560", message, help=advice)
 
 
 def ranks_of(accelerator: Accelerator) -> Ranks:

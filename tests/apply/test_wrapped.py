@@ -182,6 +182,14 @@ def reentrant_by_transformers(model: Any) -> Any:
     return model
 
 
+def reentrant_of_old(model: Any) -> Any:
+    """Ask for gradients of the inputs as earlier versions of transformers did, which kept one hook."""
+    model = reentrant(model)
+    output = model.get_input_embeddings().register_forward_hook
+    model._require_grads_hook = output(lambda module, given, found: found.requires_grad_(True))
+    return model
+
+
 @pytest.mark.parametrize(("wrap", "name"), [(reentrant, "bert"), (reentrant_by_transformers, "vit")])
 def test_reentrant_checkpointing_behind_a_frozen_part_is_refused(wrap: Any, name: str) -> None:
     model, spec = wrap(tiny(name)), upper_layers(name)
@@ -211,6 +219,7 @@ HARMLESS = {
     "the embeddings train": (reentrant, ["@embeddings", "@layers[-2:]"]),
     "no checkpointed layer trains": (reentrant, "@heads"),
     "the inputs are made to want gradients": (reentrant_by_transformers, "@layers[-2:]"),
+    "under the older name": (reentrant_of_old, "@layers[-2:]"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 import freezeplan
@@ -45,6 +46,43 @@ def test_stacked_biases_of_experts_belong_to_the_weight_of_their_name() -> None:
     model = holding(up=(4, 8, 6), up_bias=(4, 6), down_proj=(4, 6, 8), down_proj_bias=(4, 8))
     assert having("bias", model) == {"up_bias", "down_proj_bias"}
     assert having("bias", holding(weight=(4, 8, 6), bias=(4, 6))) == {"bias"}
+
+
+HEADED = {
+    "xlnet": (
+        "XLNetModel",
+        {"d_model": 8, "n_layer": 1, "n_head": 2, "d_inner": 8, "vocab_size": 9},
+        {"r_w_bias", "r_r_bias", "r_s_bias"},
+    ),
+    "funnel": (
+        "FunnelModel",
+        {"vocab_size": 9, "block_sizes": [1], "d_model": 8, "n_head": 2, "d_head": 4, "d_inner": 8},
+        {"r_w_bias", "r_r_bias", "r_s_bias"},
+    ),
+    "wav2vec2-conformer": (
+        "Wav2Vec2ConformerModel",
+        {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 8,
+            "position_embeddings_type": "relative",
+            "num_conv_pos_embedding_groups": 2,
+        },
+        {"pos_bias_u", "pos_bias_v"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HEADED)
+def test_biases_with_a_row_for_each_head(kind: str) -> None:
+    name, settings, expected = HEADED[kind]
+    with torch.device("meta"):
+        model = getattr(transformers, name)(transformers.AutoConfig.for_model(kind, **settings))
+    found = having("bias", model)
+    assert expected <= {name.rpartition(".")[2] for name in found}
+    truth = {name for name, _ in model.named_parameters() if "bias" in name.rpartition(".")[2].split("_")}
+    assert found == truth
 
 
 def test_a_bias_may_keep_axes_to_broadcast_along() -> None:
