@@ -73,9 +73,10 @@ def recurrent_in_eval_mode(subject: Subject) -> Iterator[Diagnostic]:
     order = {info.name: place for place, (info, _) in enumerate(subject.pairs)}
     first = next((info.name for info, what in subject.pairs if what.trainable), None)
     for module, what in _frozen_modules(subject):
+        if "RNNBase" not in module.classes:
+            continue
         place = min(order[info.name] for info, _ in subject.pairs if info.module == module.path)
-        idle = first is None or order[first] > place or what.eval_mode is False
-        if "RNNBase" in module.classes and not idle:
+        if first is not None and order[first] <= place and what.eval_mode is not False:
             message = (
                 f"`{module.path}` ({module.classes[0]}) is frozen in eval mode, and gradients pass through it"
             )
