@@ -28,7 +28,8 @@ def check_given(path: Path, plan: Plan) -> None:
 
     found = compare(*(comparable(to_record(item)) for item in (load_plan(path), plan)))
     if found.count:
-        message = f"the spec gives another plan than `{path}`: {counted(found.count, 'difference')}"
+        lines = change_lines(found)
+        message = f"the spec gives another plan than `{path}`: {counted(len(lines), 'difference')}"
         advice = "put spec, model and libraries back as they were, or write the plan again and look at it"
-        notes = first_few(change_lines(found), SHOWN)
+        notes = first_few(lines, SHOWN)
         raise DiagnosticError([diagnostic("FP586", message, help=advice, notes=notes)])

@@ -88,10 +88,11 @@ def _print_lines(found: Comparison, before: Side, after: Side, settings: Setting
     from freezeplan.render.visible import visible
 
     tensors = counted(len(after.record["phases"][0]["parameters"]), "tensor")
-    count = counted(found.count, "change") if found.count else f"no change, the same is done to {tensors}"
+    lines = change_lines(found)
+    count = counted(len(lines), "change") if lines else f"no change, the same is done to {tensors}"
     names = " -> ".join(visible(side.name, keep="") for side in (before, after))
     print_out(Text(f"{names}: {count}", style="bold", overflow="fold"), settings)
-    for line in first_few(change_lines(found), MOST_LINES):
+    for line in first_few(lines, MOST_LINES):
         print_out(Text(f"  {line}", overflow="fold"), settings)
     if before.head is not None and after.head is not None:
         causes = list(surroundings(before.head, after.head))

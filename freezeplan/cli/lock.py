@@ -72,6 +72,6 @@ def _say(
     print_out(f"wrote {name}: {trained_line(work.plan)} train", settings)
     if changed is not None:
         lines = change_lines(changed)
-        print_out(f"{counted(changed.count, 'change')} of what the plan does{':' if lines else ''}", settings)
+        print_out(f"{counted(len(lines), 'change')} of what the plan does{':' if lines else ''}", settings)
         for line in lines:
             print_out(f"  {line}", settings)

@@ -96,13 +96,12 @@ def check_locked(work: Compiled, spec: Path) -> tuple[Diagnostic, ...]:
         return ()
     causes = list(head_changes(lock.head, head_of(work, spec)))
     notes = [f"changed since it was written: {', '.join(causes)}" if causes else UNCAUSED]
-    message = f"the plan is not the one in `{path}`: {counted(found.count, 'difference')}"
+    lines = change_lines(found)
+    message = f"the plan is not the one in `{path}`: {counted(len(lines), 'difference')}"
     advice = (
         f"put back what changed, or accept it: `freezeplan lock {spec}`, and review what changes in the lock"
     )
-    return (
-        diagnostic("FP580", message, help=advice, notes=[*notes, *first_few(change_lines(found), SHOWN)]),
-    )
+    return (diagnostic("FP580", message, help=advice, notes=[*notes, *first_few(lines, SHOWN)]),)
 
 
 UNCAUSED = (

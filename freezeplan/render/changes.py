@@ -149,7 +149,7 @@ def _change_record(item: Change) -> dict[str, Any]:
 
 def comparison_markdown(found: Comparison, before: str, after: str) -> str:
     """Return a comparison as a table of Markdown, one row per line of :func:`change_lines`."""
-    head = f"**{_cell(before)}** -> **{_cell(after)}**: {counted(found.count, 'change')}\n"
+    head = f"**{_cell(before)}** -> **{_cell(after)}**: {counted(len(change_lines(found)), 'change')}\n"
     if not found.count:
         return head
     rows = [(item.line(), "", "", "") for item in found.renamed]
