@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from freezeplan.apply.elsewhere import build_foreign, optimizer_class
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.optimizer_state import as_one, complete_state
+from freezeplan.apply.probing import check_follows
 from freezeplan.apply.sharding import reshard_parameters, split_by_mesh
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import quoted
@@ -109,7 +110,9 @@ def _built(
     own = [group for group in groups if group.get(OWNER, planned.label) == planned.label]
     given = replace(planned, arguments=tuple((dict(planned.arguments) | options).items()))
     if planned.is_foreign:
-        return build_foreign(given, plan, own)
+        made = build_foreign(given, plan, own)
+        check_follows(given, plan)
+        return made
     kind: Any = optimizer_class(planned)
-    made: torch.optim.Optimizer = kind(own, lr=planned.lr, **dict(given.arguments))
+    made = kind(own, lr=planned.lr, **dict(given.arguments))
     return made
