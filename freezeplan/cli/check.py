@@ -15,10 +15,12 @@ from freezeplan.cli.locking import check_locked
 from freezeplan.cli.options import common_options, format_option, model_option, remote_code_option
 from freezeplan.cli.status import CLEAN, FOUND, status_of
 from freezeplan.cli.streams import Settings, print_err, print_json, print_out, report
+from freezeplan.cli.version import freezeplan_version
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 
 if TYPE_CHECKING:
     from freezeplan.cli.compiling import Compiled
+    from freezeplan.render.annotations import Finding
     from freezeplan.spec.tables import Spec
     from freezeplan.train.checking import DataRead, SplitRead
 
@@ -48,7 +50,7 @@ class Verdict:
 @click.option("--data", "with_data", is_flag=True, help="Also read the data, and check all that train would.")
 @click.option("--locked", is_flag=True, help="Also fail where the plan is not the one in the spec's lock.")
 @model_option(multiple=True)
-@format_option("full", "json")
+@format_option("full", "json", "github", "sarif")
 @remote_code_option
 @common_options
 @click.pass_obj
@@ -78,10 +80,12 @@ def check(
     for verdict in (item for spec in specs for item in verdicts_of(spec, models or (None,), **asked)):
         settings.raise_if_interrupted()
         verdicts.append(verdict)
-        if form == "full":
-            _print_verdict(verdict, settings)
+        if form in ("full", "github"):
+            _print_verdict(verdict, settings, annotated=form == "github")
     if form == "json":
         print_json(json.dumps({"specs": [_record(item) for item in verdicts]}, indent=2))
+    if form == "sarif":
+        print_json(_sarif(verdicts))
     return max(item.status for item in verdicts)
 
 
@@ -136,7 +140,22 @@ def _data_lines(read: DataRead | None) -> list[str]:
     ]
 
 
-def _print_verdict(item: Verdict, settings: Settings) -> None:
+def _sarif(verdicts: Sequence[Verdict]) -> str:
+    from freezeplan.render.annotations import sarif_record
+
+    found = [finding for item in verdicts for finding in _findings(item)]
+    return json.dumps(sarif_record(found, freezeplan_version()), indent=2)
+
+
+def _findings(item: Verdict) -> list[Finding]:
+    """Return a verdict's diagnostics as a review shows them, in file order and without floods."""
+    from freezeplan.diagnostics import capped, in_file_order
+    from freezeplan.render.annotations import Finding
+
+    return [Finding(str(item.spec), found) for found in capped(in_file_order(item.diagnostics))]
+
+
+def _print_verdict(item: Verdict, settings: Settings, *, annotated: bool = False) -> None:
     from rich.text import Text
 
     from freezeplan.render.diagnostics import summary_line
@@ -148,6 +167,12 @@ def _print_verdict(item: Verdict, settings: Settings) -> None:
     model = f" with {item.model}" if item.model else ""
     name = visible(f"{item.spec}{model}", keep="")
     print_out(Text.assemble(head, f"  {name}: {'; '.join(facts)}", overflow="fold"), settings)
+    if annotated:
+        from freezeplan.render.annotations import github_lines
+
+        for line in github_lines(_findings(item)):
+            print_json(line)
+        return
     report(item.diagnostics, settings, summary=False)
     if item.diagnostics and settings.diagnostics == "full":
         print_err("", settings)

@@ -138,3 +138,19 @@ def test_a_run_that_goes_on_takes_no_other_plan(trained):
     room, _ = trained
     done = room.run("train", "--resume", "runs/freezeplan", "--plan", "plan.json")
     assert done.status == 2 and "leave --plan" in done.err
+
+
+def test_train_with_a_lock_trains_what_is_in_it_or_stops(trained, tmp_path):
+    room, _ = trained
+    text = (room.path / "freezeplan.toml").read_text()
+    room.write("kept.toml", text)
+    missing = room.run("train", "kept.toml", "--locked", "--out", str(tmp_path / "run"))
+    assert (missing.status, missing.out) == (2, "") and "error[FP581]" in missing.err
+    assert room.run("lock", "kept.toml").status == 0
+    room.write("kept.toml", text.replace("lr = 0.05", "lr = 0.04"))
+    other = room.run("train", "kept.toml", "--locked", "--out", str(tmp_path / "run"))
+    assert (other.status, other.out) == (1, "") and "error[FP580]" in other.err
+    assert not (tmp_path / "run").exists()
+    room.write("kept.toml", text)
+    done = room.run("train", "kept.toml", "--locked", "--out", str(tmp_path / "run"))
+    assert done.status == 0 and "evidence: " in done.out
