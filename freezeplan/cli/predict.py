@@ -33,6 +33,12 @@ LONGEST_LINE = 1 << 26
     help="Read texts from FILE, one per line, or the rows of a data file; `-` is standard input.",
 )
 @click.option("--column", metavar="NAME", help="The column of a data file. Default: `text`, or `image`.")
+@click.option(
+    "--pair-column", metavar="NAME", help="That of the second texts of pairs. Default: `text_pair`."
+)
+@click.option(
+    "--task", "tasks", metavar="NAME", multiple=True, help="Answer with this task alone (repeatable)."
+)
 @click.option("--checkpoint", metavar="NAME", help="A checkpoint of the run: its folder's name, or `best`.")
 @format_option("text", "json")
 @remote_code_option
@@ -44,6 +50,8 @@ def predict(
     texts: tuple[str, ...],
     source: Path | None,
     column: str | None,
+    pair_column: str | None,
+    tasks: tuple[str, ...],
     checkpoint: str | None,
     form: str,
 ) -> int:
@@ -51,14 +59,14 @@ def predict(
 
     Without TEXT and --file, texts are read from standard input, one per line. A FILE that ends like a data
     file (.jsonl, .csv, .parquet …) is read like training data, its --column. For a run that reads images,
-    each TEXT is the path of an image file.
+    each TEXT is the path of an image file; for tasks over pairs of texts, two texts with a tab between them.
     """
     if checkpoint is not None:
         from freezeplan.train.saved_run import checkpoint_folder
 
         folder = checkpoint_folder(folder, checkpoint)
     with _pulse(settings) as pulse:
-        for number, answer in enumerate(_answers(folder, texts, source, column), 1):
+        for number, answer in enumerate(_answers(folder, texts, source, (column, pair_column), tasks), 1):
             begun()
             if nobody_reads():
                 break
@@ -86,17 +94,25 @@ def _pulse(settings: Settings) -> Iterator[Pulse]:
 
 
 def _answers(
-    folder: Path, texts: tuple[str, ...], source: Path | None, column: str | None
+    folder: Path,
+    texts: tuple[str, ...],
+    source: Path | None,
+    columns: tuple[str | None, str | None],
+    tasks: tuple[str, ...],
 ) -> Iterator[dict[str, Any]]:
     from freezeplan.data.files import is_data_file
 
     rows = source if source is not None and is_data_file(source) else None
-    if column and rows is None:
+    column, pair_column = columns
+    if any(columns) and rows is None:
         raise click.UsageError("--column is of a data file: name one with --file")
     inputs = _inputs(texts, source) if rows is None or texts else ()
-    from freezeplan.train.predict import predict, predict_file
+    from freezeplan.train.predict import Asked, predict, predict_file
 
-    return predict(folder, inputs) if rows is None else predict_file(folder, rows, column)
+    asked = Asked(tasks or None)
+    if rows is None:
+        return predict(folder, inputs, asked)
+    return predict_file(folder, rows, column, asked, pair_column)
 
 
 def _inputs(texts: tuple[str, ...], source: Path | None) -> Iterable[str]:
@@ -136,14 +152,16 @@ def _line(answer: dict[str, Any]) -> Any:
     from freezeplan.render.visible import visible
 
     line = Text(overflow="fold")
-    # What was labelled stands first, under the name of its kind.
-    (_, given), *tasks = answer.items()
-    for task, found in tasks:
+    # What was labelled stands first, under the names of its kind.
+    given = [value for value in answer.values() if isinstance(value, str)]
+    for task, found in answer.items():
+        if isinstance(found, str):
+            continue
         line.append(f"{task}: ", style="dim")
         for what, certainty in _found(found):
             line.append(visible(what, keep=""), style="bold").append(certainty, style="dim")
         line.append("  ")
-    return line.append(visible(given, keep=""))
+    return line.append(" | ".join(visible(text, keep="") for text in given))
 
 
 def _found(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,15 @@ from freezeplan.data.modality import Kind
 from freezeplan.data.places import Places
 from freezeplan.data.reader import Lack
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.diagnostics.wording import SHOWN_ROWS, closest_or_all, counted, in_quotes, plural, some
+from freezeplan.diagnostics.wording import (
+    SHOWN_ROWS,
+    closest_or_all,
+    counted,
+    in_quotes,
+    plural,
+    quoted,
+    some,
+)
 
 Report = Callable[..., Diagnostic]
 """What points a diagnostic at a key: :meth:`Locations.report` of its path."""
@@ -48,13 +56,16 @@ def reserved(names: Iterable[str]) -> list[str]:
 
 
 def check_inputs(
-    flaws: Flaws, kind: Kind, column: str, source: str, places: Places, report: Report
+    flaws: Flaws, kind: Kind, columns: Sequence[str], source: str, places: Places, report: Report
 ) -> list[Diagnostic]:
     """Report rows whose text or image cannot be used, once per kind of flaw."""
+    where = (
+        f"{plural(len(columns), 'column')} {quoted(columns)} of `{source}` hold{'s' * (len(columns) == 1)}"
+    )
     return [
         report(
             kind.code,
-            f"column `{column}` of `{source}` holds {what} in {places.phrase(found.rows, found.count)}",
+            f"{where} {what} in {places.phrase(found.rows, found.count)}",
             help=found.advice or kind.advice,
             notes=[
                 f"{places.place(row)}: {detail}"

@@ -13,7 +13,8 @@ from freezeplan.spec.tables import Spec
 class Kind:
     """Name a kind of input: its key in ``data`` and in predictions, its plural, the code of a bad value.
 
-    ``read_by`` is the name that a model of this kind gives to its main input.
+    ``read_by`` is the name that a model of this kind gives to its main input; ``takes`` are the keys of what one row
+    of it holds.
     """
 
     name: str
@@ -21,17 +22,27 @@ class Kind:
     code: str
     advice: str
     read_by: str
+    takes: tuple[str, ...]
 
 
-TEXT = Kind("text", "texts", "FP457", "every row needs a text that is not blank", "input_ids")
+TEXT = Kind("text", "texts", "FP457", "every row needs a text that is not blank", "input_ids", ("text",))
+TEXT_PAIR = Kind(
+    "text_pair",
+    "text pairs",
+    "FP457",
+    "every row needs two texts that are not blank",
+    "input_ids",
+    ("text", "text_pair"),
+)
 IMAGE = Kind(
     "image",
     "images",
     "FP471",
     "every row needs the path of an image file, an encoded image, or numbers from 0 to 255",
     "pixel_values",
+    ("image",),
 )
-KINDS = {kind.name: kind for kind in (TEXT, IMAGE)}
+KINDS = {kind.name: kind for kind in (TEXT, TEXT_PAIR, IMAGE)}
 
 
 def kind_of(backbone: Any) -> Kind | None:
@@ -45,9 +56,9 @@ def check_kinds(spec: Spec, backbone: Any) -> tuple[Diagnostic, ...]:
     reads = kind_of(backbone)
     found = []
     for index, task in enumerate(spec.task):
-        if task.data is None or (reads is not None and task.data.kind == reads.name):
+        if task.data is None or (reads is not None and KINDS[task.data.kind].read_by == reads.read_by):
             continue
-        at = ("task", index, "data", task.data.kind)
+        at = ("task", index, "data", KINDS[task.data.kind].takes[0])
         message = _message(task.data.kind, backbone, reads)
         found.append(spec.locations.report(at, "FP472", message, help=_advice(reads)))
     return tuple(found)

@@ -12,7 +12,7 @@ from freezeplan.data.files import DataFile, Format, data_file, data_files
 from freezeplan.data.formats.hub_set import hub_rows
 from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
 from freezeplan.data.places import FilePlaces, Places
-from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.spec.tables import Spec, Task
 from freezeplan.tasks import task_kind
@@ -143,28 +143,36 @@ def parts_of(spec: Spec, index: int, split: str) -> tuple[Part, ...]:
     return data_files(entries, start)
 
 
-def column_of(path: Path, name: str) -> Texts:
-    """Return the texts of one column of a data file; raises ``DiagnosticError`` (FP452 to FP456, FP530)."""
-    wanted = Wanted(name, "text")
+def texts_in(path: Path, names: Mapping[str, str]) -> tuple[Texts, ...]:
+    """Return the texts of some columns of a data file; ``names`` maps them to the options that name them.
+
+    Raises ``DiagnosticError`` (FP452 to FP456, FP530).
+    """
+    wanted = [Wanted(name, "text") for name in names]
     try:
-        table = READER.read((data_file(path),), [wanted])
+        table = READER.read((data_file(path),), wanted)
     except Unreadable as problem:
         raise DiagnosticError([diagnostic(problem.code, problem.message, help=problem.help)]) from None
-    if table.lacks:
-        advice = closest_or_all(name, table.lacks[0].present, "columns")
-        message = f"`{path.name}` has no column `{name}`"
-        raise DiagnosticError([diagnostic("FP456", message, help=f"{advice}; --column names it")])
-    column = table.columns[wanted]
+    found = [_lacking(path, lack, names[lack.name]) for lack in table.lacks if lack.name in names]
+    if found:
+        raise DiagnosticError(found)
     found = [
         diagnostic(
             "FP530",
-            f"column `{name}` of `{path.name}` holds {what} in {table.places.phrase(rows.rows, rows.count)}",
+            f"column `{item.name}` of `{path.name}` holds {what} in {table.places.phrase(rows.rows, rows.count)}",
         )
-        for what, rows in column.flaws.items()
+        for item in wanted
+        for what, rows in table.columns[item].flaws.items()
     ]
     if found:
         raise DiagnosticError(found)
-    return column.values
+    return tuple(table.columns[item].values for item in wanted)
+
+
+def _lacking(path: Path, lack: Lack, option: str) -> Diagnostic:
+    advice = closest_or_all(lack.name, lack.present, "columns")
+    message = f"`{path.name}` has no column `{lack.name}`"
+    return diagnostic("FP456", message, help=f"{advice}; {option} names it")
 
 
 def columns_of(task: Task) -> TaskColumns:
@@ -173,7 +181,11 @@ def columns_of(task: Task) -> TaskColumns:
     if data is None:
         return TaskColumns((), ())
     role = task_kind(task).role(len(data.targets))
-    return TaskColumns((Wanted(data.column, data.kind),), tuple(Wanted(name, role) for name in data.targets))
+    holds = "image" if data.image is not None else "text"
+    return TaskColumns(
+        tuple(Wanted(name, holds) for name in data.inputs.values()),
+        tuple(Wanted(name, role) for name in data.targets),
+    )
 
 
 def read_split(spec: Spec, index: int, split: str, *, targets_only: bool = False) -> RowTable | None:

@@ -71,7 +71,7 @@ def set_of(spec: Spec, index: int, split: str) -> Hashable:
         signatures = tuple(part.signature for part in parts_of(spec, index, split))
     except (Unreadable, OSError):
         return (index, split)
-    return (signatures, data.column) if data is not None else (index, split)
+    return (signatures, *data.inputs.values()) if data is not None else (index, split)
 
 
 def _at_hand(part: Part) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from freezeplan.data.checks import Report
 from freezeplan.data.columns import Images, Texts, texts_of
 from freezeplan.data.modality import Kind
+from freezeplan.data.pairs import TextPairs
 from freezeplan.data.places import Places
 from freezeplan.tasks import TaskKind
 
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Hold the rows of one split: texts or images, the values of its target columns, and where each row stands.
+    """Hold the rows of one split: what the model reads, the values of its target columns, where each row stands.
 
     ``source`` is the name people know it by; ``report`` points a diagnostic at the key that names it.
     """
 
     kind: Kind
-    column: str
-    inputs: Texts | Images
+    columns: tuple[str, ...]
+    inputs: Texts | TextPairs | Images
     targets: tuple[Any, ...]
     count: int
     source: str

@@ -18,6 +18,7 @@ from freezeplan.data.checks import (
 )
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.modality import KINDS, TEXT, Kind
+from freezeplan.data.pairs import TextPairs
 from freezeplan.data.reader import RowTable, columns_of, parts_of, read_split
 from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
@@ -102,8 +103,8 @@ def _outputs_in(task: Task, splits: Mapping[str, Split]) -> tuple[str, ...]:
 
 
 def _check_name(spec: Spec, index: int) -> list[Diagnostic]:
-    name = kind_of_task(spec.task[index]).name
-    if spec.task[index].name != name:
+    name = spec.task[index].name
+    if name not in kind_of_task(spec.task[index]).takes:
         return []
     message = f"a task cannot be named `{name}`: predictions hold the {name} under that name"
     return [spec.locations.report(("task", index, "name"), "FP464", message, help="rename it")]
@@ -136,7 +137,7 @@ def _read_again(spec: Spec, index: int, split: str) -> list[str]:
 
 
 def _column_reports(spec: Spec, index: int, data: DataTable) -> dict[str, Report]:
-    keys = {data.column: data.kind} | dict.fromkeys(data.targets, data.target_key)
+    keys = {column: key for key, column in data.inputs.items()} | dict.fromkeys(data.targets, data.target_key)
     return {
         column: partial(spec.locations.report, ("task", index, "data", key)) for column, key in keys.items()
     }
@@ -147,7 +148,7 @@ def _check_rows(table: RowTable, task: Task, report: Report) -> list[Diagnostic]
     found: list[Diagnostic] = []
     for wanted in columns.inputs:
         column = table.columns[wanted]
-        found += check_inputs(column.flaws, KINDS[wanted.role], wanted.name, source, places, report)
+        found += check_inputs(column.flaws, KINDS[wanted.role], [wanted.name], source, places, report)
         found += [] if column.flaws else check_scale(column.bright, wanted.name, source, report)
     for wanted in columns.targets:
         flaws = table.columns[wanted].flaws
@@ -157,10 +158,18 @@ def _check_rows(table: RowTable, task: Task, report: Report) -> list[Diagnostic]
 
 def _split(table: RowTable, task: Task, report: Report) -> Split:
     columns = columns_of(task)
-    (given,) = columns.inputs
-    inputs, *targets = (table.columns[wanted].values for wanted in columns.all)
+    inputs, targets = (
+        tuple(table.columns[wanted].values for wanted in part) for part in (columns.inputs, columns.targets)
+    )
     return Split(
-        KINDS[given.role], given.name, inputs, tuple(targets), table.count, table.source, table.places, report
+        kind=kind_of_task(task),
+        columns=tuple(wanted.name for wanted in columns.inputs),
+        inputs=inputs[0] if len(inputs) == 1 else TextPairs(*inputs),
+        targets=targets,
+        count=table.count,
+        source=table.source,
+        places=table.places,
+        report=report,
     )
 
 

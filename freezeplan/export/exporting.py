@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
@@ -61,6 +61,7 @@ def export(
     check_free(out, home)
     run = load_run(folder if checkpoint is None else checkpoint_folder(folder, checkpoint))
     name = _task(run, task)
+    run = replace(run, encoder=run.encoder_for([name]))
     inputs = inputs_of(run, name, data, column)
     with new_folder(out, home) as place:
         loads_as = write_stock(run, name, place)

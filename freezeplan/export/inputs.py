@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.data.formats.row_source import Unreadable
+from freezeplan.data.pairs import TextPairs
 from freezeplan.data.reader import READER, columns_of, read_split
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.run_record import home_of
@@ -47,14 +48,16 @@ def inputs_of(run: SavedRun, task: str, file: Path | None, column: str | None) -
 def _chosen(values: Sequence[Any]) -> list[Any]:
     step = max(1, -(-len(values) // MOST))
     places = set(range(0, len(values), step))
-    if isinstance(values[0], str):
-        places.add(max(range(len(values)), key=lambda row: len(values[row])))
+    if isinstance(values[0], (str, tuple)):
+        places.add(max(range(len(values)), key=lambda row: len("".join(values[row]))))
     return [values[row] for row in sorted(places)]
 
 
 def _named(run: SavedRun, task: str, file: Path, column: str | None) -> tuple[Sequence[Any], str]:
     columns = run.record["tasks"].get(task, {}).get("columns", {})
-    return list(inputs_in(run, file, column or columns.get(run.encoder.kind.name))), file.name
+    kind = run.encoder.kind
+    first, second = (*(columns.get(key) for key in kind.takes), None)[:2]
+    return list(inputs_in(kind, file, column or first, second)), file.name
 
 
 def _of_spec(run: SavedRun, name: str) -> tuple[Sequence[Any], str]:
@@ -70,9 +73,9 @@ def _of_spec(run: SavedRun, name: str) -> tuple[Sequence[Any], str]:
             continue
         finally:
             READER.forget()
-        wanted = columns_of(task).inputs[0]
-        if table is not None and wanted in table.columns:
-            return table.columns[wanted].values, table.source
+        if table is not None:
+            columns = [table.columns[wanted].values for wanted in columns_of(task).inputs]
+            return (columns[0] if len(columns) == 1 else TextPairs(*columns)), table.source
     raise _none(name, reason)
 
 

@@ -134,7 +134,13 @@ def texts_side(folder: Path) -> Any:
 
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return lambda texts: tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+
+    def encode(values: Sequence[Any]) -> Any:
+        pairs = isinstance(values[0], tuple)
+        given = [list(side) for side in zip(*values, strict=True)] if pairs else [list(values)]
+        return tokenizer(*given, padding=True, truncation=True, return_tensors="pt")
+
+    return encode
 
 
 def _images(folder: Path, channels: int) -> Any:

@@ -24,11 +24,17 @@ UNLOADED = ("spec.toml", "plan.json", "metrics.jsonl", "evidence.json")
 
 @dataclass(frozen=True)
 class RunTask:
-    """Hold one task of a run: its labels in the order of the head's outputs, its kind, and which head it is."""
+    """Hold one task of a run: its labels in the order of the head's outputs, its kind, its head, its columns."""
 
     labels: tuple[str, ...]
     kind: str = "classification"
     head: str = "linear"
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> str:
+        """What its rows hold beside images: ``text``, or ``text_pair``."""
+        return "text_pair" if "text_pair" in self.columns else "text"
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,13 @@ def _task(name: str, task: Any) -> RunTask:
     labels = task.get("labels") if isinstance(task, dict) else None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise Altered(f"`{RUN_MARKER}` lists no labels for the task `{name}`")
-    return RunTask(tuple(labels), str(task.get("kind", "classification")), str(task.get("head", "linear")))
+    columns = task.get("columns")
+    return RunTask(
+        tuple(labels),
+        str(task.get("kind", "classification")),
+        str(task.get("head", "linear")),
+        columns if isinstance(columns, dict) else {},
+    )
 
 
 def _hashes(found: Any) -> dict[str, str]:

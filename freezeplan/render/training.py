@@ -57,7 +57,7 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
         weight = f", loss weight {format_number(task['loss_weight'])}"
         output = TASK_KINDS[task["kind"]].output
         labels = counted(task["labels"], output) if task["labels"] is not None else f"{output}s unknown"
-        text = f"{task['name']}: {task['kind']} of {task['reads']}s, {labels}"
+        text = f"{task['name']}: {task['kind']} of {task['reads'].replace('_', ' ')}s, {labels}"
         shown = several or task["loss_weight"] != 1
         yield "" if index else "tasks" if several else "task", text + (weight if shown else "")
 

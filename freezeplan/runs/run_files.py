@@ -127,7 +127,7 @@ class RunFiles:
             if task.data is not None:
                 record["tasks"][task.name] |= {
                     "columns": {
-                        task.data.kind: task.data.column,
+                        **task.data.inputs,
                         task.data.target_key: one_or_list(task.data.label),
                     }
                 }

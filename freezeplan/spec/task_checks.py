@@ -62,16 +62,21 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
     if all(split is None for split in splits):
         message = "`data` names no rows: `train`, `validation` and `test` are all absent"
         yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
-    if data.get("text") is not None and data.get("image") is not None:
-        later = max("text", "image", key=list(data).index)
-        message = "`text` and `image` both name what the model reads"
-        yield at_key((*path, later), "FP115", message, help="keep one of the two", part=KeyPart.KEY)
+    for key in ("text", "text_pair"):
+        if data.get(key) is not None and data.get("image") is not None:
+            later = max(key, "image", key=list(data).index)
+            message = f"`{key}` and `image` both name what the model reads"
+            yield at_key((*path, later), "FP115", message, help="keep one of the two", part=KeyPart.KEY)
     yield from _columns(path, data, kind)
 
 
 def _columns(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
     given = "text" if data.get("image") is None else "image"
     source, written = data.get(given, given), data.get("label", "label")
+    second = data.get("text_pair")
+    if second is not None and second == source:
+        message = f"`text` and `text_pair` are both column `{printable(second)}`"
+        yield at_key((*path, "text_pair"), "FP115", message, help="name two different columns")
     targets = written if isinstance(written, list) else [written]
     if kind.most_columns is not None and len(targets) > kind.most_columns:
         message = f"a {kind.name} task has one label column, not {len(targets)}"
@@ -80,9 +85,10 @@ def _columns(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Di
         if not isinstance(target, str):
             continue
         at = (*path, "label", place) if isinstance(written, list) else (*path, "label")
-        if target == source:
-            key = at if "label" in data else (*path, given)
-            message = f"`{given}` and `label` are both column `{printable(target)}`"
+        if target in (source, second):
+            name = given if target == source else "text_pair"
+            key = at if "label" in data else (*path, name)
+            message = f"`{name}` and `label` are both column `{printable(target)}`"
             yield at_key(key, "FP115", message, help="name two different columns")
         elif target in targets[:place]:
             message = f"`label` names column `{printable(target)}` twice"

@@ -22,6 +22,8 @@ of splits when `hub` is set."""
     """The same for the final test."""
     text: str = "text"
     """Column that holds the text."""
+    text_pair: str | None = None
+    """Column that holds a second text; the model reads both together, as its tokenizer joins them."""
     image: str | None = None
     """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
 or numbers from 0 to 255 (height x width, or height x width x channels)."""
@@ -45,13 +47,17 @@ or numbers from 0 to 255 (height x width, or height x width x channels)."""
 
     @property
     def kind(self) -> str:
-        """What the rows hold for the model to read: ``text`` or ``image``."""
-        return "text" if self.image is None else "image"
+        """What the rows hold for the model to read: ``text``, ``text_pair`` or ``image``."""
+        if self.image is not None:
+            return "image"
+        return "text" if self.text_pair is None else "text_pair"
 
     @property
-    def column(self) -> str:
-        """The column that holds it."""
-        return self.text if self.image is None else self.image
+    def inputs(self) -> dict[str, str]:
+        """The columns that hold it, by the keys that name them."""
+        if self.image is not None:
+            return {"image": self.image}
+        return {"text": self.text} | ({} if self.text_pair is None else {"text_pair": self.text_pair})
 
 
 class Task(Table):

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     import numpy
     import torch
 
-STOCK = {"text": "AutoModelForSequenceClassification", "image": "AutoModelForImageClassification"}
+STOCK = {
+    "text": "AutoModelForSequenceClassification",
+    "text_pair": "AutoModelForSequenceClassification",
+    "image": "AutoModelForImageClassification",
+}
 
 
 class Classification(TaskKind):

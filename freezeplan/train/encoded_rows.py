@@ -8,6 +8,7 @@ from typing import Any
 from freezeplan.data.checks import check_inputs
 from freezeplan.data.encoder import Encoded, Encoder
 from freezeplan.data.modality import IMAGE, kind_of
+from freezeplan.data.pairs import TextPairs
 from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
 from freezeplan.data.task_rows import SPLITS, no_room
@@ -57,14 +58,14 @@ def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
     Raises ``DiagnosticError`` with the rows that cannot be used, of all tasks and splits (FP457, FP471), or FP490
     where the temporary folder is full.
     """
-    shared: dict[int, Encoded] = {}
+    shared: dict[tuple[int, ...], Encoded] = {}
     found: dict[str, dict[str, EncodedSplit]] = {split: {} for split in SPLITS}
     problems: list[Diagnostic] = []
     for split in SPLITS:
         for task in tasks:
             rows = task.splits.get(split)
             if rows is not None:
-                key = id(rows.inputs)
+                key = _identity(rows)
                 if key not in shared:
                     shared[key] = _encoded(rows, encoder)
                     problems += _problems(rows, shared[key])
@@ -76,6 +77,12 @@ def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
     return found
 
 
+def _identity(rows: Split) -> tuple[int, ...]:
+    """Return what is equal for splits that hold the same columns: the reader gives each of them once."""
+    parts = rows.inputs.columns if isinstance(rows.inputs, TextPairs) else (rows.inputs,)
+    return tuple(id(part) for part in parts)
+
+
 def _encoded(rows: Split, encoder: Encoder) -> Encoded:
     try:
         return encoder.encode(rows.inputs)
@@ -84,7 +91,7 @@ def _encoded(rows: Split, encoder: Encoder) -> Encoded:
 
 
 def _problems(rows: Split, inputs: Encoded) -> list[Diagnostic]:
-    return check_inputs(inputs.flaws, rows.kind, rows.column, rows.source, rows.places, rows.report)
+    return check_inputs(inputs.flaws, rows.kind, rows.columns, rows.source, rows.places, rows.report)
 
 
 def notes_on_cuts(
@@ -94,13 +101,13 @@ def notes_on_cuts(
     if not isinstance(encoder, TextEncoder):
         return ()
     longest = most_tokens(encoder.tokenizer, backbone)
-    seen, found = set[int](), []
+    seen, found = set[tuple[int, ...]](), []
     for split in SPLITS:
         for task in tasks:
             rows = task.splits.get(split)
             cut = cut_of(data[split][task.name]) if rows is not None else 0
-            if rows is not None and cut and id(rows.inputs) not in seen:
-                seen.add(id(rows.inputs))
+            if rows is not None and cut and _identity(rows) not in seen:
+                seen.add(_identity(rows))
                 found.append(_note(rows, cut, encoder.max_length, longest))
     return tuple(found)
 
@@ -111,7 +118,7 @@ def cut_of(split: EncodedSplit) -> int:
 
 
 def _note(rows: Split, cut: int, length: int, longest: int) -> Diagnostic:
-    few = f"{format_count(cut)} of {counted(len(rows), 'text')}"
+    few = f"{format_count(cut)} of {counted(len(rows), rows.kind.name.replace('_', ' '))}"
     message = f"{few} of `{rows.source}` {'is' if cut == 1 else 'are'} cut at {length} tokens"
     more = (
         f"train.max_length can be up to {longest}; or " if longest > length else "the model takes no more: "

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
 from freezeplan.data.findings import Flaws
-from freezeplan.data.modality import TEXT, Kind
+from freezeplan.data.modality import TEXT, TEXT_PAIR, Kind
 from freezeplan.data.values import text_flaw
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import counted, first_line
@@ -23,13 +23,17 @@ from freezeplan.tasks.flaws import Flaw
 from freezeplan.train.tokens import IDS, MASK, EncodedTexts, TokenWriter
 
 CHUNK = 1000
+TAB = "\t"
 # Of a longer text, only the beginning is tokenised: no tokenizer makes fewer tokens of it than are kept.
 CHARACTERS_PER_TOKEN = 64
 SHORT = 1 << 16
+PIECES = 4
+BLANK = re.compile(r"\s")
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 ANOTHER = "take the rows out, or use a source whose tokenizer has an unknown token"
 ENLARGE = "enlarge the model's embedding with `resize_token_embeddings`"
 Lists = dict[str, list[list[int]]]
+Given = str | tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,26 @@ class TextEncoder:
     names: tuple[str, ...]
     max_length: int
     vocabulary: int | None = None
-    kind: ClassVar[Kind] = TEXT
+    kind: Kind = TEXT
 
     def located(self, value: Any) -> Any:
-        """Return the text itself."""
-        return value
+        """Return the text itself; where pairs are read, the two texts of a list, or of a line with a tab between."""
+        if self.kind is not TEXT_PAIR:
+            return value
+        if isinstance(value, str):
+            value = value.split(TAB)
+        return tuple(value) if isinstance(value, list) else value
 
     def flaw(self, value: Any) -> Flaw | None:
-        """Say what a value is when it is not a text to classify."""
-        return text_flaw(value)
+        """Say what a value is when it is not a text, or a pair of them where pairs are read."""
+        if self.kind is not TEXT_PAIR:
+            return text_flaw(value)
+        if not isinstance(value, tuple) or len(value) != 2:
+            return Flaw("no pair of texts", advice="two texts with a tab between them are a pair")
+        return text_flaw(value[0]) or text_flaw(value[1])
 
-    def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """Tokenise texts, cutting each at ``max_length`` tokens.
+    def encode(self, texts: Sequence[Given]) -> EncodedTexts:
+        """Tokenise texts, or pairs of texts, cutting each at ``max_length`` tokens (of a pair the longer text).
 
         Texts that come out without any token, that the tokenizer refuses, or with a token that the model's
         embedding has no row for, are flaws.
@@ -72,7 +84,7 @@ class TextEncoder:
             writer.add(found)
         return writer.done(flaws, cut)
 
-    def _tokenised(self, texts: Sequence[str]) -> tuple[Lists, dict[int, Flaw], int]:
+    def _tokenised(self, texts: Sequence[Given]) -> tuple[Lists, dict[int, Flaw], int]:
         """Return the numbers of some texts, which of them the tokenizer refuses, and how many are cut."""
         try:
             found, over = self._call(texts)
@@ -80,7 +92,7 @@ class TextEncoder:
         except Exception:  # tokenizers raise errors of many unrelated types, and do not say for which text
             return self._one_by_one(texts)
 
-    def _one_by_one(self, texts: Sequence[str]) -> tuple[Lists, dict[int, Flaw], int]:
+    def _one_by_one(self, texts: Sequence[Given]) -> tuple[Lists, dict[int, Flaw], int]:
         rows: Lists = {name: [] for name in self.names}
         refused, cut = {}, 0
         for row, text in enumerate(texts):
@@ -94,8 +106,8 @@ class TextEncoder:
                 rows[name] += found.get(name, [[1] * len(found[IDS][0])])
         return rows, refused, cut
 
-    def _call(self, texts: Sequence[str]) -> tuple[Lists, int]:
-        short = [self._beginning(text) for text in texts]
+    def _call(self, texts: Sequence[Given]) -> tuple[Lists, int]:
+        short = [self._beginnings(text) for text in texts]
         lists, cut = self._numbers(short)
         for row, (text, whole) in enumerate(zip(short, texts, strict=True)):
             # Too little came of the beginning: of a text that is blank for long, say.
@@ -106,12 +118,43 @@ class TextEncoder:
                     rows[row] = again[name][0]
         return lists, sum(cut)
 
-    def _numbers(self, texts: Sequence[str]) -> tuple[Lists, list[bool]]:
+    def _numbers(self, texts: Sequence[Given]) -> tuple[Lists, list[bool]]:
         """Return the numbers of texts, and of each whether it has more tokens than are kept."""
-        found = self.tokenizer(list(texts), truncation=True, max_length=self.max_length, padding=False)
+        found = self._called(texts, truncation=True, max_length=self.max_length)
         lists: Lists = {name: list(found[name]) for name in self.names if name in found}
         full = [len(ids) == self.max_length for ids in lists[IDS]]
         return lists, [at_end and self._is_cut(found, texts, row) for row, at_end in enumerate(full)]
+
+    def _called(self, texts: Sequence[Given], **options: Any) -> Any:
+        """Call the tokenizer with texts, or with the first and the second texts of pairs."""
+        pairs = bool(texts) and isinstance(texts[0], tuple)
+        given = [list(side) for side in zip(*texts, strict=True)] if pairs else [list(texts)]
+        return self.tokenizer(*given, padding=False, **options)
+
+    def _beginnings(self, text: Given) -> Given:
+        """Return the beginning of a text, or of both of a pair; the very same object where nothing is left out."""
+        if isinstance(text, str):
+            return self._beginning(text)
+        first, second = (self._kept_of_pair(self._beginning(part)) for part in text)
+        return text if first is text[0] and second is text[1] else (first, second)
+
+    def _kept_of_pair(self, text: str) -> str:
+        """Return no more of one text of a pair than can be kept of it, up to a blank.
+
+        Fast tokenizers make every piece of the one text with every piece of the other when they cut a long pair.
+        """
+        if len(text) <= PIECES * self.max_length or not getattr(self.tokenizer, "is_fast", False):
+            return text
+        found = self.tokenizer(
+            text,
+            truncation=True,
+            max_length=self.max_length,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+        )
+        end = found["offset_mapping"][-1][1] if found["offset_mapping"] else len(text)
+        blank = BLANK.search(text, end)
+        return text[: blank.start()] if blank else text
 
     def _beginning(self, text: str) -> str:
         """Return as much of a text as ``max_length`` tokens can come from, up to a blank."""
@@ -121,10 +164,10 @@ class TextEncoder:
         end = max(text.rfind(" ", 0, most), text.rfind("\n", 0, most))
         return text[: end if end > most // 2 else most]
 
-    def _is_cut(self, found: Any, texts: Sequence[str], row: int) -> bool:
+    def _is_cut(self, found: Any, texts: Sequence[Given], row: int) -> bool:
         if getattr(found, "encodings", None):
             return bool(found.encodings[row].overflowing)
-        whole = self.tokenizer([texts[row]], truncation=False, padding=False, verbose=False)[IDS][0]
+        whole = self._called([texts[row]], truncation=False, verbose=False)[IDS][0]
         return len(whole) > self.max_length
 
     def _flaw_in(self, ids: Sequence[int]) -> Flaw | None:
@@ -189,8 +232,10 @@ def vocabulary_of(backbone: torch.nn.Module) -> int | None:
 def check_tokenizer(spec: Spec, encoder: TextEncoder) -> None:
     """Refuse a tokenizer that does not fit the model (FP478).
 
-    Its padding token may have no row in the model's embedding; one of its inputs may not be a number per token.
+    Its padding token may have no row in the model's embedding; one of its inputs may not be a number per token; it
+    may put nothing between the two texts of a pair.
     """
+    _check_pairs(spec, encoder.tokenizer)
     number, rows = encoder.tokenizer.pad_token_id, encoder.vocabulary
     if number is not None and rows is not None and not 0 <= number < rows:
         token = f"the padding token `{encoder.tokenizer.pad_token}`"
@@ -202,6 +247,24 @@ def check_tokenizer(spec: Spec, encoder: TextEncoder) -> None:
         message = f"the tokenizer's input `{odd}` is not one number per token, and the model takes it"
         advice = "name a source whose tokenizer reads plain text"
         raise spec.locations.error(("model", "source"), "FP478", message, help=advice)
+
+
+def reads_pairs(spec: Spec) -> bool:
+    """Whether some task of a spec reads pairs of texts."""
+    return any(task.data is not None and task.data.text_pair is not None for task in spec.task)
+
+
+def _check_pairs(spec: Spec, tokenizer: Any) -> None:
+    if not reads_pairs(spec) or _added(tokenizer, pair=True) > _added(tokenizer, pair=False):
+        return
+    index = next(place for place, task in enumerate(spec.task) if task.data and task.data.text_pair)
+    message = "the tokenizer puts nothing between two texts: the model could not tell where the second begins"
+    advice = "write both texts into one column, with words between them, or name another source"
+    raise spec.locations.error(("task", index, "data", "text_pair"), "FP478", message, help=advice)
+
+
+def _added(tokenizer: Any, *, pair: bool) -> int:
+    return int(tokenizer.num_special_tokens_to_add(pair=pair))
 
 
 def _odd_input(encoder: TextEncoder) -> str | None:
@@ -230,8 +293,8 @@ def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
         message = f"max_length = {asked} is more than the model takes"
         raise _unfit_length(spec, message, f"the model takes {limit} tokens at most")
     chosen = min(LONGEST, limit) if asked is None else asked
-    added = tokenizer.num_special_tokens_to_add()
-    if chosen <= added:
+    added = _added(tokenizer, pair=reads_pairs(spec))
+    if chosen <= added + reads_pairs(spec):
         what = "the model takes" if asked is None else "max_length ="
         message = f"{what} {chosen}{' tokens, which' if asked is None else ''} leaves no room for a text"
         advice = f"the tokenizer adds {counted(added, 'token')} of its own to each"

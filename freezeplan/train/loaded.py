@@ -30,6 +30,8 @@ class LoadedRun:
     ) -> list[dict[str, Any]]:
         """Label texts (or images, as ``freezeplan predict`` takes them) with some tasks, all by default.
 
+        Tasks over pairs of texts take tuples of two; they and tasks over single texts are asked one after the other.
+
         Returns one dict per input, in their order: ``{"text": …, "<task>": {"label": …, "score": …}, …}``, with
         ``probabilities`` also each label's. Raises ``DiagnosticError``: FP530 for an input that cannot be used,
         FP574 for a task that the run has not, FP531 where the outputs are no numbers.

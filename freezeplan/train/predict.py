@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from freezeplan.data.encoder import Encoder
 from freezeplan.data.findings import Flaws
-from freezeplan.data.modality import IMAGE, Kind
-from freezeplan.data.reader import column_of
+from freezeplan.data.modality import IMAGE, TEXT_PAIR, Kind
+from freezeplan.data.pairs import TextPairs
+from freezeplan.data.reader import texts_in
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.train.failures import explained
@@ -40,7 +42,8 @@ def predict(folder: Path, inputs: Iterable[Any], asked: Asked = ALL) -> Iterator
     """Label texts, or images, with every task of a run, or those that are asked for.
 
     ``inputs`` are texts for a run that read texts; for one that read images, paths of image files (or image
-    objects of Pillow, encoded images as bytes, numbers as in the data). Yields, in their order,
+    objects of Pillow, encoded images as bytes, numbers as in the data); for tasks over pairs of texts, tuples of
+    two, or texts with a tab between. Yields, in their order,
     ``{"text": …, "<task>": {"label": …, "score": …}, …}`` (``"image"`` for images) with the tasks in the
     order of the run's spec; ``score`` is the probability that the head gives to the label (softmax), and
     ``probabilities``, where they are asked for, maps every label to its own. Inputs
@@ -52,22 +55,38 @@ def predict(folder: Path, inputs: Iterable[Any], asked: Asked = ALL) -> Iterator
 
 
 def predict_file(
-    folder: Path, path: Path, column: str | None = None, asked: Asked = ALL
+    folder: Path,
+    path: Path,
+    column: str | None = None,
+    asked: Asked = ALL,
+    pair_column: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Label the rows of a data file, read as training reads it: the texts, or paths of images, of one column.
 
-    The column is called like what the run reads unless it is named. Yields as :func:`predict` does, and raises
+    The column is called like what the run reads unless it is named, and so is that of the second texts
+    (``text_pair``) where it reads pairs. Yields as :func:`predict` does, and raises
     what it raises; FP530 names rows by their lines.
     """
     run, device = ready(folder)
-    return answers(run, device, inputs_in(run, path, column), asked)
+    kind = run.encoder_for(asked.of(run)).kind
+    return answers(run, device, inputs_in(kind, path, column, pair_column), asked)
 
 
-def inputs_in(run: SavedRun, path: Path, column: str | None = None) -> Iterable[Any]:
-    """Return what a data file holds for a run to read, row by row."""
-    kind = run.encoder.kind
-    texts = column_of(path, column or kind.name)
-    return (str(path.parent / text) for text in texts) if kind is IMAGE else texts
+def inputs_in(
+    kind: Kind, path: Path, column: str | None = None, pair_column: str | None = None
+) -> Iterable[Any]:
+    """Return what a data file holds of a kind of inputs, row by row."""
+    if pair_column is not None and kind is not TEXT_PAIR:
+        message = f"the run reads {kind.plural}, one of them per row, and `{pair_column}` would be a second"
+        raise DiagnosticError([diagnostic("FP530", message, help="leave --pair-column out")])
+    given = (column or kind.takes[0], pair_column or kind.takes[-1])[: len(kind.takes)]
+    if len(set(given)) < len(given):
+        message = f"both texts of a pair would be of column `{given[0]}`"
+        raise DiagnosticError([diagnostic("FP530", message, help="name two columns")])
+    texts = texts_in(path, dict(zip(given, ("--column", "--pair-column"), strict=False)))
+    if kind is TEXT_PAIR:
+        return TextPairs(*texts)
+    return (str(path.parent / text) for text in texts[0]) if kind is IMAGE else texts[0]
 
 
 def ready(folder: Path) -> tuple[SavedRun, torch.device]:
@@ -87,10 +106,13 @@ def answers(
     def label(found: list[dict[str, Any]], batch: dict[str, torch.Tensor]) -> None:
         _label(run, tasks, asked.probabilities, found, batch)
 
-    def named(batch: list[Any]) -> list[dict[str, Any]]:
-        return [{run.encoder.kind.name: value} for value in batch]
+    encoder = run.encoder_for(tasks)
 
-    return _batched(run, device, inputs, named, label)
+    def named(batch: list[Any]) -> list[dict[str, Any]]:
+        several = encoder.kind is TEXT_PAIR
+        return [dict(zip(encoder.kind.takes, value if several else [value], strict=True)) for value in batch]
+
+    return _batched(run, encoder, device, inputs, named, label)
 
 
 def vectors(run: SavedRun, device: torch.device, inputs: Iterable[Any]) -> Iterator[torch.Tensor]:
@@ -102,7 +124,7 @@ def vectors(run: SavedRun, device: torch.device, inputs: Iterable[Any]) -> Itera
         for place, vector in zip(found, _finite(run, "its backbone", pooled), strict=True):
             place["vector"] = vector
 
-    rows = _batched(run, device, inputs, lambda batch: [{} for _ in batch], fill)
+    rows = _batched(run, run.encoder, device, inputs, lambda batch: [{} for _ in batch], fill)
     return (row["vector"] for row in rows)
 
 
@@ -111,12 +133,13 @@ Rows = list[dict[str, Any]]
 
 def _batched(
     run: SavedRun,
+    encoder: Encoder,
     device: torch.device,
     inputs: Iterable[Any],
     named: Callable[[list[Any]], Rows],
     fill: Callable[[Rows, dict[str, torch.Tensor]], None],
 ) -> Iterator[dict[str, Any]]:
-    rest, done, encoder = iter(inputs), 0, run.encoder
+    rest, done = iter(inputs), 0
     while batch := list(islice(rest, run.batch_size)):
         values = [encoder.located(value) for value in batch]
         flaws = Flaws(
@@ -125,7 +148,8 @@ def _batched(
         _check(flaws, encoder.kind, done)
         encoded = encoder.encode(values)
         _check(encoded.flaws, encoder.kind, done)
-        yield from _filled(run, named(batch), encoded, device, fill)
+        shown = values if encoder.kind is TEXT_PAIR else batch
+        yield from _filled(run, named(shown), encoded, device, fill)
         done += len(batch)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,13 +13,13 @@ import torch
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import IMAGE, KINDS, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import closest_or_all
+from freezeplan.diagnostics.wording import closest_or_all, quoted
 from freezeplan.models.loading import load_model, load_tokenizer
 from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, RunRecord, file_of, home_of, read_run
 from freezeplan.runs.readable import readable
 from freezeplan.spec.tables import ModelTable, Spec
 from freezeplan.tasks import TaskKind, task_kind
-from freezeplan.train.encoding import make_text_encoder
+from freezeplan.train.encoding import TextEncoder, make_text_encoder
 from freezeplan.train.image_encoding import make_image_encoder
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -30,7 +30,8 @@ POOLINGS = get_args(ModelTable.model_fields["pooling"].annotation)
 class SavedRun:
     """Hold a run that was read back.
 
-    ``labels`` maps each task to its labels in the order of its head's outputs, ``kinds`` to its kind. ``record``
+    ``labels`` maps each task to its labels in the order of its head's outputs, ``kinds`` to its kind, ``reads`` to
+    ``text`` or ``text_pair`` where the run reads texts. ``record``
     is the whole of ``run.json``: ``status``, ``epoch``, ``max_length`` and more. ``spec`` is what the model was loaded
     by: the run as source, and its tasks.
     """
@@ -42,11 +43,28 @@ class SavedRun:
     kinds: Mapping[str, TaskKind]
     record: Mapping[str, Any]
     spec: Spec
+    reads: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def batch_size(self) -> int:
         """Texts or images per batch."""
         return self.record["eval_batch_size"]
+
+    def encoder_for(self, tasks: Collection[str]) -> Encoder:
+        """Return the encoder of what some tasks read: texts, pairs of texts, or images.
+
+        Raises ``DiagnosticError`` (FP574) for tasks that read different things.
+        """
+        forms: dict[str, list[str]] = {}
+        for task in tasks:
+            forms.setdefault(self.reads.get(task, TEXT.name), []).append(task)
+        if len(forms) > 1:
+            said = " and ".join(f"{quoted(names)} of {KINDS[form].plural}" for form, names in forms.items())
+            message = f"the run has tasks of different inputs: {said}"
+            raise DiagnosticError([diagnostic("FP574", message, help="name those of one kind with `--task`")])
+        if isinstance(self.encoder, TextEncoder):
+            return replace(self.encoder, kind=KINDS[next(iter(forms), TEXT.name)])
+        return self.encoder
 
 
 def check_task(run: SavedRun, name: str) -> None:
@@ -80,7 +98,7 @@ def load_run(folder: Path) -> SavedRun:
     with readable(folder):
         home, checkpoint = home_of(folder)
         _check_is_run(home)
-        record, spec = _read(home, checkpoint)
+        record, spec, reads = _read(home, checkpoint)
     try:
         model, loaded = load_model(spec)
         encoder = _encoder(spec, model.backbone, record)
@@ -90,7 +108,7 @@ def load_run(folder: Path) -> SavedRun:
         raise _damaged(folder, f"its weights lack `{loaded.fresh[0]}`")
     labels = {task.name: tuple(task.labels or ()) for task in spec.task}
     kinds = {task.name: task_kind(task) for task in spec.task}
-    return SavedRun(folder, model.eval(), encoder, labels, kinds, record, spec)
+    return SavedRun(folder, model.eval(), encoder, labels, kinds, record, spec, reads)
 
 
 def _check_is_run(folder: Path) -> None:
@@ -114,7 +132,7 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
     return record.get("input", TEXT.name) in KINDS and all(isinstance(n, int) and n > 0 for n in numbers)
 
 
-def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec]:
+def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec, Mapping[str, str]]:
     run = _run_of(folder, checkpoint)
     record = run.everything if run is not None else {}
     if run is None or not run.tasks or not _is_sound(record) or run.pooling not in POOLINGS:
@@ -128,9 +146,10 @@ def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec
         for name, task in run.tasks.items()
     ]
     try:
-        return record, Spec.model_validate({"model": model, "task": tasks})
+        spec = Spec.model_validate({"model": model, "task": tasks})
     except ValueError as error:
         raise _damaged(folder, f"`{RUN_MARKER}` names tasks that no spec allows") from error
+    return record, spec, {name: task.reads for name, task in run.tasks.items()}
 
 
 def _run_of(folder: Path, checkpoint: str | None) -> RunRecord | None:

@@ -25,7 +25,7 @@ def ask(*arguments: str) -> Any:
 def test_it_stops_when_nobody_reads_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
 
-    def endless(folder: Path, inputs: Iterable[str]) -> Iterator[dict[str, Any]]:
+    def endless(folder: Path, inputs: Iterable[str], asked: Any) -> Iterator[dict[str, Any]]:
         for number in itertools.count():
             given.append(number)
             yield {"text": "x", "t": {"label": "a", "score": 1.0}}
@@ -57,7 +57,7 @@ def test_an_input_of_gigabytes_without_a_line_break_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(command, "LONGEST_LINE", 10)
-    monkeypatch.setattr(answering, "predict", lambda folder, inputs: iter(inputs))
+    monkeypatch.setattr(answering, "predict", lambda folder, inputs, asked: iter(inputs))
     (tmp_path / "texts.txt").write_text("x" * 99)
     with pytest.raises(DiagnosticError, match="input 1 is longer than 10 characters"):
         ask("--file", str(tmp_path / "texts.txt"))
@@ -74,4 +74,6 @@ def test_a_data_file_is_read_by_its_rows(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(answering, "predict_file", lambda *given: asked.append(given) or iter(()))
     (tmp_path / "rows.csv").write_text("text\nx\n")
     assert ask("--file", str(tmp_path / "rows.csv"), "--column", "text") == 0
-    assert asked == [(Path("run"), tmp_path / "rows.csv", "text")]
+    assert asked == [(Path("run"), tmp_path / "rows.csv", "text", answering.ALL, None)]
+    assert ask("--file", str(tmp_path / "rows.csv"), "--pair-column", "b", "--task", "t", "--task", "u") == 0
+    assert asked[1] == (Path("run"), tmp_path / "rows.csv", None, answering.Asked(("t", "u")), "b")

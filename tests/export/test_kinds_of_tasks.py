@@ -16,7 +16,11 @@ from tests.train.targets import tasks_of_every_kind, write_targets
 from tests.train.tiny import toy_spec
 
 TEXTS = ["the screen is great", "a letter", "price price till the box is here again"]
-NATIVE = {"numbers": "regression", "said": "multi_label_classification"}
+NATIVE = {
+    "numbers": "regression",
+    "said": "multi_label_classification",
+    "pair": "single_label_classification",
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +39,16 @@ def test_the_stock_model_gives_the_answers_and_names_its_kind(run: Path, tmp_pat
     assert found.loads_as == "BertForSequenceClassification" and found.difference <= 1e-6
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     assert model.config.problem_type == NATIVE[task]
-    batch = AutoTokenizer.from_pretrained(tmp_path / "out")(TEXTS, padding=True, return_tensors="pt")
+    given = list(zip(TEXTS, reversed(TEXTS), strict=True)) if task == "pair" else TEXTS
+    sides = [list(side) for side in zip(*given, strict=True)] if task == "pair" else [TEXTS]
+    batch = AutoTokenizer.from_pretrained(tmp_path / "out")(*sides, padding=True, return_tensors="pt")
     with torch.no_grad():
         logits = model(**batch).logits
     if task == "said":
         logits = logits.sigmoid()
-    answers = [answer[task] for answer in predict(run, TEXTS, Asked(probabilities=True))]
+    if task == "pair":
+        logits = logits.softmax(dim=1)
+    answers = [answer[task] for answer in predict(run, given, Asked([task], probabilities=True))]
     assert numbers_of(answers, model.config.id2label, logits) == pytest.approx(
         logits.flatten().tolist(), abs=1e-5
     )
@@ -48,5 +56,5 @@ def test_the_stock_model_gives_the_answers_and_names_its_kind(run: Path, tmp_pat
 
 def numbers_of(answers: list[Any], labels: dict[int, str], logits: torch.Tensor) -> list[float]:
     """Return the numbers of answers in the order of the stock model's outputs."""
-    found = [answer["probabilities"] if "labels" in answer else answer["values"] for answer in answers]
+    found = [answer["values"] if "values" in answer else answer["probabilities"] for answer in answers]
     return [values[labels[place]] for values in found for place in range(logits.shape[1])]

@@ -14,11 +14,17 @@ def with_targets(row: dict[str, str]) -> dict[str, Any]:
     """Return a toy row with numbers and labels that its words tell."""
     words = row["text"].split()
     charge = sum((word in MOODS["good"]) - (word in MOODS["bad"]) for word in words)
+    other = " ".join(reversed(words[1:])) or "box"
     said = {name: int(name in words) for name in ("box", "the", "now")}
     return (
         row
         | said
-        | {"words": len(words) / 4, "charge": float(charge), "said": [k for k, v in said.items() if v]}
+        | {
+            "other": other,
+            "words": len(words) / 4,
+            "charge": float(charge),
+            "said": [k for k, v in said.items() if v],
+        }
     )
 
 
@@ -46,6 +52,7 @@ def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
             "data": toy_data(folder, "x") | {"label": ["now", "the"]},
         },
         {"name": "words", "kind": "regression", "data": toy_data(folder, "words")},
+        {"name": "pair", "data": toy_data(folder, "mood", text_pair="other")},
         {
             "name": "numbers",
             "kind": "regression",

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import freezeplan
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.runs.events import EpochDone, PhaseDone, StepDone
 from freezeplan.runs.verify import verify_run
 from freezeplan.tasks import TASK_KINDS
-from freezeplan.train.predict import predict
+from freezeplan.train.predict import Asked, predict, predict_file
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from tests.train.phased import assert_same_tree
@@ -92,16 +93,48 @@ def test_the_store_changes_no_score(runs: dict[str, Path]) -> None:
 
 def test_a_run_answers_the_same_in_python_and_on_the_command_line(runs: dict[str, Path]) -> None:
     loaded = freezeplan.load_run(runs["joint"])
-    answers = loaded.predict(TEXTS)
-    assert answers == list(predict(runs["joint"], TEXTS))
+    single = [name for name in loaded.labels if name != "pair"]
+    answers = loaded.predict(TEXTS, single)
+    assert answers == list(predict(runs["joint"], TEXTS, Asked(single)))
     assert (loaded.labels["said"], loaded.labels["flags"]) == (("box", "now", "the"), ("now", "the"))
     assert loaded.labels["numbers"] == ("charge", "words")
     for answer in answers:
-        assert list(answer) == ["text", *loaded.labels]
+        assert list(answer) == ["text", *single]
         assert set(answer["said"]["labels"]) <= {"box", "now", "the"}
         assert len(answer["flags"]["labels"]) == len(answer["flags"]["scores"])
         assert list(answer["words"]) == ["value"]
         assert list(answer["numbers"]["values"]) == ["charge", "words"]
+
+
+def test_pairs_are_asked_as_tuples_or_with_a_tab_between(runs: dict[str, Path], rows: Path) -> None:
+    loaded = freezeplan.load_run(runs["joint"])
+    pairs = [("a letter", "the box"), ("the box", "a letter"), ("great", "awful")]
+    answers = loaded.predict(pairs, ["pair"])
+    assert [(answer["text"], answer["text_pair"]) for answer in answers] == pairs
+    assert answers == loaded.predict(["\t".join(pair) for pair in pairs], ["pair"])
+    assert answers[0]["pair"]["score"] != answers[1]["pair"]["score"]
+    found = list(predict_file(runs["joint"], rows / "test.jsonl", None, Asked(["pair"]), "other"))
+    written = [json.loads(line) for line in (rows / "test.jsonl").read_text().splitlines()]
+    assert found == loaded.predict([(row["text"], row["other"]) for row in written], ["pair"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "tasks", "code", "message"),
+    [
+        (TEXTS, None, "FP574", "tasks of different inputs"),
+        (TEXTS, ["pair"], "FP530", "input 1 is no pair of texts"),
+        ([("a", "b", "c")], ["pair"], "FP530", "input 1 is no pair of texts"),
+        ([("a", " ")], ["pair"], "FP530", "input 1 is blank text"),
+        ([("a", "b")], ["topic"], "FP530", "input 1 is a list"),
+    ],
+)
+def test_inputs_of_the_other_form_are_refused(
+    runs: dict[str, Path], inputs: list[Any], tasks: list[str] | None, code: str, message: str
+) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        freezeplan.load_run(runs["joint"]).predict(inputs, tasks)
+    found, *_ = caught.value.diagnostics
+    assert found.code == code and message in found.message
 
 
 def test_a_run_is_the_source_of_another(rows: Path, runs: dict[str, Path], tmp_path: Path) -> None:
