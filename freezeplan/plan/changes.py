@@ -229,6 +229,8 @@ class _Sides:
 
 
 def _rule(row: Record, what: str) -> str | None:
+    if what == "weight_decay" and row["no_decay"]:
+        return "no_decay"
     decided = row["decided_by"]
     found = next((decided[key] for key in DECIDERS.get(what, ()) if key in decided), None)
     return found or row["rule"]

@@ -14,8 +14,9 @@ from freezeplan.plan.gathering import parts_of
 
 Record = Mapping[str, Any]
 Parts = tuple[str, ...]
+_Candidate = tuple[tuple[Parts, Parts, Parts], Mapping[str, str]]
 NUMBER = "#"
-MOST_FAMILIES = 400
+MOST_FAMILIES = 200
 """More kinds of names than this on either side are not held against each other: every pair is looked at."""
 
 
@@ -87,30 +88,31 @@ def find_renames(gone: Mapping[str, Record], new: Mapping[str, Record]) -> tuple
     families = [_families(rows) for rows in (gone, new)]
     if max(map(len, families)) > MOST_FAMILIES:
         return ()
-    candidates = _candidates(*families)
+    ranked: dict[tuple[float, ...], list[_Candidate]] = defaultdict(list)
+    for key, pairs in _candidates(*families).items():
+        ranked[_rank(key, pairs)].append((key, pairs))
     found: list[Renamed] = []
     used: set[str] = set()
-    taken: set[str] = set()
-    ranked = sorted(candidates.items(), key=lambda item: (*_rank(*item), item[0]))
-    for place, (key, pairs) in enumerate(ranked):
-        left = {old: to for old, to in pairs.items() if old not in used and to not in taken}
-        rivals = [
-            other
-            for other, rival in ranked[max(0, place - 8) : place + 9]
-            if other != key
-            and _rank(other, rival) == _rank(key, pairs)
-            and _competes(rival, left, used, taken)
-        ]
-        if len(left) == len(pairs) and not rivals:
-            found.append(Renamed(*key, left))
-            used |= left.keys()
-            taken |= set(left.values())
+    for rank in sorted(ranked):
+        equals = sorted((key, pairs) for key, pairs in ranked[rank] if _is_free(pairs, used))
+        for key, pairs in equals:
+            if not any(_competes(rival, pairs) for other, rival in equals if other != key):
+                found.append(Renamed(*key, pairs))
+        used |= {name for item in found for pair in item.names.items() for name in _both(pair)}
     return tuple(found)
 
 
-def _competes(rival: Mapping[str, str], left: Mapping[str, str], used: set[str], taken: set[str]) -> bool:
-    free = {old: to for old, to in rival.items() if old not in used and to not in taken}
-    return bool(free.keys() & left.keys() or set(free.values()) & set(left.values()))
+def _both(pair: tuple[str, str]) -> tuple[str, str]:
+    """Return an old and a new name so that no old one is ever taken for a new one."""
+    return f"< {pair[0]}", f"> {pair[1]}"
+
+
+def _is_free(pairs: Mapping[str, str], used: set[str]) -> bool:
+    return not any(name in used for pair in pairs.items() for name in _both(pair))
+
+
+def _competes(rival: Mapping[str, str], pairs: Mapping[str, str]) -> bool:
+    return bool(rival.keys() & pairs.keys() or set(rival.values()) & set(pairs.values()))
 
 
 def _families(rows: Mapping[str, Record]) -> dict[Parts, _Family]:
