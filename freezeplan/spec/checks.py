@@ -18,6 +18,7 @@ from freezeplan.spec.head_checks import check_heads
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.optimizer_checks import check_optimizers
 from freezeplan.spec.problems import label
+from freezeplan.spec.requirements import check_requirements
 from freezeplan.spec.task_checks import check_task
 
 NO_DECAY = "no_decay"
@@ -28,6 +29,7 @@ NEARBY = 200
 
 def check_all(document: Document) -> Iterator[Diagnostic]:
     """Yield every problem that the checks of this module find, table by table."""
+    yield from check_requirements(document)
     yield from _model(document)
     yield from repeated_entries(document, ("optimizer", "no_decay"))
     yield from check_optimizers(document)

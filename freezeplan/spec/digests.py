@@ -16,6 +16,7 @@ from freezeplan.spec.tables import Spec
 DIGITS = 16
 # Of how a run is trained, the plan holds these; what else is in the table changes no group.
 PLANNED = ("epochs", "stop_when", "restore_best")
+UNPLANNED = {"version", "extends", "requires"}
 HERE = "a mapping"
 
 
@@ -38,7 +39,7 @@ def digest_of(value: Any) -> str:
 
 def _entries(spec: Spec) -> Iterator[tuple[KeyPath, Any]]:
     """Yield the entries of each table and list that the plan depends on."""
-    values = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"version", "extends"})
+    values = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=UNPLANNED)
     for key, value in values.items():
         if key == "task":
             value = [{name: item[name] for name in item if name != "data"} for item in value]

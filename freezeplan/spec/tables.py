@@ -271,6 +271,8 @@ class Spec(Table):
     """Version of the language."""
     extends: str | None = None
     """A spec this one builds on: a path relative to this file, or `preset:NAME`."""
+    requires: dict[str, str] = {}
+    """Versions of installed packages that the spec is for, by name: `{ transformers = ">=5.0, <6" }`."""
     model: ModelTable = ModelTable()
     optimizer: OptimizerTable = OptimizerTable()
     schedule: ScheduleTable = ScheduleTable()
