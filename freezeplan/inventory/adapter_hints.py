@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from freezeplan.inventory.adapter_saving import saved_embeddings
 from freezeplan.inventory.names import added, is_a, join, of_package, wrapped_child
 from freezeplan.inventory.structure import Hints
 
@@ -25,7 +26,13 @@ def with_adapters(hints: Hints, model: Any, found: Iterable[tuple[str, Any, Any]
         inactive=frozenset().union(*(_inactive(tuner) for tuner in tuners)),
         adapter_bias=any(_thaws_bias(tuner) for tuner in tuners),
         adapters_only=_saves_adapters_only(model),
+        saved=_names_of(found, frozenset().union(*(saved_embeddings(tuner) for tuner in tuners))),
     )
+
+
+def _names_of(found: Iterable[tuple[str, Any, Any]], tensors: frozenset[int]) -> frozenset[str]:
+    own = ((path, name, tensor) for path, module, _ in found for name, tensor in module._parameters.items())
+    return frozenset(join(path, name) for path, name, tensor in own if id(tensor) in tensors)
 
 
 def _adapters(path: str, module: Any, outermost: Any) -> list[str]:

@@ -83,4 +83,6 @@ def _held(info: ParamInfo, hints: Hints, trained: frozenset[str], idle: frozense
         return None
     if not idle.isdisjoint(above):
         return IDLE
+    if info.name in hints.saved:
+        return None
     return UNSAVED if hints.adapters_only else info.held

@@ -40,10 +40,10 @@ class Hints:
     ``base_children`` the children of the base model's class where no child of ``root`` is the base,
     ``adapters`` the modules that an adapter library added, ``originals`` those that it keeps a trained copy of,
     ``inactive`` the adapters that are not in use; ``adapter_bias`` tells that it thaws biases too,
-    ``adapters_only`` that it saves nothing else. ``uses`` tells where in the text of a module's forward function
-    each child is named first and last, ``only_read`` of which children its code reads the weight and does nothing
-    else. ``growths`` asks the model's own code which config
-    values make lists longer (see :meth:`freezeplan.inventory.growth.Rebuilder.growths`). The three are
+    ``adapters_only`` that it saves nothing else than these and the parameters ``saved``. ``uses`` tells where in
+    the text of a module's forward function each child is named first and last, ``only_read`` of which children its
+    code reads the weight and does nothing else. ``growths`` asks the model's own code which config values make lists
+    longer (see :meth:`freezeplan.inventory.growth.Rebuilder.growths`). The three are
     None where there is no code to ask. ``grouping`` is how the model itself groups its parameters by depth, None
     where it says nothing of it, ``undecayed`` the parameters that it lists as free of weight decay.
     ``doubts`` tells what the library cannot say.
@@ -61,6 +61,7 @@ class Hints:
     inactive: frozenset[str] = frozenset()
     adapter_bias: bool = False
     adapters_only: bool = False
+    saved: frozenset[str] = frozenset()
     base_children: tuple[str, ...] | None = None
     uses: Callable[[str], Mapping[str, tuple[int, int]]] | None = None
     only_read: Callable[[str], frozenset[str]] | None = None

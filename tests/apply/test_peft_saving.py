@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 import freezeplan
 from freezeplan import DiagnosticError
@@ -92,3 +93,50 @@ def test_adapters_put_into_a_model_by_hand_are_saved_with_it() -> None:
     peft.inject_adapter_in_model(peft.LoraConfig(target_modules=["query"], r=2), model)
     (warning,) = warned(model, ADAPTERS, HEAD)
     assert warning.startswith("FP491 2 tensors that the model holds fixed")
+
+
+def resized(folder: Path, **more: Any) -> Any:
+    """Return a decoder under LoRA whose vocabulary has grown since it was saved."""
+    settings = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8}
+    config = transformers.AutoConfig.for_model("llama", num_attention_heads=2, **settings)
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return peft.get_peft_model(grown(folder), peft.LoraConfig(r=2, **{"target_modules": ["q_proj"], **more}))
+
+
+def grown(folder: Path, rows: int = 12) -> Any:
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(rows)
+    return model
+
+
+TABLE = {"match": "**.embed_tokens.weight", "state": "trainable"}
+
+
+def test_embeddings_that_peft_saves_itself_are_not_lost(tmp_path: Path) -> None:
+    model = resized(tmp_path / "base")
+    plan = compiled(model, ADAPTERS, TABLE)
+    assert warned(model, ADAPTERS, TABLE) == []
+    freezeplan.apply_freeze(model, plan)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.add_(1.0)
+    model.save_pretrained(tmp_path / "saved")
+    again = peft.PeftModel.from_pretrained(grown(tmp_path / "base"), tmp_path / "saved")
+    assert torch.equal(again.get_input_embeddings().weight, model.get_input_embeddings().weight)
+
+
+def test_those_that_it_does_not_save_are_said(tmp_path: Path) -> None:
+    resized(tmp_path)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    model = peft.get_peft_model(plain, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    (warning,) = warned(model, ADAPTERS, TABLE)
+    assert warning.startswith("FP492 1 tensor would train that `save_pretrained` does not save")
+
+
+def test_the_table_under_an_adapter_is_saved(tmp_path: Path) -> None:
+    resized(tmp_path)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    model = peft.get_peft_model(plain, peft.LoraConfig(r=2, target_modules=["embed_tokens"]))
+    assert warned(model, ADAPTERS, TABLE) == []
+    keys = peft.get_peft_model_state_dict(model)
+    assert any(key.endswith("embed_tokens.base_layer.weight") for key in keys)
