@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+from freezeplan.inventory.named_heads import heads_by_accessor, names_its_head
 from freezeplan.inventory.names import is_a, join
 from freezeplan.inventory.structure import Hints
 
@@ -17,6 +18,11 @@ PARTS = "freezeplan_parts"
 
 
 def says_its_parts(module: Any) -> bool:
+    """Tell whether a model's class says what its base is, as transformers' own and ours do, or names its head."""
+    return says_its_base(module) or names_its_head(module)
+
+
+def says_its_base(module: Any) -> bool:
     """Tell whether a model's class says what its base is: transformers' own, and ours."""
     return is_a(module, ABSTRACT) or getattr(type(module), PARTS, None) is not None
 
@@ -24,13 +30,20 @@ def says_its_parts(module: Any) -> bool:
 def said_by(model: Any, path: str, hints: Hints) -> Hints:
     """Return the hints with what the model at a path says of its base and its heads.
 
-    Where it names no base and stands inside another module, it is the base itself.
+    Where it names no base and stands inside another module, it is the base itself; so is one that names its head
+    alone, which then lies inside its base. ``heads`` stays None where what it names is not clear.
     """
+    if not says_its_base(model):
+        return replace(hints, base=path, heads=heads_by_accessor(model, path))
     if own := getattr(type(model), PARTS, None):
         base, *heads = own
         return replace(hints, base=join(path, base), heads=tuple(join(path, name) for name in heads))
     base = base_of(model)
     hints = replace(hints, base=join(path, base) if base else path or base)
+    inner = model.get_submodule(base) if base else None
+    if inner is not None and not says_its_base(inner) and names_its_head(inner):
+        # A frame of transformers around another library's whole model.
+        return replace(hints, heads=heads_by_accessor(inner, join(path, base or "")))
     if base is not None or not _is_task_class(model):
         return hints
     return replace(hints, head_only=True, base_children=_base_children(model))

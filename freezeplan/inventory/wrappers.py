@@ -8,9 +8,18 @@ from typing import Any
 
 from freezeplan.diagnostics.wording import some
 from freezeplan.inventory.beside import unknown_parts
+from freezeplan.inventory.named_heads import ACCESSORS, CLASSES, fitting, heads_by_classes
 from freezeplan.inventory.names import class_names
 from freezeplan.inventory.records import Doubt
-from freezeplan.inventory.said import ABSTRACT, PARTS, base_of, is_of_transformers, said_by, says_its_parts
+from freezeplan.inventory.said import (
+    ABSTRACT,
+    PARTS,
+    base_of,
+    is_of_transformers,
+    said_by,
+    says_its_base,
+    says_its_parts,
+)
 from freezeplan.inventory.structure import Hints, is_under, smallest, under_any
 
 MOST_NAMED = 4
@@ -29,16 +38,22 @@ class Known:
 def with_parts(hints: Hints, modules: Modules) -> Hints:
     """Return the hints with the base and the heads of a model, whose modules are given parents first.
 
-    The one model below that says what its base is (transformers' own, or one of ours) says it for the whole; what
-    stands beside it is found later, in the tree. Where none or several do, a doubt says so.
+    The one model below that says what its base is (transformers' own, or one of ours), or names its head (timm's),
+    says it for the whole; what stands beside it is found later, in the tree. Where none does, the outermost may still
+    count its classes. Where nothing or several say it, a doubt says so.
     """
     found = models_in(modules)
     while len(found) == 1 and (inner := _composed_of(found[0], modules)):
         found = inner
+    heads = heads_by_classes(modules[0][1]) if not found else None
+    if heads is not None:
+        return replace(hints, base="", heads=heads)
     if len(found) != 1:
         return replace(hints, doubts=(_doubt(modules, found),))
     (known,) = found
     hints = said_by(known.module, known.path, hints)
+    if not says_its_base(known.module) and hints.heads is None:
+        return replace(hints, base=None, doubts=(_no_head(known, modules),))
     return replace(hints, root=known.path, twins=_twins(known, modules))
 
 
@@ -63,6 +78,8 @@ def models_in(modules: Modules, below: str | None = None) -> list[Known]:
 def _composed_of(known: Known, modules: Modules) -> list[Known]:
     """Return the models that a class of one's own puts together; none for an architecture, whose parts they are."""
     module = known.module
+    if not says_its_base(module):
+        return [item for item in models_in(modules, known.path) if says_its_base(item.module)]
     if getattr(type(module), PARTS, None) or base_of(module) is not None or is_of_transformers(module):
         return []
     inner = models_in(modules, known.path)
@@ -97,12 +114,24 @@ def _doubt(modules: Modules, found: list[Known]) -> Doubt:
     name = class_names(modules[0][1])[0]
     first = found[0].path if found else _first_with_parameters(modules)
     named = some([item.path for item in found], MOST_NAMED)
-    reason = (
-        f"`{name}` holds {len(found)} models, each with a base of its own: {named}"
-        if found
-        else f"`{name}` is no model of transformers and holds none, so nothing says where its base ends"
-    )
-    return unknown_parts(reason, first)
+    if found:
+        return unknown_parts(
+            f"`{name}` holds {len(found)} models, each with a base of its own: {named}", first
+        )
+    if fits := list(fitting(modules[0][1])):
+        count = getattr(modules[0][1], CLASSES)
+        several = f"`{name}` has {CLASSES} = {count}, and so many outputs have {some(fits, MOST_NAMED)}"
+        return unknown_parts(f"{several}: not all of them can be heads", fits[-1])
+    reason = f"`{name}` is no model of transformers and holds none, and names no head (`{ACCESSORS[0]}`, `{CLASSES}`)"
+    return unknown_parts(f"{reason}, so nothing says where its base ends", first)
+
+
+def _no_head(known: Known, modules: Modules) -> Doubt:
+    accessors = [name for name in ACCESSORS if hasattr(known.module, name)]
+    name = class_names(known.module)[0]
+    reason = f"`{accessors[0]}()` of `{name}` returns no module of it, so nothing says where its base ends"
+    below = [item for item in modules if item[0] != known.path and is_under(item[0], known.path)]
+    return unknown_parts(reason, _first_with_parameters(below))
 
 
 def _first_with_parameters(modules: Modules) -> str:
