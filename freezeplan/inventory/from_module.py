@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from freezeplan.inventory.hints import hints_of
 from freezeplan.inventory.identity import named_parameters
 from freezeplan.inventory.names import canonical_modules, canonical_parameters, class_names, join, own_buffers
 from freezeplan.inventory.quantized import quantized_as
-from freezeplan.inventory.records import FIXED, Inventory, ModuleInfo, ParamInfo
+from freezeplan.inventory.records import FIXED, RECURRENT, Inventory, ModuleInfo, ParamInfo
 from freezeplan.inventory.roles import with_structure
+from freezeplan.inventory.running_order import runs_before
 from freezeplan.inventory.structure import ancestors
 
 Loaded = Callable[[str], bool | None]
@@ -61,7 +62,7 @@ def inventory_of(
     return with_structure(bare, hints_of(model))
 
 
-def _modules(found: Iterable[tuple[str, Any, Any]]) -> Iterator[ModuleInfo]:
+def _modules(found: Sequence[tuple[str, Any, Any]]) -> Iterator[ModuleInfo]:
     """Yield the modules, parents first: where a child's name holds a dot, its parts stand for modules too."""
     known: set[str] = set()
     for path, module, outermost in found:
@@ -70,7 +71,9 @@ def _modules(found: Iterable[tuple[str, Any, Any]]) -> Iterator[ModuleInfo]:
                 known.add(up)
                 yield ModuleInfo(up, ("Module",))
         known.add(path)
-        yield ModuleInfo(path, class_names(module), own_buffers(outermost), _max_norm(module))
+        names = class_names(module)
+        before = runs_before(path, found) if RECURRENT in names else ()
+        yield ModuleInfo(path, names, own_buffers(outermost), _max_norm(module), before)
 
 
 def _max_norm(module: Any) -> float | None:

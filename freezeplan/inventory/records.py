@@ -23,6 +23,7 @@ ITEM_BYTES = {
     "bool": 1,
 }
 
+RECURRENT = "RNNBase"
 FIXED, IDLE, UNSAVED = "fixed", "idle", "unsaved"
 
 
@@ -80,13 +81,15 @@ class ModuleInfo:
     """Describe one module: its path (``""`` for the root) and its class, then that class's bases.
 
     ``buffers`` holds the names of the module's own persistent and other buffers (last segment only). ``max_norm``
-    is the length to which an embedding shortens its rows as it looks them up.
+    is the length to which an embedding shortens its rows as it looks them up. ``runs_before`` holds the paths of what
+    runs before it, where that is asked for: of recurrent modules.
     """
 
     path: str
     classes: tuple[str, ...] = ()
     buffers: tuple[str, ...] = ()
     max_norm: float | None = None
+    runs_before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

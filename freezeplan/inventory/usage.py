@@ -21,7 +21,7 @@ def order_of_use(modules: Iterable[tuple[str, Any]]) -> Callable[[str], Mapping[
 
     def uses(path: str) -> Mapping[str, tuple[int, int]]:
         found: dict[str, tuple[int, int]] = {}
-        source = _source(type(by_path[path]).forward) if path in by_path else ""
+        source = source_of(type(by_path[path]).forward) if path in by_path else ""
         for match in CHILD.finditer(source):
             first, _ = found.get(match[1], (match.start(), 0))
             found[match[1]] = (first, match.start())
@@ -52,10 +52,10 @@ def _sources(kind: type) -> Iterable[str]:
     for base in kind.__mro__:
         if base.__module__.startswith(("torch.", "builtins")) or base.__name__ == "PreTrainedModel":
             continue
-        yield from (_source(value) for value in vars(base).values() if inspect.isfunction(value))
+        yield from (source_of(value) for value in vars(base).values() if inspect.isfunction(value))
 
 
-def _source(function: Any) -> str:
+def source_of(function: Any) -> str:
     """Return the text of a function, empty where it has none.
 
     ``inspect.getsource`` would look through all imported modules first, which takes seconds.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import counted, some
-from freezeplan.inventory.records import FIXED, IDLE, UNSAVED, ModuleInfo, ParamInfo
+from freezeplan.inventory.records import FIXED, IDLE, RECURRENT, UNSAVED, ModuleInfo, ParamInfo
 from freezeplan.plan.advice import Subject
 from freezeplan.plan.records import Assignment
 from freezeplan.spec.locations import at_key
@@ -70,13 +70,11 @@ def _by_batch(module: ModuleInfo) -> bool:
 
 def recurrent_in_eval_mode(subject: Subject) -> Iterator[Diagnostic]:
     """A frozen recurrent layer in eval mode that gradients pass: cuDNN has no backward for it."""
-    order = {info.name: place for place, (info, _) in enumerate(subject.pairs)}
-    first = next((info.name for info, what in subject.pairs if what.trainable), None)
+    trained = [info.name for info, what in subject.pairs if what.trainable]
     for module, what in _frozen_modules(subject):
-        if "RNNBase" not in module.classes:
-            continue
-        place = min(order[info.name] for info, _ in subject.pairs if info.module == module.path)
-        if first is not None and order[first] <= place and what.eval_mode is not False:
+        before = tuple(f"{path}." for path in module.runs_before)
+        first = next((name for name in trained if f"{name}.".startswith(before)), None)
+        if RECURRENT in module.classes and first is not None and what.eval_mode is not False:
             message = (
                 f"`{module.path}` ({module.classes[0]}) is frozen in eval mode, and gradients pass through it"
             )

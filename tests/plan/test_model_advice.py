@@ -94,3 +94,30 @@ def test_gradients_that_pass_a_frozen_recurrent_layer_are_a_warning() -> None:
     assert "to `embed.weight`" in message
     assert told(Recurrent(), frozen("**"), trainable("out")) == []
     assert told(Recurrent(), trainable("**"), frozen("rnn", eval_mode=False)) == []
+
+
+class OtherWayRound(nn.Module):
+    """Register what runs last first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(2, 2)
+        self.rnn = nn.GRU(2, 2)
+        self.embed = nn.Linear(2, 2)
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what comes out."""
+        hidden, _ = self.rnn(self.embed(inputs))
+        return self.out(hidden) * self.scale
+
+
+def test_what_runs_before_is_read_from_the_code() -> None:
+    assert told(OtherWayRound(), frozen("**"), trainable("out")) == []
+    assert told(OtherWayRound(), frozen("**"), trainable("scale")) == []
+    ((_, message),) = told(OtherWayRound(), frozen("**"), trainable("embed"))
+    assert "to `embed.weight`" in message
+    inside = nn.Sequential(OtherWayRound(), nn.Linear(2, 2))
+    assert told(inside, frozen("**"), trainable("1")) == []
+    ((_, message),) = told(nn.Sequential(nn.Linear(2, 2), OtherWayRound()), frozen("**"), trainable("0"))
+    assert "`1.rnn` (GRU)" in message

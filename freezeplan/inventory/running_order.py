@@ -1,0 +1,62 @@
+"""What runs before a module, by the code of the modules around it, or else by registration."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import dedent
+from typing import Any
+
+from freezeplan.inventory.names import join
+from freezeplan.inventory.structure import ancestors, last, parent
+from freezeplan.inventory.usage import source_of
+
+Found = Sequence[tuple[str, Any, Any]]
+"""The modules of a model as they are walked: path, module, and what wraps it."""
+
+
+def runs_before(path: str, found: Found) -> tuple[str, ...]:
+    """Return the paths of the modules, and of single parameters, that run before a module.
+
+    At each level above it, those are what the forward function of the module there uses first; of what it does not
+    name (a Sequential's names nothing), the parameters and what is registered first.
+    """
+    modules = {place: module for place, module, _ in found}
+    return tuple(
+        join(parent(step), other)
+        for step in ancestors(path)
+        if step
+        for other in _earlier(last(step), modules.get(parent(step)))
+    )
+
+
+def _earlier(step: str, module: Any) -> Iterator[str]:
+    """Yield the names of what a module holds and uses before one of its children."""
+    held = [] if module is None else [*module._parameters, *module._modules]
+    places = _places(type(module)) if module is not None else {}
+    for at, other in enumerate(held):
+        known = other in places and step in places
+        sooner = places[other] < places[step] if known else step in held and at < held.index(step)
+        if other != step and sooner:
+            yield other
+
+
+def _places(kind: type) -> Mapping[str, int]:
+    """Number the attributes of ``self`` in the order in which a forward function first uses them."""
+    try:
+        tree = ast.parse(dedent(source_of(getattr(kind, "forward", None))))
+    except SyntaxError:
+        return {}
+    return {name: at for at, name in reversed(list(enumerate(_used(tree))))}
+
+
+def _used(node: ast.AST) -> Iterator[str]:
+    """Yield the attributes of ``self`` in the order of their use: what a call is given comes before the call."""
+    if isinstance(node, ast.Call):
+        for part in (*node.args, *node.keywords, node.func):
+            yield from _used(part)
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+        yield node.attr
+    else:
+        for part in ast.iter_child_nodes(node):
+            yield from _used(part)
