@@ -87,7 +87,9 @@ def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Itera
     for index, phase in enumerate(plan.phases):
         with trial.running(), NumbersAsOne():
             _enter(trial, optimizer, plan, index)
-        yield _cost_of_phase(trial, optimizer, phase.name, rows, stacks.get(phase.frozen_prefix.stack or ""))
+        prefix = phase.frozen_prefix
+        stack = None if prefix.stack is None else stacks.get(prefix.stack)
+        yield _cost_of_phase(trial, optimizer, phase.name, rows, stack)
 
 
 def _enter(trial: Trial, optimizer: torch.optim.Optimizer | None, plan: Plan, index: int) -> None:

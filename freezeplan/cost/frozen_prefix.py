@@ -61,14 +61,14 @@ def _pooled(trial: Trial, stack: Stack | None) -> PrefixWork | None:
 def _longest(calls: list[_Call], stack: Stack) -> PrefixWork | str:
     order = [call.layer for call in calls]
     if order != list(range(stack.length)):
-        return f"the layers of `{stack.path}` do not run once each, in their order"
+        return f"the layers of `{stack.label}` do not run once each, in their order"
     frozen = [call for call in calls if not call.trains]
     count = next((call.layer for call in calls if call.trains), len(frozen))
     if not count:
         return "the first layer trains, or something before it does"
     last = calls[count - 1]
     if not last.nbytes:
-        return f"layer {last.layer} of `{stack.path}` puts out no floating-point numbers"
+        return f"layer {last.layer} of `{stack.label}` puts out no floating-point numbers"
     prefix = FrozenPrefix(stack.path, count, stack.length)
     return PrefixWork(prefix, last.nbytes, sum(call.flops for call in calls[:count]))
 

@@ -30,7 +30,9 @@ def find_embeddings(parts: Parts) -> tuple[str, ...]:
         *_later_stages(parts),
     )
     kept = smallest(root for root in roots if not under_any(root, out) and not _holds_stack(parts, root))
-    return cover(tree, [info.name for info in tree.params if under_any(info.name, kept)])
+    inside = (info.name for info in tree.params if under_any(info.name, kept))
+    # A list of what embeds before each stage is no embedding as a whole.
+    return cover(tree, [name for name in inside if not under_any(name, out)])
 
 
 def _embeds(parts: Parts, path: str) -> bool:

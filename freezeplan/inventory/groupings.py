@@ -51,11 +51,50 @@ def grouping_of(model: Any, names: Iterable[str]) -> Grouping | None:
     """
     names = list(names)
     if callable(getattr(model, "group_matcher", None)):
-        return _matched(_asked(model, "group_matcher", coarse=False), names)
+        try:
+            return _matched(_asked(model, "group_matcher", coarse=False), names)
+        except Exception:  # noqa: BLE001 - another library's matcher may be of another kind
+            return None
     settings = getattr(model, "pretrained_cfg", None)
     if isinstance(settings, Mapping) and "classifier" in settings:
         return Grouping(_in_chunks(names, settings["classifier"]))
     return None
+
+
+def groups_of(model: Any, names: Iterable[str], *, coarse: bool) -> list[list[str]]:
+    """Return the groups of a model's trunk from the bottom up: the finest (blocks), or the coarser ones (stages).
+
+    Left out are what the model calls its stem (the lowest group where it gives numbers alone) and what none of its
+    patterns finds, the head. A model that says nothing has no groups.
+
+    >>> class Model:
+    ...     def group_matcher(self, coarse=False):
+    ...         return {"stem": "^stem", "blocks": r"^layer(\\d+)" if coarse else r"^layer(\\d+)\\.(\\d+)"}
+    >>> names = ["stem.weight", "layer1.0.weight", "layer1.1.weight", "head.weight"]
+    >>> groups_of(Model(), names, coarse=False), groups_of(Model(), names, coarse=True)
+    ([['layer1.0.weight'], ['layer1.1.weight']], [['layer1.0.weight', 'layer1.1.weight']])
+    """
+    matcher = _asked(model, "group_matcher", coarse=coarse)
+    if not (isinstance(matcher, Mapping) or callable(matcher)):
+        return []
+    stems = _stems(matcher)
+    try:
+        asked = _asking(matcher)
+        found = {name: item[0] for name in names if (item := asked(name))}
+    except Exception:  # noqa: BLE001 - another library's matcher may be for other names
+        return []
+    numbers = _numbered(set(found.values()))
+    groups: dict[int, list[str]] = {}
+    for name, key in found.items():
+        if key[0] != inf and key[0] not in stems:
+            groups.setdefault(numbers[key], []).append(name)
+    return [groups[number] for number in sorted(groups)]
+
+
+def _stems(matcher: Any) -> frozenset[float]:
+    if not isinstance(matcher, Mapping):
+        return frozenset({0})
+    return frozenset(place for place, name in enumerate(matcher) if str(name).startswith("stem"))
 
 
 def undecayed_by(model: Any, names: Iterable[str]) -> frozenset[str]:

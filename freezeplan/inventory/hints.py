@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from freezeplan.inventory.adapter_hints import with_adapters
-from freezeplan.inventory.groupings import grouping_of, undecayed_by
+from freezeplan.inventory.groupings import grouping_of, groups_of, undecayed_by
 from freezeplan.inventory.growth import Growth, Rebuilder
 from freezeplan.inventory.layer_counts import Count, as_count, counts_something
-from freezeplan.inventory.names import canonical_modules, canonical_parameters, is_a, unwrapped
-from freezeplan.inventory.structure import Hints, Tower, ancestors, is_under
+from freezeplan.inventory.loops import order_of_lists
+from freezeplan.inventory.names import canonical_modules, canonical_parameters, is_a, join, unwrapped
+from freezeplan.inventory.structure import Hints, OwnGroups, Tower, ancestors, is_under
 from freezeplan.inventory.usage import only_read, order_of_use
 from freezeplan.inventory.wrappers import with_parts
 
@@ -29,6 +30,8 @@ def hints_of(model: Any) -> Hints:
         only_read=only_read(modules),
         grouping=grouping_of(root, names),
         undecayed=undecayed_by(root, names),
+        loops=order_of_lists(modules),
+        own_groups=tuple(_own_groups(found)),
     )
     return with_parts(with_adapters(hints, model, found), modules)
 
@@ -39,6 +42,22 @@ def _first_names(model: Any) -> list[str]:
     for name, _, tensor in canonical_parameters(model):
         first.setdefault(id(tensor), name)
     return list(first.values())
+
+
+def _own_groups(modules: Iterable[tuple[str, Any, Any]]) -> Iterator[OwnGroups]:
+    """Yield the blocks and stages of the outermost models that group their parameters themselves."""
+    told: list[str] = []
+    for path, module, outermost in modules:
+        if callable(getattr(module, "group_matcher", None)) and not any(is_under(path, up) for up in told):
+            told.append(path)
+            fine, coarse = (
+                groups_of(module, _first_names(outermost), coarse=coarse) for coarse in (False, True)
+            )
+            yield OwnGroups(path, _below(path, fine), _below(path, coarse))
+
+
+def _below(path: str, groups: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(join(path, name) for name in group) for group in groups)
 
 
 def _growths(

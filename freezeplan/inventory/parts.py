@@ -49,7 +49,11 @@ class Parts:
 
 
 def levels(parts: Parts, stack: Stack) -> Iterable[tuple[list[str], str, list[str]]]:
-    """Yield, from the stack up to its tower's root, the siblings before and after the way to the stack."""
+    """Yield, from the stack up to its tower's root, the siblings before and after the way to the stack.
+
+    The first level is that of its stages, or layers, themselves: a stem may stand in one list with them.
+    """
+    yield from _beside_units(parts, stack)
     others = [other.path for other in parts.stacks if other.main and other.path != stack.path]
     for inside in ancestors(stack.path):
         up = parent(inside)
@@ -60,6 +64,18 @@ def levels(parts: Parts, stack: Stack) -> Iterable[tuple[list[str], str, list[st
         alone = not any(is_under(other, up) for other in others)
         if alone:
             yield list(siblings[:place]), inside, list(siblings[place + 1 :])
+
+
+def _beside_units(parts: Parts, stack: Stack) -> Iterable[tuple[list[str], str, list[str]]]:
+    """Yield what stands before the first and after the last stage or layer of a stack, in one module with them."""
+    taken = {up for paths in (*stack.stages, *stack.spans) for path in paths for up in ancestors(path)}
+    siblings = parts.tree.children.get(stack.path, ())
+    places = [place for place, child in enumerate(siblings) if child in taken]
+    others = [other for other in parts.stacks if other.main and other.path != stack.path]
+    alone = not any(is_under(other.path, stack.path) for other in others)
+    if places and alone and is_under(stack.path, parts.base):
+        yield list(siblings[: places[0]]), siblings[places[0]], []
+        yield [], siblings[places[-1]], list(siblings[places[-1] + 1 :])
 
 
 def runs_after(parts: Parts, inside: str, norm: str, registered_after: bool) -> bool:

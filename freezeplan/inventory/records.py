@@ -113,6 +113,11 @@ class Stack:
     shared: str | None = None
 
     @property
+    def label(self) -> str:
+        """Where the stack is, in words."""
+        return self.path or "the root"
+
+    @property
     def spans(self) -> tuple[tuple[str, ...], ...]:
         """The paths of all modules of each layer, in order."""
         if not self.companions:

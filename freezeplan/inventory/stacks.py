@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from freezeplan.inventory.by_growth import Chosen, Lists, caused, in_order, of_parts
+from freezeplan.inventory.by_repetition import UNSURE, stacks_by_repetition, tied_layers
 from freezeplan.inventory.candidates import LAYER_COUNT, Candidate, apart, candidates, outermost
 from freezeplan.inventory.growth import Growth
 from freezeplan.inventory.layer_counts import Count
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.stages import in_stages
-from freezeplan.inventory.structure import Hints, Tree, ancestors, is_under, join_index, parent
-
-# What a role must not mean while it is open which modules are the layers.
-UNSURE = ("layers", "stages", "final_norm")
+from freezeplan.inventory.structure import Hints, Tree, is_under, join_index
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,8 @@ def find_stacks(tree: Tree, hints: Hints) -> Found:
     library (its items derive from transformers' layer base class, hidden states of their class are recorded,
     or it is never split) and has as many items as the nearest config counts layers. Of the others the
     model's own code is asked which lists grow when a count in the config is raised. In towers for which that
-    gives no answer (plain torch modules have no config), the best confirmed candidates are main, and the
-    largest where none is confirmed in the whole model; contradicting evidence becomes a doubt.
+    gives no answer (plain torch modules have no config), the best confirmed candidates are main; contradicting evidence
+    becomes a doubt. Where none is confirmed in the whole model, its own groups or repetition alone decide.
     """
     lists = candidates(tree, hints)
     clear = _clear(lists)
@@ -51,12 +49,16 @@ def find_stacks(tree: Tree, hints: Hints) -> Found:
     for step in steps:
         more, unsure = step(_in_free_towers(lists, chosen))
         chosen, doubts = [*chosen, *more], [*doubts, *unsure]
-    if not chosen:
-        chosen, unsure = _by_size(tree, lists, of_parts(lists, growths, layers_only=False))
+    if not chosen and (parts := of_parts(lists, growths, layers_only=False)):
+        chosen, unsure = _by_parts(lists, parts)
         doubts += unsure
+    elif not chosen:
+        repeated, unsure = stacks_by_repetition(tree, hints)
+        return Found(_with_others(tree, repeated, lists), (*doubts, *unsure))
     chosen = in_order(chosen, lists)
     stacks = [_shared(tree, _stack(item), item, _lengths(lists, growths)) for item in chosen]
-    return Found(_with_others(stacks, chosen, lists), tuple(doubts))
+    taken = [root for item in chosen for root in item.roots] + [stack.path for stack in stacks]
+    return Found(_with_others(tree, stacks, lists, taken), tuple(doubts))
 
 
 def _clear(lists: Lists) -> list[Candidate]:
@@ -132,19 +134,15 @@ def _weighed(lists: Lists) -> tuple[list[Chosen], tuple[Doubt, ...]]:
     return [Chosen((item,), item.evidence) for item in main], doubts
 
 
-def _by_size(tree: Tree, lists: Lists, parts: list[Chosen]) -> tuple[list[Chosen], tuple[Doubt, ...]]:
-    """Choose where nothing is confirmed: what some count makes longer, else the largest lists."""
+def _by_parts(lists: Lists, parts: list[Chosen]) -> tuple[list[Chosen], tuple[Doubt, ...]]:
+    """Choose what some count makes longer, where nothing else is confirmed; larger lists are a doubt."""
     found = outermost(_alike(lists))
     most = max((item.numel for item in found), default=0)
-    largest = [item for item in found if item.numel * 2 > most]
-    if parts:
-        counted = [root for item in parts for root in item.roots]
-        missed = [item for item in largest if item.path not in counted]
-        reason = "the largest list of repeated modules is not one that the config counts"
-        ranked = [*missed, *(item.lists[0] for item in parts)]
-        return parts, (_unsure("", reason, ranked),) if missed else ()
-    doubts = _only_large(tree, largest, found) if largest else ()
-    return [Chosen((item,), item.evidence) for item in largest], doubts
+    counted = [root for item in parts for root in item.roots]
+    missed = [item for item in found if item.numel * 2 > most and item.path not in counted]
+    reason = "the largest list of repeated modules is not one that the config counts"
+    ranked = [*missed, *(item.lists[0] for item in parts)]
+    return parts, (_unsure("", reason, ranked),) if missed else ()
 
 
 def _scores(found: Iterable[Candidate], tower: str) -> list[int]:
@@ -158,14 +156,6 @@ def _doubt(tower: str, confirmed: list[Candidate]) -> Doubt | None:
         return None
     ranked = sorted(inside, key=lambda item: -item.score)
     return _unsure(tower, "the lists marked as layers are not those that the config counts", ranked)
-
-
-def _only_large(tree: Tree, largest: list[Candidate], found: list[Candidate]) -> tuple[Doubt, ...]:
-    """Doubt a choice for which nothing speaks but size: between unlike lists, or where others are sizeable."""
-    rivals = [item for item in found if item.numel * 10 > largest[0].numel and item.length > 1]
-    if len(rivals) <= len(largest) and len({tree.classes(item.items[0])[:1] for item in largest}) < 2:
-        return ()
-    return (_unsure("", "several lists repeat a module, and nothing says which are the layers", rivals),)
 
 
 def _unsure(tower: str, reason: str, ranked: list[Candidate]) -> Doubt:
@@ -191,39 +181,28 @@ def _stack(item: Chosen) -> Stack:
     return Stack(first.path, first.items, (repeated, *item.evidence), companions=companions)
 
 
-def _with_others(stacks: list[Stack], chosen: list[Chosen], lists: Lists) -> tuple[Stack, ...]:
-    """Return the main stacks and, in registration order, the other lists that look like some."""
-    taken = [root for item in chosen for root in item.roots] + [stack.path for stack in stacks]
+def _with_others(
+    tree: Tree, stacks: Sequence[Stack], lists: Lists, taken: Sequence[str] = ()
+) -> tuple[Stack, ...]:
+    """Return the main stacks and, in registration order, the other lists that look like some.
+
+    ``taken`` are the paths that the main stacks take up, where these are more than their layers and stages.
+    """
+    places = {info.path: index for index, info in enumerate(tree.modules)}
+    taken = taken or [path for stack in stacks for paths in (*stack.stages, *stack.spans) for path in paths]
     others = [item for item in outermost(_alike(lists)) if apart(item, taken)]
-    places = {path: index for index, path in enumerate(lists)}
     extra = [replace(_stack(Chosen((item,), item.evidence)), main=False) for item in others]
-    first = {stack.path: places[item.lists[0].path] for stack, item in zip(stacks, chosen, strict=True)}
-    first.update({stack.path: places[stack.path] for stack in extra})
-    return tuple(sorted([*stacks, *extra], key=lambda stack: first[stack.path]))
+    return tuple(sorted([*stacks, *extra], key=lambda stack: places[stack.layers[0]]))
 
 
 def _shared(tree: Tree, stack: Stack, item: Chosen, lengths: set[Count]) -> Stack:
-    reason = _tied_layers(tree, stack) or _repeated(item, lengths)
+    reason = tied_layers(tree, stack) or _repeated(item, lengths)
     return replace(stack, shared=reason) if reason else stack
 
 
 def _lengths(lists: Lists, growths: tuple[Growth, ...]) -> set[Count]:
     """Return what is counted: the lengths of all lists, and the values that make lists longer."""
     return {item.length for item in lists.values()} | {growth.before for growth in growths}
-
-
-def _tied_layers(tree: Tree, stack: Stack) -> str | None:
-    place = {path: index for index, paths in enumerate(stack.spans) for path in paths}
-    for info in tree.params:
-        if info.alias_of is not None:
-            here, there = _layer(info.name, place), _layer(info.alias_of, place)
-            if here is not None and there is not None and here != there:
-                return f"layers {there} and {here} share `{info.alias_of}`"
-    return None
-
-
-def _layer(name: str, place: dict[str, int]) -> int | None:
-    return next((place[path] for path in ancestors(parent(name)) if path in place), None)
 
 
 def _repeated(item: Chosen, lengths: set[Count]) -> str | None:

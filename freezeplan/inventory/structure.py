@@ -30,6 +30,18 @@ class Tower:
 
 
 @dataclass(frozen=True)
+class OwnGroups:
+    """Hold how a model inside the model groups its parameters itself: finely, by blocks, and coarsely, by stages.
+
+    ``path`` is where it stands; the names are those of the whole model, in order from the bottom up.
+    """
+
+    path: str
+    fine: tuple[tuple[str, ...], ...]
+    coarse: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Hints:
     """Hold what the library that made a model says about its structure.
 
@@ -46,6 +58,8 @@ class Hints:
     longer (see :meth:`freezeplan.inventory.growth.Rebuilder.growths`). The three are
     None where there is no code to ask. ``grouping`` is how the model itself groups its parameters by depth, None
     where it says nothing of it, ``undecayed`` the parameters that it lists as free of weight decay.
+    ``loops`` tells how the items of a list run (see :func:`freezeplan.inventory.loops.order_of_lists`), None where
+    there is no code to ask; ``own_groups`` holds what models inside say of their blocks and stages.
     ``doubts`` tells what the library cannot say.
     """
 
@@ -69,6 +83,8 @@ class Hints:
     grouping: Grouping | None = None
     undecayed: frozenset[str] = frozenset()
     doubts: tuple[Doubt, ...] = ()
+    loops: Callable[[str], str | None] | None = None
+    own_groups: tuple[OwnGroups, ...] = ()
 
 
 @dataclass(frozen=True)

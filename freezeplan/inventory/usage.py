@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import linecache
 import re
+import textwrap
 import tokenize
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 # A child of a module where its code names it, and what follows: an index is taken as part of the name.
-CHILD = re.compile(r"\bself\.(\w+)")
 USE = re.compile(r"\bself\.(\w+)(?:\[\w+\])?(\.weight\b|\s*=[^=])?")
+
+# More columns than a line has, so that a line and a column make one number.
+WIDEST = 100_000
 
 
 def order_of_use(modules: Iterable[tuple[str, Any]]) -> Callable[[str], Mapping[str, tuple[int, int]]]:
     """Return what tells where in the text of a module's forward function each child is named first and last."""
     by_path = dict(modules)
 
-    def uses(path: str) -> Mapping[str, tuple[int, int]]:
-        found: dict[str, tuple[int, int]] = {}
-        source = source_of(type(by_path[path]).forward) if path in by_path else ""
-        for match in CHILD.finditer(source):
-            first, _ = found.get(match[1], (match.start(), 0))
-            found[match[1]] = (first, match.start())
-        return found
+    return lambda path: _uses(type(by_path[path])) if path in by_path else {}
 
-    return uses
+
+@cache
+def _uses(kind: type) -> Mapping[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for place, name in sorted(_places(source_of(kind.forward))):
+        first, _ = found.get(name, (place, 0))
+        found[name] = (first, place)
+    return found
+
+
+def _places(text: str) -> Iterator[tuple[int, str]]:
+    """Yield where a function names each child; where it calls one, the end of the call: what it takes runs first."""
+    try:
+        tree = ast.parse(textwrap.dedent(text))
+    except SyntaxError:
+        return
+    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+            call = called.get(id(node))
+            line, column = (call.end_lineno, call.end_col_offset) if call else (node.lineno, node.col_offset)
+            yield (line or 0) * WIDEST + (column or 0), node.attr
 
 
 def only_read(modules: Iterable[tuple[str, Any]]) -> Callable[[str], frozenset[str]]:
@@ -39,7 +58,7 @@ def only_read(modules: Iterable[tuple[str, Any]]) -> Callable[[str], frozenset[s
 @cache
 def _only_read(kind: type) -> frozenset[str]:
     read, used = set(), set()
-    for name, rest in (match.groups() for source in _sources(kind) for match in USE.finditer(source)):
+    for name, rest in (match.groups() for text in _sources(kind) for match in USE.finditer(text)):
         if rest == ".weight":
             read.add(name)
         elif rest is None:

@@ -172,7 +172,7 @@ def frozen_above_trainable(subject: Subject) -> Iterator[Diagnostic]:
         ]
         if above:
             verb = "is" if len(above) == 1 else "are"
-            message = f"{_layers(above)} of `{stack.path}` {verb} frozen above the trainable layer {lowest}"
+            message = f"{_layers(above)} of `{stack.label}` {verb} frozen above the trainable layer {lowest}"
             yield at_key(
                 subject.place(layers[above[0]][0]),
                 "FP407",

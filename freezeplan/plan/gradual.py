@@ -100,7 +100,7 @@ def _mask(tree: NameTree, paths: Sequence[str]) -> int:
 
 
 def _shared(place: KeyPath, text: str, stack: Stack) -> Diagnostic:
-    message = f"the layers of `{stack.path}` share tensors: {stack.shared}"
+    message = f"the layers of `{stack.label}` share tensors: {stack.shared}"
     advice = "they thaw together: write one [[phase]] for all of them"
     return at_key(place, "FP215", message, help=advice, within=(0, len(text)))
 

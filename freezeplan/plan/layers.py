@@ -62,18 +62,18 @@ def _several(stacks: list[Stack], segment: Segment) -> Problem:
 
 def with_lengths(stacks: Iterable[tuple[str, int]]) -> str:
     """List stacks by their paths, each with its number of layers."""
-    return ", ".join(f"`{path}` ({length})" for path, length in stacks)
+    return ", ".join(f"`{path or 'the root'}` ({length})" for path, length in stacks)
 
 
 def _cut(tree: NameTree, stack: Stack, segment: Segment, cut: Slice) -> tuple[list[Node], Problem]:
     found, text = items(stack, segment), segment.text
     if stack.shared:
         advice = "select all of them with `@layers`; they train or freeze together"
-        return [], ("FP215", f"`{text}`: the layers of `{stack.path}` share tensors: {stack.shared}", advice)
+        return [], ("FP215", f"`{text}`: the layers of `{stack.label}` share tensors: {stack.shared}", advice)
     for bound in (cut.start, cut.stop):
         position = bound.resolve(len(found)) if bound else 0
         if not 0 <= position <= len(found) or (cut.single and position == len(found)):
-            message = f"`{stack.path}` has {len(found)} {segment.role}; `{text}` reaches outside it"
+            message = f"`{stack.label}` has {len(found)} {segment.role}; `{text}` reaches outside it"
             advice = f"indices go from 0 to {len(found) - 1}, or from -{len(found)} to -1"
             return [], ("FP205", message, advice)
     start = cut.start.resolve(len(found)) if cut.start else 0
@@ -81,7 +81,7 @@ def _cut(tree: NameTree, stack: Stack, segment: Segment, cut: Slice) -> tuple[li
     chosen = found[start : start + 1] if cut.single else found[start:stop]
     if not chosen:
         kind = (segment.role or "").removesuffix("s")
-        message = f"`{text}` selects no {kind} of the {len(found)} in `{stack.path}`"
+        message = f"`{text}` selects no {kind} of the {len(found)} in `{stack.label}`"
         return [], ("FP205", message, "widen the slice")
     return [tree.by_path[path] for span in chosen for path in span], None
 

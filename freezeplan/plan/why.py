@@ -185,7 +185,7 @@ def _notes(resolution: Resolution, info: ParamInfo, what: Assignment, names: tup
     if info.roles:
         notes.append("roles: " + ", ".join(f"@{role}" for role in sorted(info.roles)))
     if info.layer is not None and info.stack is not None:
-        notes.append(f"layer {info.layer} of {info.stack}")
+        notes.append(f"layer {info.layer} of {info.stack or 'the root'}")
     if what.trainable and len(resolution.owners) > 1:
         notes.append(
             f"it has the optimizer of [{resolution.owner(what).table}], {resolution.owner(what).kind}"

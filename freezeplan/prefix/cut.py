@@ -181,7 +181,7 @@ def _running_stack(stacks: Sequence[Stack], seen: Observation) -> Stack:
     if stack.shared:
         raise Refused(Reason.SHARED, stack.shared)
     if stack.companions:
-        raise Refused(Reason.PARALLEL, f"`{stack.path}`")
+        raise Refused(Reason.PARALLEL, f"`{stack.label}`")
     if order != list(stack.layers):
         raise Refused(Reason.OUT_OF_ORDER, f"{len(order)} of {stack.length} ran")
     return stack

@@ -7,16 +7,19 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.records import Doubt, Inventory, ModuleInfo, ParamInfo, Stack
 from freezeplan.plan import compile_plan
 from freezeplan.plan.layer_decay.formulas import FORMULAS, Ladder
 from freezeplan.plan.rates import exact
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
+from tests.models.sources import meta
 
 
 def tower(layers: int, head: bool = True) -> Inventory:
@@ -288,3 +291,59 @@ def test_a_ladder_in_one_stack_of_those_in_doubt_is_clear():
     found = factors(compile_plan(in_doubt(2), spec))
     assert [found[f"body.layers.{index}.weight"] for index in range(2)] == [0.25, 0.5]
     assert found["head.weight"] == 1.0
+
+
+class Stemmed(torch.nn.Module):
+    """A stem, six layers and a head."""
+
+    def __init__(self, stem: torch.nn.Module) -> None:
+        super().__init__()
+        self.stem = stem
+        self.blocks = torch.nn.ModuleList(torch.nn.TransformerEncoderLayer(8, 2, 512) for _ in range(6))
+        self.head = torch.nn.Linear(8, 2)
+
+
+def conv1d(inputs: int = 1) -> torch.nn.Module:
+    return torch.nn.Conv1d(inputs, 8, 3)
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        conv1d(),
+        torch.nn.Sequential(conv1d(), conv1d(8)),
+        torch.nn.ModuleList(
+            torch.nn.Sequential(conv1d(1 if at == 0 else 8), torch.nn.GroupNorm(1, 8)) for at in range(3)
+        ),
+        torch.nn.Sequential(
+            *(torch.nn.Sequential(conv1d(1 if at == 0 else 8), conv1d(8)) for at in range(2))
+        ),
+    ],
+    ids=["one", "a list", "a list of lists with norms", "in stages"],
+)
+def test_a_stem_has_the_lowest_rate_also_as_a_numbered_list(stem: torch.nn.Module):
+    inventory = inventory_of(Stemmed(stem))
+    found = factors(decayed(inventory, formula="beit", rate=0.5))
+    assert {rate for name, rate in found.items() if name.startswith("stem.")} == {0.5**7}
+    assert {rate for name, rate in found.items() if name.startswith("blocks.0.")} == {0.5**6}
+    assert {rate for name, rate in found.items() if name.startswith("head.")} == {1.0}
+
+
+WAV2VEC2 = {
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
+    "conv_dim": [8, 8], "conv_kernel": [10, 3], "conv_stride": [5, 2], "num_feat_extract_layers": 2,
+    "vocab_size": 32, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model_type", "class_name"),
+    [("wav2vec2", "Wav2Vec2ForCTC"), ("hubert", "HubertForCTC"), ("wavlm", "WavLMForCTC")],
+)
+def test_the_feature_extractor_of_a_speech_model_has_the_lowest_rate(model_type: str, class_name: str):
+    inventory = inventory_of(meta(model_type, class_name, **WAV2VEC2))
+    found = factors(decayed(inventory, formula="beit", rate=0.5))
+    assert {rate for name, rate in found.items() if ".feature_extractor.conv_layers." in name} == {0.125}
+    assert {rate for name, rate in found.items() if ".feature_projection." in name} == {0.125}
+    assert {rate for name, rate in found.items() if ".encoder.layers.0." in name} == {0.25}
+    assert found["lm_head.weight"] == 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
 from freezeplan.diagnostics import Diagnostic
@@ -96,7 +96,7 @@ def _about_stacks(tree: NameTree) -> Problem | None:
         message = "`layer_decay` needs a stack of layers, and none was found in this model"
         return "FP416", (), message, "write rates for the modules themselves"
     if shared := next((stack for stack in stacks if stack.shared), None):
-        message = f"`layer_decay`: the layers of `{shared.path}` share tensors: {shared.shared}"
+        message = f"`layer_decay`: the layers of `{shared.label}` share tensors: {shared.shared}"
         return "FP215", (), message, "give them one rate"
     return None
 
@@ -106,15 +106,21 @@ def _about_doubts(tree: NameTree, decided: int) -> Problem | None:
     main = {stack.path for stack in tree.inventory.stacks if stack.main}
     for doubt in tree.inventory.doubts:
         inside = decided & _mask(tree, doubt.where)
-        paths = [path for path, _, _ in doubt.candidates if path in main]
+        options = {path: _mask(tree, path) for path, _, _ in doubt.candidates}
+        paths = [path for path in options if path in main and _holds_no_other(path, options)]
         if not inside or "layers" not in doubt.roles:
             continue
         if not any(masks.inside(inside, _mask(tree, path)) for path in paths):
-            options = with_lengths((path, length) for path, length, _ in doubt.candidates)
-            message = f"it is not clear which layers `layer_decay` counts: {doubt.reason}: {options}"
+            found = with_lengths((path, length) for path, length, _ in doubt.candidates)
+            message = f"it is not clear which layers `layer_decay` counts: {doubt.reason}: {found}"
             one = f"set it for one of them, such as `{paths[0]}.@layers`" if paths else None
             return "FP214", (), message, one or "write a rate for each layer, by its path"
     return None
+
+
+def _holds_no_other(path: str, options: Mapping[str, int]) -> bool:
+    """Tell whether no other candidate lies in one: then the choice between the two would be as open."""
+    return not any(other != path and masks.inside(mask, options[path]) for other, mask in options.items())
 
 
 def _mask(tree: NameTree, path: str) -> int:

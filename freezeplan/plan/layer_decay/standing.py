@@ -63,9 +63,11 @@ def _with_layers(inventory: Inventory, stacks: Stacks) -> Iterator[tuple[ParamIn
 
 def _standing(info: ParamInfo, layer: int | None, stacks: Stacks, unit: str) -> Standing:
     stack = stacks.get(info.stack)
-    if info.layer is None and "embeddings" in info.roles:
+    # Roles before numbers: what only looks like a stack, as a stem in a numbered list does, has layers of its own.
+    in_layer = stack is not None and info.layer is not None
+    if not in_layer and "embeddings" in info.roles:
         return Standing(_stack_above(info, list(stacks.values()), unit), 0, "embeddings")
-    if info.layer is None and "final_norm" in info.roles:
+    if not in_layer and "final_norm" in info.roles:
         return Standing(None, ABOVE, "final_norm")
     if stack is None or layer is None:
         return Standing(None, ABOVE, REST)
