@@ -32,9 +32,9 @@ MOST_LINES = 60
 def diff(settings: Settings, sides: tuple[Path, ...], models: tuple[str, ...], form: str) -> int:
     """Say which tensors A and B treat differently: state, rate, weight decay, phases, and by which rules.
 
-    A and B are specs (.toml), plans (.json), locks (.lock) or folders of runs, in any mixture. One spec is
-    compared with itself under another --model, or under two. Tensors that are only called otherwise are
-    compared under their new names.
+    A and B are specs (.toml), plans (.json), locks (.lock) or folders of runs, in any mixture; - is a lock
+    or a plan from standard input. One spec is compared with itself under another --model, or under two.
+    Tensors that are only called otherwise are compared under their new names.
 
     Exits with 0 when both do the same, 1 when they differ, 2 when a side cannot be read or does not compile.
     """

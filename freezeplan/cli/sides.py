@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ def read_side(path: Path, model: str | None = None) -> Side:
     Raises ``DiagnosticError`` for what cannot be read, or does not compile.
     """
     kind = kind_of(path)
+    if kind == "stream":
+        return _stream(path)
     if kind == "spec":
         return _spec(path, model)
     if kind == "lock":
@@ -42,9 +45,14 @@ def read_side(path: Path, model: str | None = None) -> Side:
 
 
 def kind_of(path: Path) -> str:
-    """Return what a path is taken for, by what it is and how it ends."""
+    """Return what a path is taken for, by what it is and how it ends.
+
+    A stream is standard input (``-``), or a pipe such as ``<(git show main:topic.lock)``.
+    """
     if path.is_dir():
         return "run"
+    if str(path) == "-" or path.is_fifo():
+        return "stream"
     return {".json": "plan", ".lock": "lock"}.get(path.suffix, "spec")
 
 
@@ -59,10 +67,26 @@ def _spec(path: Path, model: str | None) -> Side:
     return Side(path.as_posix(), "spec", record, head_of(work, path))
 
 
+def _stream(path: Path) -> Side:
+    """Read a lock or a plan to its end, told from how it begins."""
+    from freezeplan.plan.lock_reading import read_lock
+    from freezeplan.plan.reading import unreadable_plan
+
+    name = "standard input" if str(path) == "-" else str(path)
+    data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise unreadable_plan(name, str(error)) from None
+    if text.lstrip().startswith("{"):
+        return Side(name, "plan", _comparable(text, name))
+    lock = read_lock(text, name)
+    return Side(name, "lock", lock.record, lock.head)
+
+
 def _plan_record(path: Path, kind: str) -> dict[str, Any]:
     from freezeplan.outside.regular import read_regular
-    from freezeplan.plan.comparable import comparable
-    from freezeplan.plan.reading import record_from_json, unreadable_plan
+    from freezeplan.plan.reading import unreadable_plan
 
     file = _plan_of_run(path) if kind == "run" else path
     try:
@@ -71,11 +95,20 @@ def _plan_record(path: Path, kind: str) -> dict[str, Any]:
         raise unreadable_plan(str(file), "there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable_plan(str(file), str(error)) from None
-    record = record_from_json(text, str(file))
+    return _comparable(text, str(file))
+
+
+def _comparable(text: str, name: str) -> dict[str, Any]:
+    from freezeplan.plan.comparable import comparable
+    from freezeplan.plan.reading import plan_from_record, record_from_json, unreadable_plan
+
+    record = record_from_json(text, name)
+    if "assignments" in record:
+        plan_from_record(record, name)  # It must be whole, and go together.
     try:
         return comparable(record)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise unreadable_plan(str(file), f"a part of it is missing or damaged ({error})") from None
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise unreadable_plan(name, f"a part of it is missing or damaged ({error})") from None
 
 
 def _plan_of_run(folder: Path) -> Path:

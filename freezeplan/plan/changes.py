@@ -108,7 +108,7 @@ def _without_inner(record: Record, renamed: Sequence[Renamed]) -> Record:
     """Return a record without the modules inside a part of names that is new."""
     if not renamed:
         return record
-    inside = [(item.prefix, item.after) for item in renamed]
+    inside = [(item.prefix, item.after, not item.before) for item in renamed]
     phases = [
         {**phase, **{key: outside(phase[key], inside) for key in MODULES}} for phase in record["phases"]
     ]

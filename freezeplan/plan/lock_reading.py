@@ -26,7 +26,10 @@ SHAPE = re.compile(r"(?P<shape>scalar|\d+(?: x \d+)*) (?P<dtype>\S+)")
 MORE = re.compile(r", ([^\s,]+) (\S+?)(?=, |$)")
 ALSO = "also "
 AGAIN = "write it again: `freezeplan lock SPEC`"
-PHASE_KEYS = ("name", "length", "schedule", "on_thaw", "eval_modules", "kept_in_train_mode")
+PHASE_KEYS = {
+    **{"name": str, "length": dict, "schedule": dict, "on_thaw": str},
+    **{"eval_modules": list, "kept_in_train_mode": list},
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def read_lock(text: str, name: str) -> Lock:
         raise _damaged(name, "it has no `format_version`")
     check_format(tables["format_version"], LOCK_VERSION, name, "FP583", AGAIN)
     try:
-        return Lock({key: _table(tables[key]) for key in HEAD}, _record(tables))
+        return Lock({key: _head(tables[key]) for key in HEAD}, _record(tables))
     except _OddLine as odd:
         at = text.find(json.dumps(odd.key, ensure_ascii=False))
         message = f"what it says of `{odd.key}` is not what `freezeplan lock` writes"
@@ -93,6 +96,20 @@ def _span_of(text: str, name: str, message: str) -> Span:
     return Span(name, int(found[1]), int(found[2]), 1, line)
 
 
+def _head(value: Any) -> dict[str, str]:
+    return {key: _of_kind(str, text) for key, text in _table(value).items()}
+
+
+def _phase(phase: Any) -> dict[str, Any]:
+    """Return what is said of a phase as a whole."""
+    found = {key: _table(phase)[key] for key in PHASE_KEYS}
+    for key, kind in PHASE_KEYS.items():
+        _of_kind(kind, found[key])
+    for path in (*found["eval_modules"], *found["kept_in_train_mode"]):
+        _of_kind(str, path)
+    return found
+
+
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError("not a table")
@@ -100,30 +117,29 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _record(tables: Record) -> dict[str, Any]:
-    model, phases = tables["model"], tables["phase"]
+    model, phases = tables["model"], [_phase(item) for item in _of_kind(list, tables["phase"])]
+    if len({phase["name"] for phase in phases}) < max(1, len(phases)):
+        raise ValueError("phases")
     rows = _rows(_table(tables[TENSORS]), len(phases))
     return {
         "model": {key: _of_kind(str, model[key]) for key in ("label", "origin", "base")},
         "optimizer": _optimizer(tables["optimizer"]),
         "optimizers": {label: _optimizer(item) for label, item in tables.get("optimizers", {}).items()},
-        "stop_when": tables.get("stop_when"),
-        "phases": [
-            {**{key: phase[key] for key in PHASE_KEYS}, "parameters": rows[place]}
-            for place, phase in enumerate(phases)
-        ],
+        "stop_when": _table(tables["stop_when"]) if "stop_when" in tables else None,
+        "phases": [{**phase, "parameters": rows[place]} for place, phase in enumerate(phases)],
     }
 
 
-def _of_kind(kind: type, value: Any) -> Any:
+def _of_kind(kind: type | tuple[type, ...], value: Any) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"not a {kind.__name__}")
+        raise TypeError(f"{value!r} is not what belongs there")
     return value
 
 
 def _optimizer(item: Record) -> dict[str, Any]:
     return {
         "name": _of_kind(str, item["name"]),
-        **{key: _of_kind((int, float), item[key]) for key in ("lr", "weight_decay")},
+        **{key: float(_of_kind((int, float), item[key])) for key in ("lr", "weight_decay")},
         **{key: _table(item[key]) for key in ("options", "arguments")},
     }
 

@@ -34,11 +34,15 @@ class Renamed:
 
     def line(self) -> str:
         """Say it in words."""
-        old, new = (in_quotes(".".join((*self.prefix, *part)) or "**") for part in (self.before, self.after))
+        rest = () if self.prefix or (self.before and self.after) else ("**",)
+        sides = [".".join((*self.prefix, *part, *rest)) for part in (self.before, self.after)]
+        old, new = map(in_quotes, sides)
         return f"renamed: {old} -> {new} ({counted(len(self.names), 'tensor')} of the same shapes)"
 
     def path(self, path: str) -> str:
         """Return a module's path, or a pattern with numbers in ranges, under its new name."""
+        if not path:
+            return path
         known, parts = (*self.prefix, *self.before), parts_of(path)
         pairs = list(zip(known, parts, strict=False))
         if len(pairs) < len(known) or not all(name in (part, NUMBER) for name, part in pairs):
@@ -55,19 +59,22 @@ def moved_paths(paths: Iterable[str], renamed: Sequence[Renamed]) -> list[str]:
     What is inside has no counterpart: of `a.b` that became `c` nothing says what `a` is now.
     """
     closest = sorted(renamed, key=lambda item: -len((*item.prefix, *item.before)))
-    kept = outside(paths, [(item.prefix, item.before) for item in renamed])
+    kept = outside(paths, [(item.prefix, item.before, not item.after) for item in renamed])
     return sorted(next((new for item in closest if (new := item.path(path)) != path), path) for path in kept)
 
 
-def outside(paths: Iterable[str], inside: Sequence[tuple[Parts, Parts]]) -> list[str]:
-    """Return the paths, sorted, that end in none of the parts of names, each given by what is before it."""
+def outside(paths: Iterable[str], inside: Sequence[tuple[Parts, Parts, bool]]) -> list[str]:
+    """Return the paths, sorted, that end in none of the parts of names.
+
+    Each is given by what is before it, the part, and whether its own end, too, is nothing on the other side.
+    """
     return sorted(path for path in paths if not any(_ends_in(path, *item) for item in inside))
 
 
-def _ends_in(path: str, prefix: Parts, part: Parts) -> bool:
+def _ends_in(path: str, prefix: Parts, part: Parts, whole: bool) -> bool:
     found = parts_of(path)
     alike = all(name in (own, NUMBER) for name, own in zip((*prefix, *part), found, strict=False))
-    return alike and len(prefix) < len(found) < len(prefix) + len(part)
+    return alike and bool(path) and len(prefix) < len(found) < len(prefix) + len(part) + whole
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,22 @@ def test_specs_plans_locks_and_runs_are_compared_with_each_other(locked):
     assert same.out == "run -> other.toml: no change, the same is done to 12 tensors\n"
 
 
+def test_a_lock_or_a_plan_may_come_through_a_pipe(locked):
+    text = (locked.path / "good.lock").read_bytes()
+    same = locked.run("diff", "-", "good.toml", stdin=text)
+    assert (same.status, same.err) == (0, "") and same.out.startswith(
+        "standard input -> good.toml: no change"
+    )
+    plan = locked.run("show", "good.toml", "--format", "json").stdout
+    assert locked.run("diff", "good.lock", "-", stdin=plan).status == 0
+    for odd, code in [(b"", "FP582"), (b"\xff", "FP584"), (b"{}", "FP584"), (b"x = 1", "FP582")]:
+        done = locked.run("diff", "-", "good.toml", stdin=odd)
+        assert done.status == 2 and f"error[{code}]" in done.err and "Traceback" not in done.err
+    os.mkfifo(locked.path / "pipe")
+    piped = locked.in_shell('cat good.lock > pipe & "$@"', "diff", "pipe", "good.toml")
+    assert piped.status == 0
+
+
 def test_a_difference_as_json_and_as_markdown(locked):
     locked.write("other.toml", RATE)
     done = locked.run("diff", "good.lock", "other.toml", "--format", "json")

@@ -146,6 +146,15 @@ def test_a_rate_that_changed_is_seen_behind_new_names() -> None:
     assert found[1:] == ["lr 4e-05 -> 8e-05: `heads` (1 tensor), by `heads`"]
 
 
+def test_a_wrapper_around_everything_is_one_line() -> None:
+    names = {"embeddings.weight": (5, 4), "layer.0.w": (4, 4), "layer.1.w": (4, 4), "head.weight": (2, 4)}
+    rules = [rule("**", "frozen", name="all")]
+    bare = record(sized(names), rules)
+    wrapped = record(sized({f"bert.{name}": shape for name, shape in names.items()}), rules)
+    assert lines(bare, wrapped) == ["renamed: `**` -> `bert.**` (4 tensors of the same shapes)"]
+    assert lines(wrapped, bare) == ["renamed: `bert.**` -> `**` (4 tensors of the same shapes)"]
+
+
 def test_names_that_could_go_either_way_are_not_guessed() -> None:
     old = record(sized({"a.x.weight": (4,), "a.y.weight": (4,), "heads.w": (2,)}))
     new = record(sized({"b.u.weight": (4,), "b.v.weight": (4,), "heads.w": (2,)}))

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.plan.changes import compare
 from freezeplan.plan.comparable import comparable
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.document import to_record
 from freezeplan.plan.lock import lock_text
 from freezeplan.plan.lock_reading import read_lock
 from freezeplan.plan.records import Plan
+from freezeplan.render.changes import change_lines
 from freezeplan.spec.reading import load_spec
 from tests.plan.matching import named, rule
 from tests.plan.test_reading import plans
@@ -121,3 +124,24 @@ def test_a_damaged_lock_is_refused_at_its_line(edit: str) -> None:
     (found,) = caught.value.diagnostics
     assert found.code == code and "`freezeplan lock SPEC`" in found.help
     assert (found.span.text if found.span else "").startswith(line) and bool(found.span) == bool(line)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_no_edit_of_a_lock_makes_more_than_a_diagnostic(data: st.DataObject) -> None:
+    lines = small_lock().splitlines(keepends=True)
+    at = data.draw(st.integers(0, len(lines) - 1))
+    line = lines[at]
+    start = data.draw(st.integers(0, len(line)))
+    end = data.draw(st.integers(start, min(len(line), start + 12)))
+    new = data.draw(
+        st.sampled_from(["", "x", '"', " = 3", "[]", "0", ";", "; ", "{}", "\n", "-1", "nan", "[[phase]]\n"])
+    )
+    lines[at] = line[:start] + new + line[end:]
+    try:
+        found = read_lock("".join(lines), "a.lock")
+    except DiagnosticError:
+        return
+    before = read_lock(small_lock(), "a.lock").record
+    for pair in ((found.record, before), (before, found.record)):
+        change_lines(compare(*pair))
