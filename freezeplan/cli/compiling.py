@@ -77,11 +77,14 @@ def for_model(model: str | None, given_by: str = "--model") -> Iterator[None]:
 
 
 def _compiled(spec: Spec) -> Compiled:
-    from freezeplan.models.sources import inventory_for
+    from freezeplan.models.left_open import source_advice
+    from freezeplan.models.sources import inventory_for, resolve_source
     from freezeplan.plan import compile_plan
 
     inventory = inventory_for(spec)
-    return Compiled(spec, inventory, compile_plan(inventory, spec))
+    plan = compile_plan(inventory, spec)
+    told = source_advice(spec, resolve_source(spec))
+    return Compiled(spec, inventory, replace(plan, diagnostics=(*plan.diagnostics, *told)))
 
 
 def _named(items: Iterable[Diagnostic], model: str, given_by: str = "--model") -> tuple[Diagnostic, ...]:

@@ -24,6 +24,8 @@ from freezeplan.data.row_counts import STAND_IN, Rows, rows_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.inventory.records import Inventory, Stack
 from freezeplan.models.build import build_meta_model
+from freezeplan.models.left_open import length_of
+from freezeplan.models.positions import LONGEST
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.records import Plan
@@ -68,7 +70,7 @@ def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
         message = f"`{source.label}` is a file of tensors: without a config there is no model to run"
         raise DiagnosticError([diagnostic("FP480", message, help="add `architecture`")])
     model = build_meta_model(source, spec, labels_of(spec, source.trained_labels))
-    inputs = inputs_for(model.backbone if spec.task else model, spec, length)
+    inputs = inputs_for(model.backbone if spec.task else model, spec, length, length_of(source) or LONGEST)
     mode = FakeTensorMode()
     set_fake_tensors(model, mode)
     tasks = {task.name: task_kind(task) for task in spec.task} or None

@@ -37,10 +37,10 @@ class Inputs:
         return {name: torch.ones(rows, self.length or 1, dtype=torch.int64) for name in self.names}
 
 
-def inputs_for(model: nn.Module, spec: Spec, length: int | None = None) -> Inputs:
+def inputs_for(model: nn.Module, spec: Spec, length: int | None = None, usual: int = LONGEST) -> Inputs:
     """Return what a model (of a spec without tasks) or a backbone reads, and how large it is.
 
-    ``length`` is in tokens; by default it is the spec's ``max_length``, else what the model takes, at most 512.
+    ``length`` is in tokens; by default it is the spec's ``max_length``, else what the model takes, at most ``usual``.
     Raises ``DiagnosticError``: FP480 where the model reads neither texts nor images, FP481 for a length that is
     not possible.
     """
@@ -53,12 +53,12 @@ def inputs_for(model: nn.Module, spec: Spec, length: int | None = None) -> Input
     if reads != "input_ids":
         message = f"`{type(model).__name__}` reads `{reads}`: neither texts nor images"
         raise DiagnosticError([diagnostic("FP480", message)])
-    return _texts(model, spec, length)
+    return _texts(model, spec, length, usual)
 
 
-def _texts(model: nn.Module, spec: Spec, length: int | None) -> Inputs:
+def _texts(model: nn.Module, spec: Spec, length: int | None, usual: int) -> Inputs:
     limit = most_positions(model)
-    chosen = length or spec.train.max_length or min(LONGEST, limit)
+    chosen = length or spec.train.max_length or min(usual, limit)
     if chosen > limit:
         message = f"texts of {chosen} tokens are longer than the model takes"
         advice = f"the model takes {limit} tokens at most"

@@ -9,6 +9,7 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.classes import model_class
 from freezeplan.models.configs import config_object, hidden_size
+from freezeplan.models.left_open import pooling_of
 from freezeplan.models.limits import counting_modules
 from freezeplan.models.refusals import refused
 from freezeplan.models.resolve import Source
@@ -93,7 +94,7 @@ def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any
         else native_head_of(index, backbone.config, source, spec, labels[task.name])
         for index, task in enumerate(spec.task)
     }
-    model = MultiTaskModel(backbone, hidden, heads, spec.model.pooling)
+    model = MultiTaskModel(backbone, hidden, heads, pooling_of(spec, source))
     model.heads.to(dtype_of(spec))
     return model
 

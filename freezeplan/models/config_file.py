@@ -22,6 +22,15 @@ SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 
 def read_config(path: Path, name: str, at: KeyPath) -> dict[str, Any]:
     """Read a config.json; raises FP152 when it cannot be read or is not a JSON object in UTF-8."""
+    config = read_json(path, name, at)
+    if not isinstance(config, dict):
+        message = f"`{name}` holds a {type(config).__name__}, not a table of settings"
+        raise error_at_key(at, "FP152", message, help=ADVICE)
+    return config
+
+
+def read_json(path: Path, name: str, at: KeyPath) -> Any:
+    """Read a JSON file of a model's folder; raises FP152 when it cannot be read or is no JSON in UTF-8."""
     try:
         data = read_regular(path, MOST_BYTES)
     except OSError as error:
@@ -31,14 +40,10 @@ def read_config(path: Path, name: str, at: KeyPath) -> dict[str, Any]:
         )
         raise error_at_key(at, "FP152", message, help=advice) from None
     try:
-        config = parsed(data)
+        return parsed(data)
     except (ValueError, RecursionError) as error:
         message = f"`{name}` is not readable JSON: {first_line(error)}"
         raise error_at_key(at, "FP152", message, help=ADVICE) from None
-    if not isinstance(config, dict):
-        message = f"`{name}` holds a {type(config).__name__}, not a table of settings"
-        raise error_at_key(at, "FP152", message, help=ADVICE)
-    return config
 
 
 def parsed(data: bytes) -> Any:

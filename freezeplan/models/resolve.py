@@ -13,6 +13,7 @@ from freezeplan.diagnostics.wording import closest, some
 from freezeplan.models.checkpoint import INDEX, SINGLE
 from freezeplan.models.config_file import CONFIG_FILE, read_config
 from freezeplan.models.run_record import RunRecord, home_of, read_run
+from freezeplan.models.sentence_folder import SentenceFolder, read_sentence_folder
 from freezeplan.outside import hub
 from freezeplan.outside.packages import PREFIX, TIMM, PackageProblem, package_folder
 from freezeplan.outside.regular import special_file
@@ -37,7 +38,8 @@ class Source:
     or ``none`` (architecture alone). ``config`` is the model's config as a plain dict (timm's name of a model of
     its own), None when only a file's header is known; ``config_at`` is the key of the spec that it came from.
     ``present`` tells whether the weights' place is on this machine. ``origin`` says in words how the structure was
-    found. ``snapshot`` is where the hub's cache keeps the files of a hub model.
+    found. ``snapshot`` is where the hub's cache keeps the files of a hub model. ``sentence`` is what a folder of
+    sentence-transformers does around its transformer, whose own folder is then ``folder``.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Source:
     present: bool = True
     notes: tuple[str, ...] = ()
     snapshot: Path | None = None
+    sentence: SentenceFolder | None = None
 
     @property
     def files(self) -> Path | None:
@@ -238,10 +241,7 @@ def _local(text: str, path: Path, table: ModelTable) -> Source:
     if not os.path.isdir(path):
         note = f"`{text}` is not on this machine yet; `architecture` stands in for it"
         return Source("folder", text, folder=path, present=False, notes=(note,))
-    strange = special_file(path)
-    if strange:
-        message, advice = f"`{text}/{strange}` is a pipe or a device, not a file", "remove it from the folder"
-        raise error_at_key(SOURCE, "FP176", message, help=advice)
+    _check_no_special(path, text)
     try:
         home, checkpoint = home_of(path)
         run = read_run(home, checkpoint)
@@ -253,12 +253,25 @@ def _local(text: str, path: Path, table: ModelTable) -> Source:
             SOURCE, "FP164", f"the run `{text}` cannot be used: {problem}", help=advice
         ) from None
     path = path if run is None else home
-    source = Source("run" if run else "folder", text, folder=path, run=run)
+    sentence = None if run else read_sentence_folder(path, text)
+    if sentence and sentence.transformer:
+        path, inside = path / sentence.transformer, f"{text.rstrip('/')}/{sentence.transformer}"
+        _check_no_special(path, inside)
+    else:
+        inside = text
+    source = Source("run" if run else "folder", text, folder=path, run=run, sentence=sentence)
     if not os.path.lexists(path / CONFIG_FILE):
         return source
-    config = read_config(path / CONFIG_FILE, f"{text}/{CONFIG_FILE}", SOURCE)
+    config = read_config(path / CONFIG_FILE, f"{inside}/{CONFIG_FILE}", SOURCE)
     origin = "config of the run" if run else "config of the source"
     return replace(source, config=config, origin=origin, notes=_unused_architecture(table))
+
+
+def _check_no_special(path: Path, text: str) -> None:
+    strange = special_file(path)
+    if strange:
+        message, advice = f"`{text}/{strange}` is a pipe or a device, not a file", "remove it from the folder"
+        raise error_at_key(SOURCE, "FP176", message, help=advice)
 
 
 def _unused_architecture(table: ModelTable) -> tuple[str, ...]:

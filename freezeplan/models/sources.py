@@ -12,6 +12,7 @@ from freezeplan.diagnostics.wording import counted
 from freezeplan.inventory.records import Inventory
 from freezeplan.models.cache import cached
 from freezeplan.models.fingerprint import inventory_key
+from freezeplan.models.left_open import notes_on, pooling_of
 from freezeplan.models.remote_code import check_remote_code
 from freezeplan.models.resolve import Source, resolve_source
 from freezeplan.spec.keys import SOURCE
@@ -48,7 +49,7 @@ def _built(source: Source, spec: Spec, labels: Labels) -> Inventory:
 
     model = build_meta_model(source, spec, labels)
     loaded = provided_by(source, spec, model)
-    notes = (*source.notes, *_head_notes(source, spec))
+    notes = (*source.notes, *_head_notes(source, spec), *notes_on(spec, source))
     packed = {
         BACKBONE * bool(spec.task) + name: how for name, how in quantized_in(_inner(model, spec)).items()
     }
@@ -100,8 +101,8 @@ def _head_notes(source: Source, spec: Spec) -> Iterator[str]:
     run = source.run
     if run is None or not spec.task:
         return
-    if run.pooling != spec.model.pooling and any(task.head == "linear" for task in spec.task):
-        yield f"the run was trained with {run.pooling} pooling, this spec uses {spec.model.pooling}"
+    if run.pooling != pooling_of(spec, source) and any(task.head == "linear" for task in spec.task):
+        yield f"the run was trained with {run.pooling} pooling, this spec uses {pooling_of(spec, source)}"
     for task in spec.task:
         trained = run.tasks.get(task.name)
         if trained is not None and trained.head != task.head:

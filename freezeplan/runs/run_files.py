@@ -122,7 +122,7 @@ class RunFiles:
         tasks = {
             task.name: RunTask(tuple(self.labels[task.name]), task.kind, task.head) for task in self.spec.task
         }
-        record = RunRecord(tasks, self.spec.model.pooling, "spec.toml", self.tensors.weights).as_record()
+        record = RunRecord(tasks, self.model.pooling, "spec.toml", self.tensors.weights).as_record()
         for task in self.spec.task:
             if task.data is not None:
                 record["tasks"][task.name] |= {

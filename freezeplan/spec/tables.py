@@ -48,6 +48,9 @@ __all__ = [
 ]
 
 
+Pooling = Literal["mean", "cls", "last", "max"]
+
+
 class ModelTable(Table):
     """Say which model the plan is for."""
 
@@ -60,9 +63,10 @@ run."""
     """A whole model config, `model_type` included; the inline form of `architecture`."""
     class_: str | None = Field(default=None, alias="class")
     """Class of transformers to build, such as `AutoModelForCausalLM`, in a spec without `[[task]]`."""
-    pooling: Literal["mean", "cls", "last", "max"] = "mean"
+    pooling: Pooling | None = None
     """How linear heads see a text: mean over its real tokens, the first token, the last real one (the only one \
-that has seen the whole text in a decoder), or the largest value of each number over them."""
+that has seen the whole text in a decoder), or the largest value of each number over them. Default: as a run or a \
+folder of sentence-transformers has it, else mean."""
     revision: str | None = None
     """Branch, tag or commit of a hub source."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None

@@ -14,7 +14,10 @@ from freezeplan.data.spool import NoRoom
 from freezeplan.data.task_rows import SPLITS, no_room
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import counted, format_count
+from freezeplan.models.left_open import length_of
 from freezeplan.models.loading import load_tokenizer
+from freezeplan.models.positions import LONGEST
+from freezeplan.models.resolve import resolve_source
 from freezeplan.spec.tables import Spec
 from freezeplan.train.encoding import (
     TextEncoder,
@@ -38,7 +41,8 @@ def encoder_for(spec: Spec, backbone: Any) -> Encoder:
     if kind_of(backbone) is IMAGE:
         return make_image_encoder(spec, backbone)
     tokenizer = load_tokenizer(spec)
-    encoder = make_text_encoder(tokenizer, backbone, longest_text(spec, tokenizer, backbone))
+    usual = length_of(resolve_source(spec)) or LONGEST
+    encoder = make_text_encoder(tokenizer, backbone, longest_text(spec, tokenizer, backbone, usual))
     check_tokenizer(spec, encoder)
     return encoder
 

@@ -281,8 +281,8 @@ def _flat(row: Sequence[Any]) -> bool:
     return all(number is None or isinstance(number, int) for number in row)
 
 
-def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
-    """Return the most tokens of a text: the spec's ``max_length``, else what the model takes, at most 512.
+def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module, usual: int = LONGEST) -> int:
+    """Return the most tokens of a text: the spec's ``max_length``, else what the model takes, at most ``usual``.
 
     Raises ``DiagnosticError`` (FP465) when the spec asks for more than the model has positions for, or for no
     more than the tokenizer adds to every text; or when the model takes no more than that.
@@ -292,7 +292,7 @@ def longest_text(spec: Spec, tokenizer: Any, backbone: torch.nn.Module) -> int:
     if asked is not None and asked > limit:
         message = f"max_length = {asked} is more than the model takes"
         raise _unfit_length(spec, message, f"the model takes {limit} tokens at most")
-    chosen = min(LONGEST, limit) if asked is None else asked
+    chosen = min(usual, limit) if asked is None else asked
     added = _added(tokenizer, pair=reads_pairs(spec))
     if chosen <= added + reads_pairs(spec):
         what = "the model takes" if asked is None else "max_length ="

@@ -65,7 +65,7 @@ def _settings(setup: Setup) -> dict[str, Any]:
     found: dict[str, Any] = {f"train.{name}": getattr(spec.train, name) for name in SETTINGS}
     found["processes"] = setup.ranks.count
     found["train.max_length"] = setup.encoder.max_length
-    found["model.pooling"], found["model.dtype"] = spec.model.pooling, spec.model.dtype
+    found["model.pooling"], found["model.dtype"] = setup.model.pooling, spec.model.dtype
     for task in spec.task:
         for name in ("kind", "head", "weight", "dropout"):
             found[f"task `{task.name}`, {name}"] = getattr(task, name)

@@ -25,7 +25,18 @@ def own_spec(spec: Spec, folder: Path) -> Spec:
         return spec
     gone = {"architecture": None, "config": None, "revision": None}
     table = spec.model.model_copy(update={**gone, "source": str(folder.resolve())})
-    return spec.model_copy(update={"model": table})
+    length = {"max_length": spec.train.max_length or _length_of(folder)}
+    return spec.model_copy(update={"model": table, "train": spec.train.model_copy(update=length)})
+
+
+def _length_of(folder: Path) -> int | None:
+    """Return the most tokens of a text in a run whose spec leaves it to the source, as ``run.json`` says."""
+    try:
+        run = read_run(folder)
+    except (OSError, ValueError):
+        return None
+    found = run.everything.get("max_length") if run is not None else None
+    return found if isinstance(found, int) else None
 
 
 def check_own(folder: Path) -> None:

@@ -17,13 +17,13 @@ from freezeplan.diagnostics.wording import closest_or_all, quoted
 from freezeplan.models.loading import load_model, load_tokenizer
 from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, RunRecord, file_of, home_of, read_run
 from freezeplan.runs.readable import readable
-from freezeplan.spec.tables import ModelTable, Spec
+from freezeplan.spec.tables import Pooling, Spec
 from freezeplan.tasks import TaskKind, task_kind
 from freezeplan.train.encoding import TextEncoder, make_text_encoder
 from freezeplan.train.image_encoding import make_image_encoder
 
 DTYPES = ("float32", "bfloat16", "float16")
-POOLINGS = get_args(ModelTable.model_fields["pooling"].annotation)
+POOLINGS = get_args(Pooling)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.names import without_parametrization
 from freezeplan.inventory.records import Inventory, Stack
 from freezeplan.models.attention import asked_attention
+from freezeplan.models.left_open import source_advice
 from freezeplan.models.leftovers import unused_advice
 from freezeplan.models.loading import LoadRecord, load_model
 from freezeplan.models.resolve import resolve_source
@@ -118,6 +119,7 @@ def prepare(
     observer(Working("loading the model"))
     model, record = load_model(with_labels(place, tasks), weights=own is None)
     warnings += unused_advice(record, model.backbone, spec)
+    warnings += () if shown else source_advice(spec, source)
     _raise_errors(check_kinds(spec, model.backbone))
     encoder = encoder_for(place, model.backbone)
     inventory = _inventory(model, record, label_of(source, place), source.origin)
