@@ -19,9 +19,9 @@ from freezeplan.plan.reading import plan_from_json, plan_from_record
 from freezeplan.plan.records import FORMAT_VERSION, Plan
 from freezeplan.spec.reading import load_spec
 from tests.plan.matching import named, rule
-from tests.strategies import inventories, rule_tables, selectors, specs
+from tests.strategies import free_specs, inventories, refining_specs, rule_tables, selectors
 
-SCHEDULES = [{"name": "linear", "warmup": 0.1}, {"name": "slanted_triangular", "warmup": 3}]
+SCHEDULES = [{"name": "linear", "warmup": 0.1}, {"name": "slanted_triangular", "cut_frac": 0.2}]
 LENGTHS = [
     {"epochs": 2},
     {"steps": 5},
@@ -33,7 +33,7 @@ LENGTHS = [
 def phases(draw: st.DrawFn, inventory: Inventory) -> list[dict[str, Any]]:
     """Draw up to three phases with a rule each, of all kinds of length and schedule."""
     found = []
-    for number in range(draw(st.integers(0, 3))):
+    for number in range(draw(st.sampled_from([3, 2, 0]))):
         table = draw(rule_tables(draw(selectors(inventory)), number + 50)) | {"optional": True}
         phase = {**draw(st.sampled_from(LENGTHS)), "rule": [table]}
         if draw(st.booleans()):
@@ -46,10 +46,13 @@ def phases(draw: st.DrawFn, inventory: Inventory) -> list[dict[str, Any]]:
 def plans(draw: st.DrawFn) -> Plan:
     """Draw a plan: ties, one or two optimizers of several kinds, a run or phases."""
     inventory = draw(inventories(4))
-    spec = draw(specs(inventory))
-    spec["optimizer"]["name"] = draw(st.sampled_from(["adamw", "sgd", "rmsprop"]))
+    spec = draw(st.one_of(refining_specs(inventory), refining_specs(inventory), free_specs(inventory)))
+    spec["optimizer"]["name"] = draw(st.sampled_from(["nadam", "adamw", "adam"]))
     if draw(st.booleans()):
-        own = draw(st.sampled_from([info.name for info in inventory.tensors]))
+        tied = {info.alias_of for info in inventory.params}
+        own = draw(
+            st.sampled_from([info.name for info in inventory.tensors if info.name not in tied] or ["**"])
+        )
         spec["optimizer"]["own"] = {"name": "adamw", "match": own, "lr": 1e-4, "options": {"fused": False}}
     if stages := draw(phases(inventory)):
         spec["phase"] = stages
