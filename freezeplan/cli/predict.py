@@ -153,9 +153,10 @@ def _line(answer: dict[str, Any]) -> Any:
 
     line = Text(overflow="fold")
     # What was labelled stands first, under the names of its kind.
-    given = [value for value in answer.values() if isinstance(value, str)]
+    given = [" ".join(value) if isinstance(value, list) else value for value in answer.values()]
+    given = [value for value in given if isinstance(value, str)]
     for task, found in answer.items():
-        if isinstance(found, str):
+        if not isinstance(found, dict):
             continue
         line.append(f"{task}: ", style="dim")
         for what, certainty in _found(found):
@@ -170,6 +171,8 @@ def _found(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield answer["label"], f" ({answer['score']:.2f})"
     elif "labels" in answer:
         yield from _several(answer["labels"], answer["scores"])
+    elif "tags" in answer:
+        yield " ".join(tag or "-" for tag in answer["tags"]), ""
     elif "value" in answer:
         yield f"{answer['value']:.4g}", ""
     else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from freezeplan.data.columns import ImagesBuilder, LabelsBuilder, TextsBuilder
-from freezeplan.data.label_lists import FlagsBuilder, LabelListsBuilder
+from freezeplan.data.label_lists import FlagsBuilder, LabelListsBuilder, TagListsBuilder
 from freezeplan.data.numbers import NumbersBuilder
+from freezeplan.data.words import WordListsBuilder
 
 BUILDERS = {
     "text": TextsBuilder,
@@ -13,11 +14,14 @@ BUILDERS = {
     "labels": LabelListsBuilder,
     "flag": FlagsBuilder,
     "number": NumbersBuilder,
+    "tokens": WordListsBuilder,
+    "tags": TagListsBuilder,
 }
 WANTED = {
     "label": "a label is text or a whole number",
     "labels": "every row needs a list of labels, each of them once; an empty list where it has none",
     "flag": "every row needs a 0 or a 1",
     "number": "every row needs a number",
+    "tags": "every row needs a list of tags, one for each word",
 }
 """What the values of a target column have to be, in words, by what it holds."""

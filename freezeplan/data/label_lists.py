@@ -89,6 +89,15 @@ class LabelListsBuilder:
         return Column(LabelLists(tuple(self._names), codes, ends), self.flaws)
 
 
+class TagListsBuilder(LabelListsBuilder):
+    """Take the values of a column of lists of tags, which may stand in a list more than once."""
+
+    def flaw(self, value: Any) -> Flaw | None:
+        """Say what is wrong with a list of tags."""
+        problem = list_problem(value)
+        return None if problem is None else Flaw(problem)
+
+
 def list_problem(value: Any) -> str | None:
     """Say what is wrong with a value that should be a list of labels.
 

@@ -42,7 +42,10 @@ IMAGE = Kind(
     "pixel_values",
     ("image",),
 )
-KINDS = {kind.name: kind for kind in (TEXT, TEXT_PAIR, IMAGE)}
+TOKENS = Kind(
+    "tokens", "texts in words", "FP457", "every row needs a list of words", "input_ids", ("tokens",)
+)
+KINDS = {kind.name: kind for kind in (TEXT, TEXT_PAIR, TOKENS, IMAGE)}
 
 
 def kind_of(backbone: Any) -> Kind | None:

@@ -143,12 +143,14 @@ def parts_of(spec: Spec, index: int, split: str) -> tuple[Part, ...]:
     return data_files(entries, start)
 
 
-def texts_in(path: Path, names: Mapping[str, str]) -> tuple[Texts, ...]:
+def texts_in(path: Path, names: Mapping[str, str], role: str = "text") -> tuple[Texts, ...]:
     """Return the texts of some columns of a data file; ``names`` maps them to the options that name them.
+
+    ``role`` is ``text``, or ``tokens`` for lists of words.
 
     Raises ``DiagnosticError`` (FP452 to FP456, FP530).
     """
-    wanted = [Wanted(name, "text") for name in names]
+    wanted = [Wanted(name, role) for name in names]
     try:
         table = READER.read((data_file(path),), wanted)
     except Unreadable as problem:
@@ -181,7 +183,7 @@ def columns_of(task: Task) -> TaskColumns:
     if data is None:
         return TaskColumns((), ())
     role = task_kind(task).role(len(data.targets))
-    holds = "image" if data.image is not None else "text"
+    holds = {"image": "image", "tokens": "tokens"}.get(data.kind, "text")
     return TaskColumns(
         tuple(Wanted(name, holds) for name in data.inputs.values()),
         tuple(Wanted(name, role) for name in data.targets),

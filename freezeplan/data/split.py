@@ -14,7 +14,7 @@ from freezeplan.data.places import Places
 from freezeplan.tasks import TaskKind
 
 if TYPE_CHECKING:
-    import numpy
+    pass
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,6 @@ class TaskData:
         splits = {name: replace(split, inputs=texts_of([])) for name, split in self.splits.items()}
         return replace(self, splits=splits)
 
-    def targets(self, split: str) -> numpy.ndarray:
-        """Return the targets of all rows of a split."""
-        return self.kind.encode(self.splits[split].targets, self.labels)
+    def targets(self, split: str, encoded: Any = None) -> Any:
+        """Return the targets of all rows of a split, whose encoded inputs some kinds look at."""
+        return self.kind.encode(self.splits[split].targets, self.labels, encoded)

@@ -15,6 +15,7 @@ from freezeplan.data.checks import (
 from freezeplan.data.reader import columns_of
 from freezeplan.data.split import Split
 from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics.wording import SHOWN_ROWS, counted
 from freezeplan.spec.tables import Task
 
 
@@ -66,6 +67,33 @@ def _label_lists(task: Task, labels: Sequence[str], splits: Mapping[str, Split])
     return found
 
 
+def _tags(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    found = [item for split in splits.values() for item in check_word_counts(split)]
+    if found:
+        return found
+    train, declared = splits.get("train"), bool(task.labels)
+    for split in splits.values():
+        if labels:
+            seen = split.targets[0]
+            found += check_known(seen, labels, split.source, split.places, declared, split.report)
+    if train is not None and not (declared and found):
+        found += check_classes(train.targets[0].names, labels, declared, train.source, train.report)
+    return found
+
+
+def check_word_counts(split: Split) -> list[Diagnostic]:
+    """Report rows whose words and tags are not as many."""
+    words, tags = split.inputs.counts, split.targets[0].counts
+    rows = [int(row) + 1 for row in (words != tags).nonzero()[0]]
+    if not rows:
+        return []
+    first = rows[0] - 1
+    where = split.places.phrase(rows[:SHOWN_ROWS], len(rows))
+    message = f"`{split.source}` has another number of tags than of words in {where}"
+    note = f"{split.places.place(rows[0])}: {counted(words[first], 'word')}, {counted(tags[first], 'tag')}"
+    return [split.report("FP458", message, help="give each word one tag", notes=[note])]
+
+
 def _flags(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
     train = splits.get("train")
     if train is None:
@@ -81,4 +109,5 @@ CHECKS: Mapping[str, Callable[[Task, Sequence[str], Mapping[str, Split]], list[D
     "labels": _label_lists,
     "flag": _flags,
     "number": _numbers,
+    "tags": _tags,
 }

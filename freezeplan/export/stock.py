@@ -41,7 +41,10 @@ def stock_model(run: SavedRun, task: str) -> Any:
     kind = run.kinds[task]
     config = stock_config(backbone.config, run.labels[task], kind.problem_type)
     set_padding(run, config)
-    name = kind.stock[run.encoder.kind.name]
+    name = kind.stock.get(run.encoder.kind.name)
+    if name is None:
+        reason = f"the export knows no stock model for tasks of kind `{kind.name}`"
+        raise refused(reason, "use `freezeplan.load_run` in its place")
     try:
         chosen = model_class(name, config, source, run.spec)
     except DiagnosticError as error:

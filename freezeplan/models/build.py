@@ -94,7 +94,8 @@ def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any
         else native_head_of(index, backbone.config, source, spec, labels[task.name])
         for index, task in enumerate(spec.task)
     }
-    model = MultiTaskModel(backbone, hidden, heads, pooling_of(spec, source))
+    over_words = [task.name for task in spec.task if task_kind(task).reads_words]
+    model = MultiTaskModel(backbone, hidden, heads, pooling_of(spec, source), over_words)
     model.heads.to(dtype_of(spec))
     return model
 
@@ -105,6 +106,8 @@ def native_head_of(index: int, config: Any, source: Source, spec: Spec, labels: 
 
     name = spec.task[index].name
     try:
+        if not task_kind(spec.task[index]).stock:
+            raise Unbuildable(f"freezeplan knows none for tasks of kind {spec.task[index].kind}")
         with quiet():
             own = stock_config(config, labels, task_kind(spec.task[index]).problem_type)
             return native_head(stock_class(index, config, source, spec), own)

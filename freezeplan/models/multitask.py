@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import prod
 from typing import Any
 
@@ -20,7 +20,8 @@ class MultiTaskModel(nn.Module):
     with it); ``heads`` maps task names to ``(number of labels, dropout)``, or to a head as a module; ``hidden`` is
     the size of the backbone's output; ``pooling`` is ``mean`` (over real tokens), ``max`` (of each number over
     them), ``cls`` (first real token) or ``last`` (last real token), whichever side is padded. Outputs that are a map
-    (channels, height, width) are averaged over space (``max``: their largest) whatever it says.
+    (channels, height, width) are averaged over space (``max``: their largest) whatever it says. ``over_words``
+    names the tasks whose head reads each token's state.
 
     >>> model = MultiTaskModel(nn.Embedding(10, 4), 4, {"topic": (3, 0.0)})
     >>> model(task="topic", input=torch.tensor([[1, 2]])).shape
@@ -36,6 +37,7 @@ class MultiTaskModel(nn.Module):
         hidden: int,
         heads: Mapping[str, tuple[int, float] | nn.Module],
         pooling: str = "mean",
+        over_words: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -47,12 +49,16 @@ class MultiTaskModel(nn.Module):
         )
         self.hidden = hidden
         self.pooling = pooling
+        self.over_words = frozenset(over_words)
         self._layout: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def pools(self) -> bool:
-        """Whether one vector per row is all that the heads read; native heads read the backbone's whole output."""
-        return not any(isinstance(head, NativeHead) for head in self.heads.values())
+        """Whether one vector per row is all that the heads read.
+
+        Native heads read the backbone's whole output, heads over words a state for each token.
+        """
+        return not self.over_words and not any(isinstance(head, NativeHead) for head in self.heads.values())
 
     def forward(
         self, task: str | None = None, pooled: torch.Tensor | None = None, **inputs: Any
@@ -91,7 +97,10 @@ class MultiTaskModel(nn.Module):
     def logits(
         self, task: str, pooled: torch.Tensor, inputs: Mapping[str, torch.Tensor] | None = None
     ) -> torch.Tensor:
-        """Return the logits ``(batch, labels)`` of one task for what :meth:`pool` returned for ``inputs``."""
+        """Return the logits of one task for what :meth:`pool` returned for ``inputs``: ``(batch, labels)``.
+
+        Of a task over words they are ``(batch, tokens, labels)``.
+        """
         head = self.heads[task]
         if self.pools:
             return head(pooled)
@@ -99,17 +108,20 @@ class MultiTaskModel(nn.Module):
         if isinstance(head, NativeHead):
             read = {name: parts[name] for name in READ if name in parts}
             return head(BackboneOutput(**read), inputs or {})
-        return head(parts["pooled"])
+        return head(parts["last_hidden_state" if task in self.over_words else "pooled"])
 
     def _flat(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         parts = {name: getattr(output, name, None) for name in READ}
         parts["last_hidden_state"] = _without_padding(_states(output), inputs.get("attention_mask"))
-        if not all(isinstance(head, NativeHead) for head in self.heads.values()):
+        if any(self._reads_pooled(name) for name in self.heads):
             parts["pooled"] = self.pooled(output, inputs)
         found = {name: part for name, part in parts.items() if part is not None}
         self._layout = tuple((name, tuple(part.shape[1:])) for name, part in found.items())
         flat = [part.flatten(1) for part in found.values()]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+
+    def _reads_pooled(self, task: str) -> bool:
+        return task not in self.over_words and not isinstance(self.heads[task], NativeHead)
 
     def _parts(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
         pieces = flat.split([prod(shape) for _, shape in self._layout], dim=1)

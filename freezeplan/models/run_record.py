@@ -33,7 +33,9 @@ class RunTask:
 
     @property
     def reads(self) -> str:
-        """What its rows hold beside images: ``text``, or ``text_pair``."""
+        """What its rows hold beside images: ``text``, ``text_pair`` or ``tokens``."""
+        if "tokens" in self.columns:
+            return "tokens"
         return "text_pair" if "text_pair" in self.columns else "text"
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from freezeplan.plan.records import Plan
     from freezeplan.spec.tables import Spec, Task
 
+READ = {"text": "texts", "text_pair": "text pairs", "tokens": "texts in words", "image": "images"}
 MIXINGS = {
     "alternate": "one task per step, in turn (alternate)",
     "joint": "a batch of each task per step, losses summed (joint)",
@@ -57,7 +58,7 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
         weight = f", loss weight {format_number(task['loss_weight'])}"
         output = TASK_KINDS[task["kind"]].output
         labels = counted(task["labels"], output) if task["labels"] is not None else f"{output}s unknown"
-        text = f"{task['name']}: {task['kind']} of {task['reads'].replace('_', ' ')}s, {labels}"
+        text = f"{task['name']}: {task['kind']} of {READ[task['reads']]}, {labels}"
         shown = several or task["loss_weight"] != 1
         yield "" if index else "tasks" if several else "task", text + (weight if shown else "")
 

@@ -62,6 +62,7 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
     if all(split is None for split in splits):
         message = "`data` names no rows: `train`, `validation` and `test` are all absent"
         yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
+    yield from _words(path, data, kind)
     for key in ("text", "text_pair"):
         if data.get(key) is not None and data.get("image") is not None:
             later = max(key, "image", key=list(data).index)
@@ -70,9 +71,29 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
     yield from _columns(path, data, kind)
 
 
+def _words(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
+    if not kind.reads_words:
+        for key in ("tokens", "tags"):
+            if data.get(key) is not None:
+                message = f"`{key}` belongs to a token_classification task; this one is of kind {kind.name}"
+                advice = 'write kind = "token_classification", or remove it'
+                yield at_key((*path, key), "FP115", message, help=advice, part=KeyPart.KEY)
+        return
+    if data.get("tokens") is None:
+        message = f"a {kind.name} task reads lists of words, and `data` does not name their column"
+        advice = 'write tokens = "…", the column of the words, and tags = "…", that of their tags'
+        yield at_key(path, "FP115", message, help=advice, part=KeyPart.HEADER)
+    for key in ("text", "text_pair", "image", "label"):
+        if data.get(key) is not None:
+            message = f"a {kind.name} task reads `tokens` and learns `tags`; it has no `{key}`"
+            yield at_key((*path, key), "FP115", message, help="remove it", part=KeyPart.KEY)
+
+
 def _columns(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
-    given = "text" if data.get("image") is None else "image"
-    source, written = data.get(given, given), data.get("label", "label")
+    given, learned = ("text" if data.get("image") is None else "image"), "label"
+    if kind.reads_words:
+        given, learned = "tokens", "tags"
+    source, written = data.get(given, given), data.get(learned, learned)
     second = data.get("text_pair")
     if second is not None and second == source:
         message = f"`text` and `text_pair` are both column `{printable(second)}`"
@@ -84,11 +105,11 @@ def _columns(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Di
     for place, target in enumerate(targets):
         if not isinstance(target, str):
             continue
-        at = (*path, "label", place) if isinstance(written, list) else (*path, "label")
+        at = (*path, learned, place) if isinstance(written, list) else (*path, learned)
         if target in (source, second):
             name = given if target == source else "text_pair"
-            key = at if "label" in data else (*path, name)
-            message = f"`{name}` and `label` are both column `{printable(target)}`"
+            key = at if learned in data else (*path, name)
+            message = f"`{name}` and `{learned}` are both column `{printable(target)}`"
             yield at_key(key, "FP115", message, help="name two different columns")
         elif target in targets[:place]:
             message = f"`label` names column `{printable(target)}` twice"

@@ -27,6 +27,10 @@ of splits when `hub` is set."""
     image: str | None = None
     """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
 or numbers from 0 to 255 (height x width, or height x width x channels)."""
+    tokens: str | None = None
+    """Column that holds a list of words, in place of `text`, for tasks of kind `token_classification`."""
+    tags: str | None = None
+    """Column that holds a tag for each of these words. Default: `tags`."""
     label: Columns = ["label"]
     """Column that holds the label (`multi_label`: a list of labels; `regression`: a number), or several columns \
 (`multi_label`: a 0 or a 1 in each; `regression`: a number in each)."""
@@ -38,18 +42,20 @@ or numbers from 0 to 255 (height x width, or height x width x channels)."""
     @property
     def targets(self) -> tuple[str, ...]:
         """The columns that hold what is to be learned."""
-        return tuple(self.label)
+        return tuple(self.label) if self.tokens is None else (self.tags or "tags",)
 
     @property
     def target_key(self) -> str:
         """The key that names them."""
-        return "label"
+        return "label" if self.tokens is None else "tags"
 
     @property
     def kind(self) -> str:
-        """What the rows hold for the model to read: ``text``, ``text_pair`` or ``image``."""
+        """What the rows hold for the model to read: ``text``, ``text_pair``, ``tokens`` or ``image``."""
         if self.image is not None:
             return "image"
+        if self.tokens is not None:
+            return "tokens"
         return "text" if self.text_pair is None else "text_pair"
 
     @property
@@ -57,6 +63,8 @@ or numbers from 0 to 255 (height x width, or height x width x channels)."""
         """The columns that hold it, by the keys that name them."""
         if self.image is not None:
             return {"image": self.image}
+        if self.tokens is not None:
+            return {"tokens": self.tokens}
         return {"text": self.text} | ({} if self.text_pair is None else {"text_pair": self.text_pair})
 
 
@@ -65,9 +73,9 @@ class Task(Table):
 
     name: Annotated[str, BeforeValidator(check_task_name)]
     """Name of the head: its parameters are `heads.<name>.…`."""
-    kind: Literal["classification", "multi_label", "regression"] = "classification"
-    """What the head predicts: one of the labels (`classification`), any number of them (`multi_label`), or \
-numbers (`regression`)."""
+    kind: Literal["classification", "multi_label", "regression", "token_classification"] = "classification"
+    """What the head predicts: one of the labels (`classification`), any number of them (`multi_label`), numbers \
+(`regression`), or a tag for each word (`token_classification`)."""
     data: DataTable | None = None
     """Where the rows come from; `show` does not need it, `train` does."""
     labels: list[str] | None = None

@@ -9,11 +9,12 @@ from freezeplan.tasks.classification import Classification
 from freezeplan.tasks.kind import Metric, Scorer, TaskKind, merged
 from freezeplan.tasks.multi_label import MultiLabel
 from freezeplan.tasks.regression import Regression
+from freezeplan.tasks.token_classification import TokenClassification
 
 __all__ = ["TASK_KINDS", "Metric", "Scorer", "TaskKind", "falls", "merged", "metric_names", "task_kind"]
 
 TASK_KINDS: Mapping[str, TaskKind] = {
-    kind.name: kind for kind in (Classification(), MultiLabel(), Regression())
+    kind.name: kind for kind in (Classification(), MultiLabel(), Regression(), TokenClassification())
 }
 """Every kind of task, by its name in a spec."""
 METRICS = {metric.name: metric for kind in TASK_KINDS.values() for metric in kind.metrics}

@@ -39,7 +39,7 @@ class Classification(TaskKind):
         """Return the distinct labels, sorted as strings."""
         return columns[0].sorted_names
 
-    def encode(self, columns: Sequence[Any], labels: Sequence[str]) -> numpy.ndarray:
+    def encode(self, columns: Sequence[Any], labels: Sequence[str], encoded: Any = None) -> numpy.ndarray:
         """Return each row's place in ``labels``, as 64-bit numbers ``(rows,)``."""
         return columns[0].numbered(labels)
 
@@ -55,14 +55,20 @@ class Classification(TaskKind):
 
         return cross_entropy(out, target, reduction="none")
 
-    def scorer(self) -> Scorer:
+    def scorer(self, labels: Sequence[str]) -> Scorer:
         """Return an empty count of classes."""
         from freezeplan.tasks.tally import Tally
 
         return Tally()
 
     def answers(
-        self, out: torch.Tensor, labels: Sequence[str], *, probabilities: bool = False
+        self,
+        out: torch.Tensor,
+        labels: Sequence[str],
+        *,
+        probabilities: bool = False,
+        words: numpy.ndarray | None = None,
+        counts: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Return the label with the largest probability (softmax), which is its ``score``."""
         table = out.softmax(dim=1)

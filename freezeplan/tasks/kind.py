@@ -51,6 +51,8 @@ class TaskKind(ABC):
     """How many outputs a task needs."""
     takes_labels: ClassVar[bool] = True
     """Whether a spec may list the outputs' names."""
+    reads_words: ClassVar[bool] = False
+    """Whether its rows are lists of words, and its head reads a state for each token."""
     most_columns: ClassVar[int | None] = 1
     """How many target columns a task may have, None for any number."""
     metrics: ClassVar[tuple[Metric, ...]]
@@ -80,8 +82,15 @@ class TaskKind(ABC):
         """Return the outputs' names that the values of the target columns tell."""
 
     @abstractmethod
-    def encode(self, columns: Sequence[Any], labels: Sequence[str]) -> numpy.ndarray:
-        """Return the targets of all rows, the first axis counting rows, from the target columns' values."""
+    def encode(self, columns: Sequence[Any], labels: Sequence[str], encoded: Any = None) -> Any:
+        """Return the targets of all rows, the first axis counting rows, from the target columns' values.
+
+        ``encoded`` are the rows' encoded inputs, which a kind with targets inside of a text looks at.
+        """
+
+    def content(self, targets: Any) -> numpy.ndarray:
+        """Return an array that is another for other targets."""
+        return targets
 
     def terms(self, targets: numpy.ndarray, rows: Sequence[int]) -> int:
         """Return how many terms the loss of some rows is a sum of; known before any forward."""
@@ -116,16 +125,23 @@ class TaskKind(ABC):
         return self.losses(out, target).sum()
 
     @abstractmethod
-    def scorer(self) -> Scorer:
-        """Return a scorer that has counted nothing."""
+    def scorer(self, labels: Sequence[str]) -> Scorer:
+        """Return a scorer that has counted nothing, for outputs of these names."""
 
     @abstractmethod
     def answers(
-        self, out: torch.Tensor, labels: Sequence[str], *, probabilities: bool = False
+        self,
+        out: torch.Tensor,
+        labels: Sequence[str],
+        *,
+        probabilities: bool = False,
+        words: numpy.ndarray | None = None,
+        counts: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Return one answer per row in plain JSON types, for outputs in float32.
 
-        With ``probabilities``, also that of each label.
+        With ``probabilities``, also that of each label. Of rows of words, ``words`` says which word each token
+        begins, counted from 1, and ``counts`` how many words each row has.
         """
 
 

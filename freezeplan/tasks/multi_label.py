@@ -34,7 +34,7 @@ class MultiLabel(TaskKind):
         """Return the distinct labels of the lists, sorted as strings."""
         return columns[0].sorted_names
 
-    def encode(self, columns: Sequence[Any], labels: Sequence[str]) -> numpy.ndarray:
+    def encode(self, columns: Sequence[Any], labels: Sequence[str], encoded: Any = None) -> numpy.ndarray:
         """Return whether each row has each label, ``(rows, labels)``, as numbers of one byte."""
         import numpy
 
@@ -56,14 +56,20 @@ class MultiLabel(TaskKind):
 
         return binary_cross_entropy_with_logits(out, target, reduction="none")
 
-    def scorer(self) -> Scorer:
+    def scorer(self, labels: Sequence[str]) -> Scorer:
         """Return an empty count of labels."""
         from freezeplan.tasks.label_tally import LabelTally
 
         return LabelTally()
 
     def answers(
-        self, out: torch.Tensor, labels: Sequence[str], *, probabilities: bool = False
+        self,
+        out: torch.Tensor,
+        labels: Sequence[str],
+        *,
+        probabilities: bool = False,
+        words: numpy.ndarray | None = None,
+        counts: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Return the ``labels`` with a probability (sigmoid) above one half, and these as ``scores``."""
         found: list[dict[str, Any]] = []

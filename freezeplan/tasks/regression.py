@@ -36,7 +36,7 @@ class Regression(TaskKind):
         """Return nothing: the columns' names tell."""
         return ()
 
-    def encode(self, columns: Sequence[Any], labels: Sequence[str]) -> numpy.ndarray:
+    def encode(self, columns: Sequence[Any], labels: Sequence[str], encoded: Any = None) -> numpy.ndarray:
         """Return the numbers ``(rows, columns)`` in float32."""
         import numpy
 
@@ -50,14 +50,20 @@ class Regression(TaskKind):
         """Return each number's squared error."""
         return (out - target).square()
 
-    def scorer(self) -> Scorer:
+    def scorer(self, labels: Sequence[str]) -> Scorer:
         """Return an empty record of numbers."""
         from freezeplan.tasks.correlation import Correlation
 
         return Correlation()
 
     def answers(
-        self, out: torch.Tensor, labels: Sequence[str], *, probabilities: bool = False
+        self,
+        out: torch.Tensor,
+        labels: Sequence[str],
+        *,
+        probabilities: bool = False,
+        words: numpy.ndarray | None = None,
+        counts: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Return the number as ``value``; of several, ``values`` maps the columns' names to theirs."""
         rows = out.tolist()

@@ -7,7 +7,7 @@ from typing import Any
 
 from freezeplan.data.checks import check_inputs
 from freezeplan.data.encoder import Encoded, Encoder
-from freezeplan.data.modality import IMAGE, kind_of
+from freezeplan.data.modality import IMAGE, TEXT_PAIR, TOKENS, kind_of
 from freezeplan.data.pairs import TextPairs
 from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
@@ -74,7 +74,11 @@ def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
                     shared[key] = _encoded(rows, encoder)
                     problems += _problems(rows, shared[key])
                 found[split][task.name] = EncodedSplit(
-                    shared[key], task.kind, task.targets(split), f"{split}/{task.name}"
+                    shared[key],
+                    task.kind,
+                    task.targets(split, shared[key]),
+                    task.labels,
+                    f"{split}/{task.name}",
                 )
     if problems:
         raise DiagnosticError(problems)
@@ -113,7 +117,23 @@ def notes_on_cuts(
             if rows is not None and cut and _identity(rows) not in seen:
                 seen.add(_identity(rows))
                 found.append(_note(rows, cut, encoder.max_length, longest))
+            if rows is not None and rows.kind is TOKENS:
+                found += _note_on_words(rows, data[split][task.name])
     return tuple(found)
+
+
+def _note_on_words(rows: Split, split: EncodedSplit) -> list[Diagnostic]:
+    """Say how many words have no token, cut off or dropped by the tokenizer."""
+    words = int(rows.inputs.counts.sum())
+    lost = words - int((split.inputs.words > 0).sum())
+    if not lost:
+        return []
+    few = f"{format_count(lost)} of {counted(words, 'word')}"
+    message = (
+        f"{few} of `{rows.source}` {'has' if lost == 1 else 'have'} no token: they are cut off or dropped"
+    )
+    advice = "their tags are neither learned nor scored; a larger train.max_length or shorter rows keep more"
+    return [rows.report("FP477", message, help=advice)]
 
 
 def cut_of(split: EncodedSplit) -> int:
@@ -122,7 +142,7 @@ def cut_of(split: EncodedSplit) -> int:
 
 
 def _note(rows: Split, cut: int, length: int, longest: int) -> Diagnostic:
-    few = f"{format_count(cut)} of {counted(len(rows), rows.kind.name.replace('_', ' '))}"
+    few = f"{format_count(cut)} of {counted(len(rows), 'text pair' if rows.kind is TEXT_PAIR else 'text')}"
     message = f"{few} of `{rows.source}` {'is' if cut == 1 else 'are'} cut at {length} tokens"
     more = (
         f"train.max_length can be up to {longest}; or " if longest > length else "the model takes no more: "

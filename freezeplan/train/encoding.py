@@ -13,14 +13,15 @@ from typing import Any
 import torch
 
 from freezeplan.data.findings import Flaws
-from freezeplan.data.modality import TEXT, TEXT_PAIR, Kind
+from freezeplan.data.modality import TEXT, TEXT_PAIR, TOKENS, Kind
 from freezeplan.data.values import text_flaw
+from freezeplan.data.words import words_flaw
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import counted, first_line
 from freezeplan.models.positions import LONGEST, UNLIMITED, most_positions
 from freezeplan.spec.tables import Spec
 from freezeplan.tasks.flaws import Flaw
-from freezeplan.train.tokens import IDS, MASK, EncodedTexts, TokenWriter
+from freezeplan.train.tokens import IDS, MASK, WORDS, EncodedTexts, TokenWriter
 
 CHUNK = 1000
 TAB = "\t"
@@ -28,12 +29,14 @@ TAB = "\t"
 CHARACTERS_PER_TOKEN = 64
 SHORT = 1 << 16
 PIECES = 4
+TWO_WORDS = ("hello", "world")
+SPACES = "save the tokenizer with `add_prefix_space=True`, or name another source"
 BLANK = re.compile(r"\s")
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 ANOTHER = "take the rows out, or use a source whose tokenizer has an unknown token"
 ENLARGE = "enlarge the model's embedding with `resize_token_embeddings`"
 Lists = dict[str, list[list[int]]]
-Given = str | tuple[str, str]
+Given = str | tuple[str, str] | list[str]
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,13 @@ class TextEncoder:
     kind: Kind = TEXT
 
     def located(self, value: Any) -> Any:
-        """Return the text itself; where pairs are read, the two texts of a list, or of a line with a tab between."""
+        """Return the text itself.
+
+        Where words are read, that is a list of them, or a text cut at its blanks; where pairs are read, two texts, or a
+        line of two with a tab between.
+        """
+        if self.kind is TOKENS:
+            return value.split() if isinstance(value, str) else value
         if self.kind is not TEXT_PAIR:
             return value
         if isinstance(value, str):
@@ -60,6 +69,8 @@ class TextEncoder:
 
     def flaw(self, value: Any) -> Flaw | None:
         """Say what a value is when it is not a text, or a pair of them where pairs are read."""
+        if self.kind is TOKENS:
+            return words_flaw(value)
         if self.kind is not TEXT_PAIR:
             return text_flaw(value)
         if not isinstance(value, tuple) or len(value) != 2:
@@ -72,7 +83,8 @@ class TextEncoder:
         Texts that come out without any token, that the tokenizer refuses, or with a token that the model's
         embedding has no row for, are flaws.
         """
-        writer, flaws, cut = TokenWriter(self.names, self.vocabulary), Flaws(), 0
+        names = (*self.names, WORDS) if len(texts) and isinstance(texts[0], list) else self.names
+        writer, flaws, cut = TokenWriter(names, self.vocabulary), Flaws(), 0
         for start in range(0, len(texts), CHUNK):
             found, refused, over = self._tokenised(texts[start : start + CHUNK])
             cut += over
@@ -93,16 +105,17 @@ class TextEncoder:
             return self._one_by_one(texts)
 
     def _one_by_one(self, texts: Sequence[Given]) -> tuple[Lists, dict[int, Flaw], int]:
-        rows: Lists = {name: [] for name in self.names}
+        names = (*self.names, WORDS) if isinstance(texts[0], list) else self.names
+        rows: Lists = {name: [] for name in names}
         refused, cut = {}, 0
         for row, text in enumerate(texts):
             try:
                 found, over = self._call([text])
             except Exception as error:
                 refused[row] = Flaw("text that the tokenizer refuses", first_line(error), ANOTHER)
-                found, over = {name: [[0]] for name in self.names}, 0
+                found, over = {name: [[0]] for name in names}, 0
             cut += over
-            for name in self.names:
+            for name in names:
                 rows[name] += found.get(name, [[1] * len(found[IDS][0])])
         return rows, refused, cut
 
@@ -122,12 +135,16 @@ class TextEncoder:
         """Return the numbers of texts, and of each whether it has more tokens than are kept."""
         found = self._called(texts, truncation=True, max_length=self.max_length)
         lists: Lists = {name: list(found[name]) for name in self.names if name in found}
+        if isinstance(texts[0], list):
+            lists[WORDS] = [first_pieces(encoding.word_ids) for encoding in found.encodings]
         full = [len(ids) == self.max_length for ids in lists[IDS]]
         return lists, [at_end and self._is_cut(found, texts, row) for row, at_end in enumerate(full)]
 
     def _called(self, texts: Sequence[Given], **options: Any) -> Any:
         """Call the tokenizer with texts, or with the first and the second texts of pairs."""
-        pairs = bool(texts) and isinstance(texts[0], tuple)
+        if isinstance(texts[0], list):
+            return self.tokenizer([*texts], is_split_into_words=True, padding=False, **options)
+        pairs = isinstance(texts[0], tuple)
         given = [list(side) for side in zip(*texts, strict=True)] if pairs else [list(texts)]
         return self.tokenizer(*given, padding=False, **options)
 
@@ -135,6 +152,8 @@ class TextEncoder:
         """Return the beginning of a text, or of both of a pair; the very same object where nothing is left out."""
         if isinstance(text, str):
             return self._beginning(text)
+        if isinstance(text, list):
+            return text
         first, second = (self._kept_of_pair(self._beginning(part)) for part in text)
         return text if first is text[0] and second is text[1] else (first, second)
 
@@ -236,6 +255,7 @@ def check_tokenizer(spec: Spec, encoder: TextEncoder) -> None:
     may put nothing between the two texts of a pair.
     """
     _check_pairs(spec, encoder.tokenizer)
+    _check_words(spec, encoder.tokenizer)
     number, rows = encoder.tokenizer.pad_token_id, encoder.vocabulary
     if number is not None and rows is not None and not 0 <= number < rows:
         token = f"the padding token `{encoder.tokenizer.pad_token}`"
@@ -261,6 +281,41 @@ def _check_pairs(spec: Spec, tokenizer: Any) -> None:
     message = "the tokenizer puts nothing between two texts: the model could not tell where the second begins"
     advice = "write both texts into one column, with words between them, or name another source"
     raise spec.locations.error(("task", index, "data", "text_pair"), "FP478", message, help=advice)
+
+
+def _check_words(spec: Spec, tokenizer: Any) -> None:
+    """Refuse a tokenizer that does not tell words apart, for tasks over words."""
+    over_words = [place for place, task in enumerate(spec.task) if task.data and task.data.tokens]
+    problem = _word_problem(tokenizer) if over_words else None
+    if problem is not None:
+        at = ("task", over_words[0], "data", "tokens")
+        raise spec.locations.error(at, "FP478", problem[0], help=problem[1])
+
+
+def _word_problem(tokenizer: Any) -> tuple[str, str] | None:
+    if not getattr(tokenizer, "is_fast", False):
+        message = "the tokenizer does not tell which word a token is of"
+        return message, "name a source with a fast tokenizer (a `tokenizer.json`)"
+    try:
+        apart = tokenizer(list(TWO_WORDS), is_split_into_words=True)[IDS]
+        together = tokenizer(" ".join(TWO_WORDS))[IDS]
+    except Exception as error:  # tokenizers raise errors of many unrelated types
+        return f"the tokenizer does not take words: {first_line(error)}", SPACES
+    if apart != together:
+        return "the tokenizer glues words that come one by one: their tokens are not those of a text", SPACES
+    return None
+
+
+def first_pieces(words: Sequence[int | None]) -> list[int]:
+    """Return, for each token, the word that it begins, counted from 1, else 0.
+
+    >>> first_pieces([None, 0, 1, 1, 2, None])
+    [0, 1, 2, 0, 3, 0]
+    """
+    before = [None, *words]
+    return [
+        0 if word is None or word == last else word + 1 for word, last in zip(words, before, strict=False)
+    ]
 
 
 def _added(tokenizer: Any, *, pair: bool) -> int:

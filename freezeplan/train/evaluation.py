@@ -48,7 +48,7 @@ def _scores(
     ranks: Ranks,
     told: Callable[[int], None],
 ) -> dict[str, float]:
-    order, scorer = split.longest_first, split.kind.scorer()
+    order, scorer = split.longest_first, split.kind.scorer(split.labels)
     chunks = list(in_chunks(len(split), rows_at_once(forward.device.type, batch_size)))
     for rows in chunks[ranks.number :: ranks.count]:
         _add(scorer, forward, task, split, order[rows.start : rows.stop])

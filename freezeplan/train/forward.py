@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy
 import torch
@@ -24,11 +25,12 @@ class EncodedSplit:
 
     inputs: Encoded
     kind: TaskKind
-    targets: numpy.ndarray
+    targets: Any
+    labels: tuple[str, ...] = ()
     name: str = ""
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.inputs)
 
     def target(self, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """Return the targets of some rows on a device."""

@@ -55,7 +55,7 @@ def _rows_hash(task: TaskData, setup: Setup, split: str) -> str:
     """Hash a split's labels and all that the model sees of its rows: the tokens of texts, the pixels of images."""
     digest = hashlib.sha256(json.dumps(list(task.labels)).encode())
     encoded = setup.data[split][task.name]
-    digest.update(encoded.targets)
+    digest.update(task.kind.content(encoded.targets))
     digest.update(encoded.inputs.digest())
     return digest.hexdigest()
 

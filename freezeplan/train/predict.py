@@ -8,17 +8,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.findings import Flaws
-from freezeplan.data.modality import IMAGE, TEXT_PAIR, Kind
+from freezeplan.data.modality import IMAGE, TEXT_PAIR, TOKENS, Kind
 from freezeplan.data.pairs import TextPairs
 from freezeplan.data.reader import texts_in
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.train.failures import explained
 from freezeplan.train.saved_run import SavedRun, check_task, load_run
+from freezeplan.train.tokens import WORDS
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def inputs_in(
     if len(set(given)) < len(given):
         message = f"both texts of a pair would be of column `{given[0]}`"
         raise DiagnosticError([diagnostic("FP530", message, help="name two columns")])
-    texts = texts_in(path, dict(zip(given, ("--column", "--pair-column"), strict=False)))
+    options = dict(zip(given, ("--column", "--pair-column"), strict=False))
+    texts = texts_in(path, options, "tokens" if kind is TOKENS else "text")
     if kind is TEXT_PAIR:
         return TextPairs(*texts)
     return (str(path.parent / text) for text in texts[0]) if kind is IMAGE else texts[0]
@@ -103,8 +106,8 @@ def answers(
     """Yield the answers to inputs, in their order, as :func:`predict` does."""
     tasks = asked.of(run)
 
-    def label(found: list[dict[str, Any]], batch: dict[str, torch.Tensor]) -> None:
-        _label(run, tasks, asked.probabilities, found, batch)
+    def label(found: Rows, batch: dict[str, torch.Tensor], words: Words) -> None:
+        _label(run, tasks, asked.probabilities, found, batch, words)
 
     encoder = run.encoder_for(tasks)
 
@@ -118,7 +121,7 @@ def answers(
 def vectors(run: SavedRun, device: torch.device, inputs: Iterable[Any]) -> Iterator[torch.Tensor]:
     """Yield the pooled vector of each input, ``(hidden,)`` in float32 on the CPU, in their order."""
 
-    def fill(found: list[dict[str, Any]], batch: dict[str, torch.Tensor]) -> None:
+    def fill(found: Rows, batch: dict[str, torch.Tensor], words: Words) -> None:
         with explained():
             pooled = run.model.vectors(**batch).float().cpu()
         for place, vector in zip(found, _finite(run, "its backbone", pooled), strict=True):
@@ -129,6 +132,8 @@ def vectors(run: SavedRun, device: torch.device, inputs: Iterable[Any]) -> Itera
 
 
 Rows = list[dict[str, Any]]
+Words = numpy.ndarray | None
+Fill = Callable[[Rows, dict[str, torch.Tensor], Words], None]
 
 
 def _batched(
@@ -137,7 +142,7 @@ def _batched(
     device: torch.device,
     inputs: Iterable[Any],
     named: Callable[[list[Any]], Rows],
-    fill: Callable[[Rows, dict[str, torch.Tensor]], None],
+    fill: Fill,
 ) -> Iterator[dict[str, Any]]:
     rest, done = iter(inputs), 0
     while batch := list(islice(rest, run.batch_size)):
@@ -148,7 +153,7 @@ def _batched(
         _check(flaws, encoder.kind, done)
         encoded = encoder.encode(values)
         _check(encoded.flaws, encoder.kind, done)
-        shown = values if encoder.kind is TEXT_PAIR else batch
+        shown = values if encoder.kind in (TEXT_PAIR, TOKENS) else batch
         yield from _filled(run, named(shown), encoded, device, fill)
         done += len(batch)
 
@@ -173,14 +178,15 @@ def _filled(
     rows: Rows,
     encoded: Any,
     device: torch.device,
-    fill: Callable[[Rows, dict[str, torch.Tensor]], None],
+    fill: Fill,
 ) -> Rows:
     """Run encoded inputs, those of like length together; returns the rows in the order of the inputs."""
     lengths = encoded.lengths
     order = range(len(rows)) if lengths is None else (-lengths).argsort(kind="stable")
     for places in in_chunks(len(rows), rows_at_once(device.type, run.batch_size)):
         chosen = [int(row) for row in order[places.start : places.stop]]
-        fill([rows[row] for row in chosen], run.encoder.batch(encoded, chosen, device))
+        words = encoded.padded(WORDS, chosen, 0) if WORDS in getattr(encoded, "inputs", ()) else None
+        fill([rows[row] for row in chosen], run.encoder.batch(encoded, chosen, device), words)
     return rows
 
 
@@ -190,6 +196,7 @@ def _label(
     probabilities: bool,
     found: Rows,
     batch: dict[str, torch.Tensor],
+    words: Words,
 ) -> None:
     with explained():
         pooled = run.model.pool(**batch)
@@ -197,7 +204,8 @@ def _label(
         labels = run.labels[task]
         name = f"task `{task}`"
         out = _finite(run, name, run.model.logits(task, pooled, batch).float())
-        given = run.kinds[task].answers(out, labels, probabilities=probabilities)
+        counts = [len(row.get(TOKENS.name, ())) for row in found]
+        given = run.kinds[task].answers(out, labels, probabilities=probabilities, words=words, counts=counts)
         for answer, value in zip(found, given, strict=True):
             answer[task] = value
 

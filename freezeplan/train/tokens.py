@@ -15,6 +15,8 @@ from freezeplan.data.spool import Spool
 
 IDS = "input_ids"
 MASK = "attention_mask"
+WORDS = "words"
+"""Not an input of any model: which word each token begins, counted from 1, else 0."""
 NARROW = 1 << 16
 
 
@@ -53,6 +55,11 @@ class EncodedTexts:
 
     def _span(self, row: int) -> tuple[int, int]:
         return int(self.ends[row - 1]) if row else 0, int(self.ends[row])
+
+    @property
+    def words(self) -> numpy.ndarray:
+        """Which word each token of all texts begins, counted from 1, else 0; of texts that came as words."""
+        return self.inputs[WORDS].between(0, int(self.ends[-1]) if len(self.ends) else 0)
 
     @property
     def widths(self) -> numpy.ndarray:

@@ -46,6 +46,7 @@ def test_it_stops_when_nobody_reads_its_answers(monkeypatch: pytest.MonkeyPatch)
         ({"labels": ["a", "b"], "scores": [0.875, 0.6]}, "t: a (0.88), b (0.60)  x"),
         ({"labels": [], "scores": []}, "t: none  x"),
         ({"value": 2.0}, "t: 2  x"),
+        ({"tags": ["O", None], "scores": [0.5, None]}, "t: O -  x"),
         ({"values": {"u": 0.5, "v": -1.25}}, "t: u 0.5, v -1.25  x"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.export.exporting import export
 from freezeplan.train.predict import Asked, predict
 from freezeplan.train.run import train
@@ -27,7 +28,8 @@ NATIVE = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run whose tasks have native heads; no test may change it."""
     place = write_targets(tmp_path_factory.mktemp("targets"))
-    tasks = [task | {"head": "native"} for task in tasks_of_every_kind(place) if task["name"] in NATIVE]
+    tasks = tasks_of_every_kind(place)
+    tasks = [task | {"head": "native"} if task["name"] in NATIVE else task for task in tasks]
     rules = [{"match": "**", "state": "trainable"}]
     spec = toy_spec(place, task=tasks, rule=rules, optimizer={"lr": 2e-3}, train={"epochs": 1})
     return train(spec, place / "run").folder
@@ -52,6 +54,14 @@ def test_the_stock_model_gives_the_answers_and_names_its_kind(run: Path, tmp_pat
     assert numbers_of(answers, model.config.id2label, logits) == pytest.approx(
         logits.flatten().tolist(), abs=1e-5
     )
+
+
+def test_a_kind_without_a_stock_model_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        export(run, "transformers", tmp_path / "out", task="ner")
+    (found,) = caught.value.diagnostics
+    assert found.code == "FP570" and "token_classification" in found.message
+    assert list(tmp_path.iterdir()) == []
 
 
 def numbers_of(answers: list[Any], labels: dict[int, str], logits: torch.Tensor) -> list[float]:

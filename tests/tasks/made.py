@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from freezeplan.data.builders import BUILDERS
 from freezeplan.tasks import TASK_KINDS, TaskKind
+from freezeplan.train.tokens import EncodedTexts, encoded_texts
 
 Values = list[list[Any]]
 """The values of each target column, row by row."""
@@ -36,10 +37,30 @@ def flags(chance: numpy.random.Generator, rows: int, width: int) -> Values:
     return [column.tolist() for column in table.T]
 
 
+def tags(chance: numpy.random.Generator, rows: int, width: int) -> Values:
+    """Return lists of tags, of words of which some begin no token."""
+    names = ["O", *(f"{prefix}-c{number}" for number in range(width) for prefix in "BI")]
+    return [
+        [
+            [names[place] for place in chance.integers(0, len(names), chance.integers(1, 7))]
+            for _ in range(rows)
+        ]
+    ]
+
+
+def encoded_of(lists: list[list[str]]) -> EncodedTexts:
+    """Return texts of two pieces for each word but every fourth, which has no token, between special tokens."""
+    words = [
+        [0, *(n for word in range(len(row)) if word % 4 != 3 for n in (word + 1, 0)), 0] for row in lists
+    ]
+    return encoded_texts({"input_ids": words, "words": words})
+
+
 MAKERS: dict[str, Callable[[numpy.random.Generator, int, int], Values]] = {
     "classification": classes,
     "multi_label": flags,
     "regression": numbers,
+    "token_classification": tags,
 }
 
 
@@ -57,7 +78,14 @@ class Made:
 
     def targets(self, rows: Sequence[int] | None = None) -> numpy.ndarray:
         """Return the targets of some rows, encoded by themselves."""
-        return self.kind.encode(self._columns(range(len(self)) if rows is None else rows), self.labels)
+        rows = range(len(self)) if rows is None else rows
+        encoded = encoded_of([self.values[0][row] for row in rows]) if self.kind.reads_words else None
+        return self.kind.encode(self._columns(rows), self.labels, encoded)
+
+    def outputs(self, rows: Sequence[int]) -> torch.Tensor:
+        """Return what a head gives for some rows, as a batch."""
+        out = self.out[list(rows)]
+        return out[:, : self.target(rows).shape[1]] if self.kind.reads_words else out
 
     def target(self, rows: Sequence[int]) -> torch.Tensor:
         """Return the targets of some rows of the whole, as a batch."""
@@ -88,5 +116,8 @@ def made(draw: st.DrawFn, names: Sequence[str] = tuple(TASK_KINDS)) -> Made:
     values = MAKERS[kind.name](chance, rows, width)
     names_of_columns = [f"column {number}" for number in range(len(values))]
     labels = kind.named_by_columns(names_of_columns) or kind.declare(columns_of(kind, values))
-    out = torch.from_numpy(chance.normal(size=(rows, len(labels))).astype(numpy.float32))
+    shape = (
+        (rows, encoded_of(values[0]).widths.max(), len(labels)) if kind.reads_words else (rows, len(labels))
+    )
+    out = torch.from_numpy(chance.normal(size=shape).astype(numpy.float32))
     return Made(kind, values, labels, out)

@@ -7,13 +7,17 @@ from typing import Any
 
 from freezeplan.spec.tables import Spec
 from tests.train.phased import ALL, HEADS_ONLY, POOLER, TOP
-from tests.train.tiny import MOODS, save_tiny_bert, toy_data, toy_rows, toy_spec, write_jsonl
+from tests.train.tiny import FILLERS, MOODS, save_tiny_bert, toy_data, toy_rows, toy_spec, write_jsonl
 
 
 def with_targets(row: dict[str, str]) -> dict[str, Any]:
     """Return a toy row with numbers and labels that its words tell."""
     words = row["text"].split()
     charge = sum((word in MOODS["good"]) - (word in MOODS["bad"]) for word in words)
+    tags = [
+        "B-mood" if any(word in found for found in MOODS.values()) else "O" if word in FILLERS else "B-topic"
+        for word in words
+    ]
     other = " ".join(reversed(words[1:])) or "box"
     said = {name: int(name in words) for name in ("box", "the", "now")}
     return (
@@ -21,6 +25,8 @@ def with_targets(row: dict[str, str]) -> dict[str, Any]:
         | said
         | {
             "other": other,
+            "tokens": words,
+            "tags": tags,
             "words": len(words) / 4,
             "charge": float(charge),
             "said": [k for k, v in said.items() if v],
@@ -41,6 +47,15 @@ def write_targets(folder: Path, train: int = 64, other: int = 16) -> Path:
     return folder
 
 
+def word_data(folder: Path) -> dict[str, Any]:
+    """Return a task's data table over the words of the toy files."""
+    found = toy_data(folder, "tags")
+    return {key: value for key, value in found.items() if key != "label"} | {
+        "tokens": "tokens",
+        "tags": "tags",
+    }
+
+
 def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
     """Return a task of each kind over the same texts."""
     return [
@@ -52,6 +67,7 @@ def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
             "data": toy_data(folder, "x") | {"label": ["now", "the"]},
         },
         {"name": "words", "kind": "regression", "data": toy_data(folder, "words")},
+        {"name": "ner", "kind": "token_classification", "data": word_data(folder)},
         {"name": "pair", "data": toy_data(folder, "mood", text_pair="other")},
         {
             "name": "numbers",

@@ -93,7 +93,7 @@ def test_the_store_changes_no_score(runs: dict[str, Path]) -> None:
 
 def test_a_run_answers_the_same_in_python_and_on_the_command_line(runs: dict[str, Path]) -> None:
     loaded = freezeplan.load_run(runs["joint"])
-    single = [name for name in loaded.labels if name != "pair"]
+    single = [name for name in loaded.labels if name not in ("pair", "ner")]
     answers = loaded.predict(TEXTS, single)
     assert answers == list(predict(runs["joint"], TEXTS, Asked(single)))
     assert (loaded.labels["said"], loaded.labels["flags"]) == (("box", "now", "the"), ("now", "the"))
@@ -104,6 +104,28 @@ def test_a_run_answers_the_same_in_python_and_on_the_command_line(runs: dict[str
         assert len(answer["flags"]["labels"]) == len(answer["flags"]["scores"])
         assert list(answer["words"]) == ["value"]
         assert list(answer["numbers"]["values"]) == ["charge", "words"]
+
+
+def test_words_are_asked_as_lists_or_as_texts_with_blanks(runs: dict[str, Path], rows: Path) -> None:
+    loaded = freezeplan.load_run(runs["joint"])
+    words = [text.split() for text in TEXTS]
+    answers = loaded.predict(words, ["ner"])
+    assert [answer["tokens"] for answer in answers] == words
+    assert answers == loaded.predict(TEXTS, ["ner"])
+    for answer in answers:
+        assert set(answer["ner"]["tags"]) <= set(loaded.labels["ner"])
+        assert all(0 < score <= 1 for score in answer["ner"]["scores"])
+        assert len(answer["ner"]["tags"]) == len(answer["ner"]["scores"]) == len(answer["tokens"])
+    found = list(predict_file(runs["joint"], rows / "test.jsonl", None, Asked(["ner"])))
+    written = [json.loads(line) for line in (rows / "test.jsonl").read_text().splitlines()]
+    assert found == loaded.predict([row["tokens"] for row in written], ["ner"])
+
+
+def test_words_beyond_the_longest_text_have_no_tag(runs: dict[str, Path]) -> None:
+    words = ["box"] * 70
+    (answer,) = freezeplan.load_run(runs["joint"]).predict([words], ["ner"])
+    tags = answer["ner"]["tags"]
+    assert len(tags) == 70 and tags[61] is not None and tags[62:] == [None] * 8
 
 
 def test_pairs_are_asked_as_tuples_or_with_a_tab_between(runs: dict[str, Path], rows: Path) -> None:
@@ -126,6 +148,9 @@ def test_pairs_are_asked_as_tuples_or_with_a_tab_between(runs: dict[str, Path], 
         ([("a", "b", "c")], ["pair"], "FP530", "input 1 is no pair of texts"),
         ([("a", " ")], ["pair"], "FP530", "input 1 is blank text"),
         ([("a", "b")], ["topic"], "FP530", "input 1 is a list"),
+        ([["a", " "]], ["ner"], "FP530", "input 1 is a list with blank text"),
+        ([[]], ["ner"], "FP530", "input 1 is a list without any word"),
+        ([3], ["ner"], "FP530", "input 1 is a number"),
     ],
 )
 def test_inputs_of_the_other_form_are_refused(
