@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from freezeplan.inventory.parts import Parts, is_embedding, is_norm, is_norm_only, levels, runs_after
-from freezeplan.inventory.records import Stack
+from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.structure import Tree, ancestors, cover, is_under, last, parent, smallest, under_any
+
+# Classes that say nothing of what a module does: layers of them are alike to any other part.
+PLAIN = frozenset({"Sequential", "ModuleList", "ModuleDict", "Linear", "Conv1d", "Conv2d", "Conv3d"})
 
 
 def find_embeddings(parts: Parts) -> tuple[str, ...]:
@@ -15,12 +18,32 @@ def find_embeddings(parts: Parts) -> tuple[str, ...]:
     Embeddings are what the model itself names as such, what looks inputs up or computes with them by its
     class, and what runs between them and the first layer of a stack: norms, tokens, positions, and a first
     projection, unless it takes the hidden states of another stack. Not an embedding is a table in which
-    no input is looked up, as are the queries of a decoder, and what embeds again between stages.
+    no input is looked up, as are the queries of a decoder, what embeds again between stages, and what holds
+    layers itself.
     """
+    return _covered(parts, [*_known(parts), *_first(parts, parts.main)])
+
+
+def unsure_embeddings(parts: Parts, doubt: Doubt) -> bool:
+    """Tell whether the embeddings hold what is known only as running before lists that are in doubt."""
+    known = _covered(parts, _known(parts))
+    doubted = {path for path, _, _ in doubt.candidates}
+    first = _first(parts, [stack for stack in parts.main if stack.path in doubted])
+    return any(not under_any(path, known) for path in _covered(parts, first))
+
+
+def _known(parts: Parts) -> list[str]:
+    """Return what the model names as embeddings of its inputs, or what is one by its class."""
+    return [*parts.hints.input_embeddings, *(path for path in parts.tree.by_path if _embeds(parts, path))]
+
+
+def _first(parts: Parts, stacks: Iterable[Stack]) -> list[str]:
+    found = (path for stack in stacks for path in _before(parts, stack))
+    return [path for path in found if not _holds_layers(parts, path)]
+
+
+def _covered(parts: Parts, roots: Iterable[str]) -> tuple[str, ...]:
     tree = parts.tree
-    roots = [*parts.hints.input_embeddings]
-    roots += [path for path in tree.by_path if _embeds(parts, path)]
-    roots += [path for stack in parts.main for path in _before(parts, stack)]
     out = (
         *parts.layers,
         *parts.heads,
@@ -101,9 +124,20 @@ def _holds_stack(parts: Parts, path: str) -> bool:
     return any(is_under(stack.path, path) for stack in parts.main)
 
 
+def _holds_layers(parts: Parts, path: str) -> bool:
+    """Tell whether a module holds what could be the layers, or a module of the class of a layer."""
+    doubted = [at for doubt in parts.doubts for at, _, _ in doubt.candidates]
+    if any(is_under(at, path) for at in doubted):
+        return True
+    classes = {parts.tree.classes(layer)[:1] for layer in parts.layers}
+    inside = (info for info in parts.tree.modules if is_under(info.path, path))
+    return any(info.classes[:1] in classes and not PLAIN.intersection(info.classes[:1]) for info in inside)
+
+
 def _before(parts: Parts, stack: Stack) -> Iterable[str]:
     """Yield what runs before a stack, and the tokens and positions that modules around it hold."""
-    for before, inside, after in levels(parts, stack):
+    for registered, inside, after in levels(parts, stack):
+        before = [path for path in registered if not _runs_later(parts, path, inside)]
         early = [path for path in after if _runs_before(parts, path, inside)]
         if not _continues(parts, stack, inside, (*before, *early)):
             known = (path for path in (*before, *early) if not _is_query(parts, path))
@@ -116,9 +150,19 @@ def _runs_before(parts: Parts, path: str, inside: str) -> bool:
     """Tell whether a module that is registered after its sibling runs before it."""
     if is_norm_only(parts.tree, path):
         return not runs_after(parts, inside, path, True)
-    uses = parts.hints.uses(parent(path)) if parts.hints.uses else {}
-    here, there = uses.get(last(path)), uses.get(last(inside))
+    here, there = _uses(parts, path, inside)
     return here is not None and there is not None and here[1] < there[0]
+
+
+def _runs_later(parts: Parts, path: str, inside: str) -> bool:
+    """Tell whether a module that is registered before its sibling runs after it, as the code says."""
+    here, there = _uses(parts, path, inside)
+    return here is not None and there is not None and here[0] > there[1]
+
+
+def _uses(parts: Parts, *siblings: str) -> list[tuple[int, int] | None]:
+    uses = parts.hints.uses(parent(siblings[0])) if parts.hints.uses else {}
+    return [uses.get(last(path)) for path in siblings]
 
 
 def _continues(parts: Parts, stack: Stack, inside: str, first: Iterable[str]) -> bool:

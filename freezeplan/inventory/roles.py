@@ -8,10 +8,10 @@ from dataclasses import replace
 from freezeplan.inventory.adapters import find_adapters, with_held
 from freezeplan.inventory.beside import find_heads, holds_trunk, second_models
 from freezeplan.inventory.biases import is_bias
-from freezeplan.inventory.embeddings import find_embeddings
+from freezeplan.inventory.embeddings import find_embeddings, unsure_embeddings
 from freezeplan.inventory.experts import find_experts, find_routers
 from freezeplan.inventory.parts import Parts, is_embedding, is_norm, is_norm_only, levels, runs_after
-from freezeplan.inventory.records import Inventory, ParamInfo, Stack
+from freezeplan.inventory.records import Doubt, Inventory, ParamInfo, Stack
 from freezeplan.inventory.stacks import find_stacks
 from freezeplan.inventory.structure import (
     Hints,
@@ -52,8 +52,13 @@ def with_structure(inventory: Inventory, hints: Hints) -> Inventory:
         base=parts.base,
         stacks=parts.stacks,
         role_nodes=nodes,
-        doubts=parts.doubts,
+        doubts=tuple(_with_embeddings(parts, doubt) for doubt in parts.doubts),
     )
+
+
+def _with_embeddings(parts: Parts, doubt: Doubt) -> Doubt:
+    """Let a doubt about the layers reach the embeddings where they are found by what runs before layers."""
+    return replace(doubt, roles=(*doubt.roles, "embeddings")) if unsure_embeddings(parts, doubt) else doubt
 
 
 def _find_parts(tree: Tree, hints: Hints) -> Parts:

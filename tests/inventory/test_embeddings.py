@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from freezeplan.api import compile_plan
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.inventory.usage import only_read, order_of_use
 from tests.models.sources import meta
@@ -109,6 +111,96 @@ class Tables(Positions):
     def more(self, ids: torch.Tensor) -> torch.Tensor:
         """Read two tables, look up in one of them."""
         return self.read[0].weight + self.both.weight + self.both(ids)
+
+
+class Block(nn.Module):
+    """A residual block."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3)
+
+
+def blocks(count: int, width: int = 4) -> nn.Sequential:
+    return nn.Sequential(*(Block(width) for _ in range(count)))
+
+
+class Siblings(nn.Module):
+    """A stem, and two lists of like blocks of which the latter holds most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.first = blocks(2)
+        self.second = blocks(4, 8)
+
+
+def test_blocks_like_the_layers_are_no_embeddings() -> None:
+    assert "first" not in {path.split(".")[0] for path in inventory_of(Siblings()).role_nodes["embeddings"]}
+
+
+class Image(nn.Module):
+    """A tower of its own: a stem and blocks."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.trunk = blocks(count)
+
+
+class Contrast(nn.Module):
+    """Two towers, of which neither is said to be the model's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = Image(4)
+        self.words = nn.Embedding(5, 4)
+        self.text = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8), 3, enable_nested_tensor=False)
+
+
+def test_a_tower_is_no_embedding_of_the_other() -> None:
+    embeddings = inventory_of(Contrast()).role_nodes["embeddings"]
+    assert "words" in embeddings
+    assert "visual" not in embeddings
+
+
+@pytest.mark.parametrize("match", ["@embeddings", "@layers"])
+def test_what_is_known_by_its_place_alone_is_in_doubt_with_the_layers(match: str) -> None:
+    spec = {"rule": [{"match": "**", "state": "trainable"}, {"match": match, "state": "frozen"}]}
+    with pytest.raises(DiagnosticError) as caught:
+        compile_plan(TwoKinds(), spec)
+    assert [found.code for found in caught.value.diagnostics] == ["FP214"]
+
+
+class TwoKinds(nn.Module):
+    """A stem before two lists of blocks of different kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.trunk = blocks(4, 8)
+        self.neck = nn.ModuleList([nn.Conv2d(4, 4, 3) for _ in range(4)])
+
+
+class HeadFirst(nn.Module):
+    """A head registered before the layers that it runs after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lm_head = nn.Linear(4, 5, bias=False)
+        self.words = nn.Embedding(5, 4)
+        self.layers = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Embed, run the layers, then the head."""
+        hidden = self.words(ids)
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.lm_head(hidden)
+
+
+def test_a_head_registered_first_is_no_embedding() -> None:
+    assert inventory_of(HeadFirst()).role_nodes["embeddings"] == ("words",)
 
 
 def test_what_code_only_reads() -> None:
