@@ -12,7 +12,7 @@ from freezeplan.inventory.main_path import doubt_between, find_blocks, main_bloc
 from freezeplan.inventory.parts import is_embedding
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.repeats import Repeats
-from freezeplan.inventory.structure import Hints, Tree, ancestors, parent
+from freezeplan.inventory.structure import Hints, Tree, ancestors, as_index, join_index, last, parent
 
 # What a role must not mean while it is open which modules are the layers.
 UNSURE = ("layers", "stages", "final_norm")
@@ -46,12 +46,22 @@ def _embeds(tree: Tree, path: str) -> bool:
 
 def _doubt(rivals: Sequence[Blocks], reason: str) -> Doubt:
     options = [option for blocks in rivals for option in _options(blocks)]
-    path, length, _ = max(options, key=lambda option: option[1])
-    first = f"{path}." if path else ""
-    advice = (
-        f"write the paths, such as `{first}{{0..{length - 1}}}`" if path else "write the paths of the layers"
-    )
+    longest = max(rivals, key=lambda blocks: len(blocks.items))
+    advice = f"write the paths, such as `{as_pattern(longest.items)}`"
     return Doubt(UNSURE, "", reason, tuple(options), advice)
+
+
+def as_pattern(paths: Sequence[str]) -> str:
+    """Return a pattern for numbered siblings that follow each other, or else the path of the first.
+
+    >>> as_pattern(["net.1", "net.2", "net.3"]), as_pattern(["layer1.0", "layer1.1", "layer2.0"])
+    ('net.{1..3}', 'layer1.0')
+    """
+    first = as_index(last(paths[0]))
+    home = parent(paths[0])
+    if first is None or any(path != join_index(home, first + at) for at, path in enumerate(paths)):
+        return paths[0]
+    return join_index(home, 0)[:-1] + f"{{{first}..{first + len(paths) - 1}}}"
 
 
 def _options(blocks: Blocks) -> list[tuple[str, int, tuple[str, ...]]]:

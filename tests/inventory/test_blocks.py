@@ -39,9 +39,12 @@ def the_stack(inventory: Inventory) -> Stack:
 
 def refused(inventory: Inventory) -> str:
     """Return why `@layers` is refused."""
-    (reason,) = [doubt.reason for doubt in inventory.doubts if "layers" in doubt.roles]
+    (doubt,) = [doubt for doubt in inventory.doubts if "layers" in doubt.roles]
     assert selected(inventory, "@layers") == (frozenset(), True)
-    return reason
+    found, wrong = selected(inventory, doubt.advice.split("`")[1])
+    assert found, doubt.advice
+    assert not wrong
+    return doubt.reason
 
 
 STAGED = {
@@ -168,6 +171,9 @@ def test_a_ladder_is_refused_where_it_is_not_clear_what_the_blocks_are(match: st
     assert [found.code for found in caught.value.diagnostics] == ["FP214"]
 
 
+SIZES = ((1, 4), (2, 8), (3, 12))
+
+
 class Silent(nn.Module):
     """A stage whose code does not say how its blocks run."""
 
@@ -187,6 +193,13 @@ def test_stages_made_of_two_lists_each_are_refused() -> None:
     pairs = [(nn.Sequential(*blocks(width, 2)), nn.Sequential(*blocks(width, 2))) for width in (4, 8)]
     model.stages = nn.ModuleList(nn.ModuleDict({"resnets": one, "attentions": two}) for one, two in pairs)
     assert "several lists" in refused(inventory_of(model))
+
+
+def test_the_advice_names_blocks_of_stages_by_a_path_that_is_there() -> None:
+    model = nn.Module()
+    model.encoder = nn.ModuleDict({f"layer{at}": nn.Sequential(*blocks(width, 2)) for at, width in SIZES})
+    model.neck = nn.ModuleList(nn.TransformerEncoderLayer(8, 2, 16) for _ in range(3))
+    assert "nothing says which are the layers" in refused(inventory_of(model))
 
 
 def test_a_small_list_of_the_same_blocks_beside_the_layers_is_refused() -> None:
