@@ -3,7 +3,9 @@
 ``python -m benchmarks.timm_agreement`` builds the first model of each of timm's families and every model of twelve of
 them on the meta device, and asks four questions of each:
 
-- *layers*: the blocks of ``@layers``, in order, are those that the model's ``group_matcher(coarse=False)`` numbers;
+- *layers*: the blocks of ``@layers``, in order, are those that the model's ``group_matcher(coarse=False)`` numbers,
+  each with nothing beside it but what timm puts into the same group. Where timm numbers whole stages, they are
+  compared with ``@stages``, and that is said;
 - *heads*: ``@heads`` is what ``get_classifier()`` returns;
 - *multipliers*: ``layer_decay`` with ``formula = "timm"`` gives the ``lr_scale`` of timm's
   ``param_groups_layer_decay``, to the bit;
@@ -26,7 +28,7 @@ from benchmarks.timm_models import families, import_timm, meta_timm, sizes_of
 from freezeplan.api import compile_plan
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
-from freezeplan.inventory.groupings import grouping_of
+from freezeplan.inventory.groupings import Grouping, grouping_of, groups_of
 from freezeplan.inventory.records import Inventory
 from freezeplan.plan.records import Plan
 
@@ -46,6 +48,7 @@ TWELVE = (
     "vision_transformer",
 )
 RIGHT, REFUSED, WRONG, UNASKED = "right", "refused", "wrong", "not asked"
+STAGES = "timm numbers whole stages, and they are `@stages`"
 
 
 @dataclass(frozen=True)
@@ -93,19 +96,38 @@ class Subject:
 
 
 def layers(subject: Subject) -> Answer:
-    """Compare the blocks, each as the set of its tensors."""
+    """Compare the layers with timm's blocks; where timm numbers whole stages, compare the stages."""
     grouping = grouping_of(subject.model, subject.names.values())
-    blocks = grouping.blocks if grouping else ()
-    if not blocks:
+    if not grouping or not grouping.blocks:
         return Answer(UNASKED, "timm numbers no blocks")
     subject.trained("@layers")
-    theirs = [_below(subject, (path,)) for path in blocks]
     main = [stack for stack in subject.inventory.stacks if stack.main]
-    ours = [_below(subject, span) for stack in main for span in stack.spans]
-    if [item for item in ours if item] == theirs:
+    ours = [names for stack in main for span in stack.spans if (names := _below(subject, span))]
+    stages = [names for stack in main for paths in stack.stages if (names := _below(subject, paths))]
+    if _are_blocks(subject, ours, grouping) or ours == _groups(subject):
         return Answer(RIGHT)
-    found = ", ".join(f"{stack.path} ({stack.length})" for stack in main)
-    return Answer(WRONG, f"{found}; timm's {len(blocks)}: {blocks[0]} … {blocks[-1]}")
+    if stages and _are_blocks(subject, stages, grouping):
+        return Answer(RIGHT, STAGES)
+    found = ", ".join(f"{stack.path or 'the root'} ({stack.length})" for stack in main)
+    return Answer(
+        WRONG, f"{found}; timm's {len(grouping.blocks)}: {grouping.blocks[0]} … {grouping.blocks[-1]}"
+    )
+
+
+def _are_blocks(subject: Subject, ours: list[set[str]], grouping: Grouping) -> bool:
+    """Tell whether each holds one block of timm's, in order, and beside it nothing but what timm groups with it."""
+    if len(ours) != len(grouping.blocks):
+        return False
+    for found, path in zip(ours, grouping.blocks, strict=True):
+        block = _below(subject, (path,))
+        rungs = {grouping.rungs[name] for name in block}
+        if not block <= found or not all(grouping.rungs[name] in rungs for name in found):
+            return False
+    return True
+
+
+def _groups(subject: Subject) -> list[set[str]]:
+    return [set(names) for names in groups_of(subject.model, subject.names.values(), coarse=False)]
 
 
 def _below(subject: Subject, paths: Iterable[str]) -> set[str]:
@@ -200,7 +222,7 @@ def print_rows(title: str, rows: list[Row]) -> bool:
         print(f"  {question:12} of {asked:4}: {shares}")
     for row in rows:
         for question, item in row.answers.items():
-            if item.outcome != RIGHT:
+            if item.outcome != RIGHT or item.why:
                 print(f"  {item.outcome}: {question} of {row.name}: {item.why[:200]}")
     return not any(item.outcome == WRONG for row in rows for item in row.answers.values())
 
