@@ -23,6 +23,8 @@ FIRST, STEPS = 2, 3
 """The first steps are not measured: some optimizers project the weights in theirs."""
 WAIT = 20
 TWICE, SAME = 2.0, 1.05
+ROOT = 4.0
+"""The length of a small tensor of ones: an update as large as the rate is so long."""
 
 
 def check_follows(planned: PlannedOptimizer, plan: Plan) -> None:
@@ -32,8 +34,8 @@ def check_follows(planned: PlannedOptimizer, plan: Plan) -> None:
     be used. Where the plan has several rates, the second of two groups is given a tenth of the rate of the first; its
     update must become smaller, and that of the first stay. Raises :class:`freezeplan.DiagnosticError` (FP422). An
     update that is not about a tenth is a warning. Where something thaws, another is logged about one whose first
-    update of a group that thaws late is more than twice that of a new optimizer: it counts steps where it cannot be
-    told to begin anew. One that cannot be stepped so (it asks for a closure) is not judged.
+    update of a group that thaws late is more than twice its rate, and that of a new optimizer: it counts steps where
+    it cannot be told to begin anew. One that cannot be stepped so (it asks for a closure) is not judged.
     """
     rates = {rate for group in plan.groups if group.optimizer == planned.label for rate in group.lr if rate}
     with contextlib.suppress(_Unable):
@@ -121,7 +123,9 @@ def _check_late_start(planned: PlannedOptimizer) -> None:
             after, plain = late.moved(1)[1], new.moved(1)[1]
         except Exception as error:
             raise _Unable from error
-    if after > TWICE * plain > 0:
+    # One that finds its rate as it goes (Prodigy) begins with tiny steps: what is no larger than the rate is no leap.
+    leap = TWICE * max(plain, planned.lr * ROOT)
+    if plain and after > leap:
         LOG.warning(
             "%s counts its steps for all groups: the first update of what thaws after %d steps is %.1f times that of a "
             "new optimizer",

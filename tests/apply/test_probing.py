@@ -71,6 +71,14 @@ class CountsOutside(Follows):
         return group["lr"] * self.steps
 
 
+class FindsItsRate(Follows):
+    """Begin with tiny steps, which grow to the rate, as Prodigy does."""
+
+    def rate(self, group: dict[str, Any]) -> float:
+        """Return the rate as far as it has been found."""
+        return group["lr"] * min(1.0, 1e-3 * 2**self.steps)
+
+
 class Restless(Follows):
     """Draw a random number in each step, and talk."""
 
@@ -104,7 +112,7 @@ def built(kind: type, *, rates: bool = True, thaws: bool = False) -> torch.optim
     return build_optimizer(model, freezeplan.compile_plan(model, spec | ({"phase": later} if thaws else {})))
 
 
-@pytest.mark.parametrize("kind", [Follows, Restless, Asks])
+@pytest.mark.parametrize("kind", [Follows, FindsItsRate, Restless, Asks])
 def test_one_that_follows_or_cannot_be_judged_is_built(
     kind: type, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
