@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from freezeplan.diagnostics.wording import counted, first_few
+from freezeplan.plan.changes import compare
+from freezeplan.plan.comparable import comparable
+from freezeplan.plan.document import to_record
 from freezeplan.plan.records import Assignment, Plan, PlannedParam
+from freezeplan.render.changes import change_lines
 from freezeplan.spec.tables import Spec
 
 SHOWN = 8
@@ -40,9 +44,10 @@ def _differences(shown: Plan, real: Plan) -> list[str]:
     ]
     neutral = {"model": "", "origin": "", "diagnostics": ()}
     if not found and replace(shown, **neutral) != replace(real, **neutral):
-        found.append(
-            "the tensors are the same; the optimizer, the groups or the modules in eval mode are not"
-        )
+        changes = compare(*(comparable(to_record(plan)) for plan in (shown, real)))
+        found += change_lines(changes) or [
+            "the tensors are the same; the groups or what is frozen first are not"
+        ]
     return found
 
 

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from freezeplan.cli import main
 from tests.cli.rooms import Room
 from tests.cli.test_train import SPEC
 
@@ -78,3 +80,14 @@ def test_ctrl_c_before_the_first_epoch_leaves_nothing_behind(long_run):
     if "run" in left:  # the signal came after the first epoch: then that epoch must be complete
         assert json.loads((long_run.path / "run" / "run.json").read_text())["epoch"] >= 1
     assert not [name for name in left if name.startswith(("run.", ".run"))]
+
+
+def test_ctrl_c_while_the_program_is_still_loaded_prints_no_traceback(monkeypatch, capsys):
+    class Interrupted(ModuleType):
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "freezeplan.cli.program", Interrupted("freezeplan.cli.program"))
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert (ended.value.code, capsys.readouterr()) == (130, ("", "stopped by Ctrl-C\n"))

@@ -7,18 +7,21 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.plan.document import to_json
 from freezeplan.runs.checkpoints.store import CheckpointStore
 from freezeplan.runs.events import EpochDone, Event, Finished, PhaseDone, PhaseStarted, Resumed, StepDone
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.train.resume import resume
+from freezeplan.train.resume import check_plan, resume
 from freezeplan.train.run import RunResult, train
+from tests.render.plans import small_plan
 from tests.runs.changing import flip_a_bit
 from tests.train.phased import HEADS_ONLY, assert_same_tree, every_kind, phased_spec, stopping, tree
 from tests.train.tiny import toy_data, toy_spec, write_toy_data
@@ -509,3 +512,14 @@ def test_a_stop_while_resuming_leaves_everything_as_it_was(
     monkeypatch.setattr("freezeplan.train.resume.prepare", stop)
     assert resume(half).status == "interrupted"
     assert tree(half) == before
+
+
+def test_a_run_that_began_under_an_older_form_of_the_same_plan_goes_on_without_a_word() -> None:
+    plan = small_plan()
+    record = json.loads(to_json(plan))
+    del record["assignments"]
+    older = SimpleNamespace(plan=record | {"format_version": "1.2"})
+    assert check_plan(older, plan, ()) == ()
+    record["optimizer"]["lr"] = 1.0
+    with pytest.raises(DiagnosticError):
+        check_plan(older, plan, ())
