@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from freezeplan.inventory.loops import PARALLEL, SEQUENCE
 from freezeplan.inventory.repeats import NUMBER, Repeats, by_home, is_numbered
-from freezeplan.inventory.structure import Hints, is_under, last, parent
+from freezeplan.inventory.structure import Hints, ancestors, is_under, last, parent
 
 # The share of a module's elements that a list inside it must hold to be what the module is made of, and
 # the share from which on it may be.
@@ -56,7 +56,10 @@ class Descent:
             return replace(blocks, unclear=reason, inner=first.items)
         if self._made_of_equals(blocks):
             return blocks
-        return self.smallest(first)
+        smallest = self.smallest(first)
+        groups = by_home(smallest.items, blocks.items)
+        # Where groups of blocks stand in groups, the outermost are the stages.
+        return replace(smallest, groups=_in_groups("", groups).groups) if len(groups) > 1 else smallest
 
     def _inside(self, outer: Blocks) -> list[Blocks]:
         """Return the nearest lists inside that may be of blocks, the largest first."""
@@ -123,7 +126,18 @@ class Descent:
             for at, path in enumerate(outer.items)
             if path not in holding and self.repeats.is_composite(path)
         ]
-        return any(places[0] < at < places[-1] or self._holds_blocks(outer, outer.items[at]) for at in left)
+        others = any(places[0] < at < places[-1] or self._holds_blocks(outer, outer.items[at]) for at in left)
+        return others or self._passes_others(outer, first)
+
+    def _passes_others(self, outer: Blocks, first: Blocks) -> bool:
+        """Tell whether modules of one kind repeat between the two, beside what holds the blocks."""
+        holding = {up for path in first.items for up in ancestors(path)}
+        between = [
+            name for name in self.repeats.inside.get(outer.name, ()) if first.name.startswith(f"{name}.")
+        ]
+        beside = (path for name in between for path in self.repeats.places[name] if path not in holding)
+        often = Counter(self.repeats.kind(path) for path in beside if self.repeats.is_composite(path))
+        return any(count > 1 for count in often.values())
 
     def _holds_blocks(self, outer: Blocks, path: str) -> bool:
         names = self.repeats.inside.get(outer.name, ())

@@ -25,6 +25,7 @@ from tests.inventory.staged import (
     Named,
     Nested,
     Siblings,
+    Stage,
     blocks,
 )
 from tests.plan.matching import selected
@@ -169,6 +170,27 @@ def test_a_ladder_is_refused_where_it_is_not_clear_what_the_blocks_are(match: st
     with pytest.raises(DiagnosticError) as caught:
         compile_plan(model, {"rule": rules})
     assert [found.code for found in caught.value.diagnostics] == ["FP214"]
+
+
+def test_of_groups_in_groups_the_outermost_are_the_stages() -> None:
+    model = nn.Module()
+    model.stages = nn.ModuleList(
+        nn.Sequential(nn.Conv2d(3, width, 1), Stage(width, 1), Stage(width, depth))
+        for width, depth in ((4, 2), (8, 3), (16, 2))
+    )
+    stack = the_stack(inventory_of(model))
+    assert stack.stage_sizes == (3, 4, 3)
+    assert stack.stages == (("stages.0",), ("stages.1",), ("stages.2",))
+
+
+def test_blocks_of_another_kind_on_the_way_to_the_blocks_are_refused() -> None:
+    """A transformer inside a block beside convolutional blocks, as in a MobileViT."""
+    model = nn.Module()
+    model.trunk = nn.ModuleList(
+        nn.Sequential(nn.Sequential(nn.Conv2d(3, width, 1), nn.Conv2d(width, width, 3)), Stage(width, 3))
+        for width in (4, 8, 16)
+    )
+    assert "some holds others" in refused(inventory_of(model))
 
 
 SIZES = ((1, 4), (2, 8), (3, 12))
