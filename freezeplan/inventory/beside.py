@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from freezeplan.inventory.candidates import candidates
 from freezeplan.inventory.parts import Parts
 from freezeplan.inventory.records import Doubt, ParamInfo
-from freezeplan.inventory.structure import is_under, last, under_any
+from freezeplan.inventory.structure import is_under, last, smallest, under_any
 
 COLOURS = 3
 
@@ -20,7 +20,7 @@ def unknown_parts(reason: str, example: str) -> Doubt:
 
 def find_heads(parts: Parts) -> tuple[str, ...]:
     """Return what is outside the base; in a library's model never a subtree that holds a stack or embeds inputs."""
-    inside = tuple(_inside(parts))
+    inside = smallest((*_inside(parts), *parts.hints.put_in))
     twins = tuple(path for there, here in parts.hints.twins for path in _moved(inside, here, there))
     return inside + twins + around(parts)
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from freezeplan.inventory.named_heads import heads_by_accessor, names_its_head
-from freezeplan.inventory.names import is_a, join
+from freezeplan.inventory.names import is_a, join, unwrapped
+from freezeplan.inventory.put_into import put_into
 from freezeplan.inventory.structure import Hints
 
 ABSTRACT = "PreTrainedModel"
@@ -45,7 +46,8 @@ def said_by(model: Any, path: str, hints: Hints) -> Hints:
         # A frame of transformers around another library's whole model.
         return replace(hints, heads=heads_by_accessor(inner, join(path, base or "")))
     if base is not None or not _is_task_class(model):
-        return hints
+        base_model = unwrapped(model.get_submodule(base) if base else model)
+        return replace(hints, put_in=tuple(join(hints.base or "", name) for name in put_into(base_model)))
     return replace(hints, head_only=True, base_children=_base_children(model))
 
 

@@ -46,7 +46,8 @@ class Hints:
     """Hold what the library that made a model says about its structure.
 
     ``root`` is the path of the one model that says what its base is (``""`` when nothing of one's own stands around
-    it), ``twins`` where else parts of it are registered: the other path, and the one in it. ``base`` is the path of
+    it), ``twins`` where else parts of it are registered: the other path, and the one in it, ``put_in`` what
+    was put into its base model, whose class builds no such thing. ``base`` is the path of
     the base model, None when not known. ``head_only`` tells that the model at ``root`` is a
     task model whose base is not a child of its own. ``heads`` names its heads where the model says so,
     ``base_children`` the children of the base model's class where no child of ``root`` is the base,
@@ -65,6 +66,7 @@ class Hints:
 
     root: str = ""
     twins: tuple[tuple[str, str], ...] = ()
+    put_in: tuple[str, ...] = ()
     base: str | None = None
     head_only: bool = False
     heads: tuple[str, ...] | None = None

@@ -250,6 +250,52 @@ def test_prompts_inside_a_module_of_ones_own_are_neither(class_name: str) -> Non
     assert not any(roles[name] & {"backbone", "heads"} for name in prompts)
 
 
+class Extended(transformers.BertModel):
+    """A base model of transformers with a head of one's own in it."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.score = nn.Linear(8, 2)
+
+
+class ExtendedModel(Extended):
+    """The same under a name that ends as those of models without a head do."""
+
+
+def with_a_head_put_in(at: str = "") -> Any:
+    model = bert("BertForSequenceClassification") if at else bert()
+    model.get_submodule(at).score = nn.Linear(8, 2)
+    return model
+
+
+PUT_IN: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
+    "a base model": (with_a_head_put_in, ("score",)),
+    "the base of a model": (lambda: with_a_head_put_in("bert"), ("classifier", "bert.score")),
+    "a class of one's own": (lambda: Extended(transformers.BertConfig(**SMALL)), ("score",)),
+    "a class called a model": (lambda: ExtendedModel(transformers.BertConfig(**SMALL)), ("score",)),
+    "a base model inside": (
+        lambda: Around(net=with_a_head_put_in(), more=nn.Linear(2, 2)), ("net.score", "more"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PUT_IN)
+def test_what_was_put_into_a_base_model_is_a_head(case: str) -> None:
+    make, heads = PUT_IN[case]
+    model = make()
+    found = inventory_of(model)
+    assert found.role_nodes["heads"] == heads
+    for info in found.params:
+        inside = any(info.name.startswith(f"{path}.") for path in heads)
+        assert ("heads" in info.roles, "backbone" in info.roles) == (inside, not inside)
+
+
+def test_a_part_that_takes_the_place_of_another_is_none_that_was_put_in() -> None:
+    model = bert()
+    model.pooler = nn.Linear(8, 8)
+    assert parts(model) == ("", ("",), ())
+
+
 REFUSED: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
     "teacher and student": (lambda: Around(student=bert(), teacher=bert()), ["`student`, `teacher`"]),
     "a moving average": (
