@@ -237,7 +237,8 @@ def main() -> int:
         print("timm is not installed")
         return 1
     wanted = _listed(arguments.families) or families()
-    full = _listed(arguments.all) if arguments.all is not None else list(TWELVE)
+    default = [] if arguments.families else list(TWELVE)
+    full = default if arguments.all is None else _listed(arguments.all)
     right = print_rows("the first model of each family", [row_of(sizes_of(family)[0]) for family in wanted])
     for family in full:
         right &= print_rows(family, [row_of(name) for name in sizes_of(family)])

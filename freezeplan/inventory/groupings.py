@@ -14,6 +14,8 @@ INTO_PREVIOUS = 99999
 # How many parameters share a group where one of timm's models has no matcher.
 CHUNK = 12
 Key = tuple[float, ...]
+# What no pattern finds is in the uppermost group, and in no block.
+UNMATCHED: tuple[Key, str | None] = ((inf,), None)
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,11 @@ class Grouping:
         return max(self.rungs.values())
 
 
-def grouping_of(model: Any, names: Iterable[str]) -> Grouping | None:
+def grouping_of(model: Any, names: Iterable[str], path: str = "") -> Grouping | None:
     """Return how a model groups its parameters, None when it says nothing of it.
 
-    ``names`` are the model's parameters, each tensor under its first name. The numbers are those of
+    ``names`` are parameters, each tensor under its first name; those that do not lie below ``path``, where the model
+    stands, are no pattern's: in the top group, with the head. The numbers are those of
     ``timm.models.group_parameters(model, model.group_matcher(coarse=False), reverse=True)``, and for a model of
     timm's without a matcher those of ``timm.optim._param_groups.auto_group_layers(model)``. Source: Wightman,
     "PyTorch Image Models", 2019 onwards,
@@ -52,7 +55,7 @@ def grouping_of(model: Any, names: Iterable[str]) -> Grouping | None:
     names = list(names)
     if callable(getattr(model, "group_matcher", None)):
         try:
-            return _matched(_asked(model, "group_matcher", coarse=False), names)
+            return _matched(_asked(model, "group_matcher", coarse=False), names, path)
         except Exception:  # noqa: BLE001 - another library's matcher may be of another kind
             return None
     settings = getattr(model, "pretrained_cfg", None)
@@ -97,8 +100,8 @@ def _stems(matcher: Any) -> frozenset[float]:
     return frozenset(place for place, name in enumerate(matcher) if str(name).startswith("stem"))
 
 
-def undecayed_by(model: Any, names: Iterable[str]) -> frozenset[str]:
-    """Return the names that a model's own ``no_weight_decay()`` lists; it may use wildcards, as in timm.
+def undecayed_by(model: Any, names: Iterable[str], path: str = "") -> frozenset[str]:
+    """Return the names that the ``no_weight_decay()`` of a model at ``path`` lists; it may use wildcards, as in timm.
 
     >>> class Model:
     ...     def no_weight_decay(self):
@@ -110,7 +113,9 @@ def undecayed_by(model: Any, names: Iterable[str]) -> frozenset[str]:
     if not isinstance(listed, (set, frozenset, list, tuple, Mapping)):
         return frozenset()
     patterns = [text for text in listed if isinstance(text, str)]
-    return frozenset(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+    prefix = f"{path}." if path else ""
+    wanted = [prefix + pattern for pattern in patterns]
+    return frozenset(name for name in names if any(fnmatch(name, pattern) for pattern in wanted))
 
 
 def _asked(model: Any, method: str, **options: Any) -> Any:
@@ -120,12 +125,16 @@ def _asked(model: Any, method: str, **options: Any) -> Any:
         return None
 
 
-def _matched(matcher: Any, names: Sequence[str]) -> Grouping | None:
+def _matched(matcher: Any, names: Sequence[str], path: str) -> Grouping | None:
     if not names or not (isinstance(matcher, Mapping) or callable(matcher)):
         return None
-    found = {name: item for name, item in zip(names, map(_asking(matcher), names), strict=True) if item}
+    ask, prefix = _asking(matcher), f"{path}." if path else ""
+    asked = (
+        (name, ask(name.removeprefix(prefix)) if name.startswith(prefix) else UNMATCHED) for name in names
+    )
+    found = {name: item for name, item in asked if item}
     numbers = _numbered({key for key, _ in found.values()})
-    blocks = {path: numbers[key] for key, path in found.values() if path}
+    blocks = {prefix + block: numbers[key] for key, block in found.values() if block}
     ordered = tuple(sorted(blocks, key=blocks.__getitem__))
     return Grouping({name: numbers[key] for name, (key, _) in found.items()}, ordered)
 
@@ -168,7 +177,7 @@ def _by_patterns(patterns: Sequence[_Pattern]) -> Callable[[str], tuple[Key, str
             if found := pattern.regex.match(name):
                 key = (pattern.ordinal, *map(float, filter(None, found.groups())), *(pattern.suffix or ()))
                 return key, None if pattern.suffix else _block(name, found)
-        return (inf,), None
+        return UNMATCHED
 
     return ask
 

@@ -10,7 +10,7 @@ from freezeplan.inventory.groupings import grouping_of, groups_of, undecayed_by
 from freezeplan.inventory.growth import Growth, Rebuilder
 from freezeplan.inventory.layer_counts import Count, as_count, counts_something
 from freezeplan.inventory.loops import order_of_lists
-from freezeplan.inventory.names import canonical_modules, canonical_parameters, is_a, join, unwrapped
+from freezeplan.inventory.names import canonical_modules, canonical_parameters, is_a, join
 from freezeplan.inventory.structure import Hints, OwnGroups, Tower, ancestors, is_under
 from freezeplan.inventory.usage import only_read, order_of_use
 from freezeplan.inventory.wrappers import with_parts
@@ -18,18 +18,18 @@ from freezeplan.inventory.wrappers import with_parts
 
 def hints_of(model: Any) -> Hints:
     """Return what is known of a live model beside its tree of modules."""
-    root = unwrapped(model)
     found = list(canonical_modules(model))
     modules = [(path, module) for path, module, _ in found]
     names = _first_names(model)
+    place, grouped = _grouped(modules)
     hints = Hints(
         input_embeddings=_input_embeddings(modules),
         towers=tuple(_towers(modules)),
         growths=_growths(modules),
         uses=order_of_use(modules),
         only_read=only_read(modules),
-        grouping=grouping_of(root, names),
-        undecayed=undecayed_by(root, names),
+        grouping=grouping_of(grouped, names, place),
+        undecayed=undecayed_by(grouped, names, place),
         loops=order_of_lists(modules),
         own_groups=tuple(_own_groups(found)),
     )
@@ -42,6 +42,16 @@ def _first_names(model: Any) -> list[str]:
     for name, _, tensor in canonical_parameters(model):
         first.setdefault(id(tensor), name)
     return list(first.values())
+
+
+def _grouped(modules: list[tuple[str, Any]]) -> tuple[str, Any]:
+    """Return the one model that groups its parameters itself, with its path; the root where none or several do."""
+    found: dict[int, tuple[str, Any]] = {}
+    for path, module in modules:
+        inside = any(is_under(path, up) for up, _ in found.values())
+        if callable(getattr(module, "group_matcher", None)) and not inside:
+            found.setdefault(id(module), (path, module))
+    return next(iter(found.values())) if len(found) == 1 else modules[0]
 
 
 def _own_groups(modules: Iterable[tuple[str, Any, Any]]) -> Iterator[OwnGroups]:

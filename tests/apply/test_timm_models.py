@@ -10,6 +10,7 @@ from torch import nn
 from benchmarks.timm_models import import_timm, meta_timm
 from freezeplan.api import compile_plan
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.inventory.from_module import inventory_of
 
 timm = import_timm()
 needs_timm = pytest.mark.skipif(timm is None, reason="timm is not installed")
@@ -115,3 +116,37 @@ def test_whatever_stands_above_the_layers_is_the_top_rung(head: bool) -> None:
     assert found["blocks.0.linear1.weight"] == 0.5 ** (top - 1)
     assert found["blocks.2.linear1.weight"] == found["norm.weight"] == 0.5 ** (top - 3)
     assert found.get("head.weight", 1.0) == 1.0
+
+
+class Own(nn.Module):
+    """A module of one's own around a model of timm, with a head beside it or without."""
+
+    def __init__(self, classes: int, head: bool) -> None:
+        super().__init__()
+        self.model = meta_timm("test_vit", num_classes=classes)
+        if head:
+            self.out = nn.Linear(64, 3, device="meta")
+
+
+@needs_timm
+@pytest.mark.parametrize("classes", [3, 0])
+def test_a_module_around_a_model_of_timm_has_its_numbers(classes: int) -> None:
+    model = Own(classes, head=False)
+    theirs = {f"model.{name}": numbers for name, numbers in by_timm(model.model, 0.65).items()}
+    assert ours(model, spec(0.65)) == theirs
+
+
+@needs_timm
+def test_a_head_beside_a_model_of_timm_is_the_top_group() -> None:
+    found = ours(Own(0, head=True), spec(0.65))
+    theirs = by_timm(meta_timm("test_vit", num_classes=3), 0.65)
+    assert found["out.weight"] == theirs["head.weight"] == (1.0, 0.05)
+    assert {name: found[f"model.{name}"] for name in theirs if not name.startswith("head.")} == {
+        name: numbers for name, numbers in theirs.items() if not name.startswith("head.")
+    }
+
+
+@needs_timm
+def test_two_models_of_timm_in_one_module_are_not_grouped_by_one_of_them() -> None:
+    model = nn.ModuleDict({"a": meta_timm("test_vit"), "b": meta_timm("test_vit2")})
+    assert {info.rung for info in inventory_of(model).params} == {None}
