@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 import warnings
@@ -17,8 +18,9 @@ from torch.optim import lr_scheduler as torchs
 
 from freezeplan.apply import build_optimizer, enter_phase, phase_rates
 from freezeplan.apply.carrying import PHASE_RATE, in_proportion
+from freezeplan.apply.resuming import resume_from_checkpoint
 from freezeplan.plan.records import Plan
-from tests.apply.phased import Trunk, freezes, phase, plan_of, thaws
+from tests.apply.phased import Trunk, freezes, phase, plan_of, take_step, thaws
 from tests.apply.timm_groups import timm_schedulers
 
 STEPS = 12
@@ -242,3 +244,40 @@ def test_a_proportion_is_kept(pairs: list[tuple[float, float]], share: float) ->
     found = in_proportion(values, before, after)
     wanted = share if any(before) else 1.0
     assert found == [pytest.approx(wanted * rate) for rate in after]
+
+
+PLACES = [0, 0, 1, 1, 1, 2, 2, 3, 4, 4]
+
+
+def trained(stop: int = len(PLACES), saved: Any = None) -> tuple[list[list[float]], Any]:
+    """Train under one LambdaLR over all phases; return each step's rates, and what a checkpoint holds at the end."""
+    model, plan = Trunk(), across()
+    optimizer = build_optimizer(model, plan)
+    if saved is None:
+        enter_phase(model, optimizer, plan, 0)
+    scheduler = torchs.LambdaLR(optimizer, lambda step: 0.9**step)
+
+    def load() -> None:
+        for item, state in zip((model, optimizer, scheduler), saved, strict=True):
+            item.load_state_dict(state)
+
+    begin, rates = scheduler.last_epoch if saved is None else saved[2]["last_epoch"], []
+    if saved is not None:
+        resume_from_checkpoint(
+            model, optimizer, plan, load, phase=PLACES[begin - 1], next_phase=PLACES[begin]
+        )
+    for step in range(begin, stop):
+        if step > begin and PLACES[step] != PLACES[step - 1]:
+            enter_phase(model, optimizer, plan, PLACES[step], factor="keep")
+        take_step(model, optimizer, step)
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        scheduler.step()
+    return rates, copy.deepcopy([item.state_dict() for item in (model, optimizer, scheduler)])
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5, 6, 8])
+def test_a_scheduler_that_is_loaded_with_the_rest_goes_on(stop: int) -> None:
+    rates, (model, *_) = trained()
+    resumed, (again, *_) = trained(saved=trained(stop)[1])
+    assert resumed == [pytest.approx(step) for step in rates[stop:]]
+    assert all(torch.equal(again[name], value) for name, value in model.items())
