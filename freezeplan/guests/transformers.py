@@ -239,7 +239,8 @@ class GuestCallback(TrainerCallback):
     ) -> None:
         """Add the rate of every group to what is logged about training steps: the Trainer's own is group 0's."""
         if logs is not None and "loss" in logs and self.rates:
-            rates = {f"lr/{name}": rate for name, rate in self.rates.items()}
+            # A store of files cannot have `lr/head` and `lr/head/no_decay`: one would be a file and a folder.
+            rates = {f"lr/{name.replace('/', '.')}": rate for name, rate in self.rates.items()}
             logs.update(rates)
             state.log_history[-1].update(rates)
 

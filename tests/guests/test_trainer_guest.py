@@ -97,7 +97,8 @@ def test_every_groups_rate_is_logged_as_the_step_had_it(tmp_path: Path) -> None:
     guest, trainer = joined(model, tmp_path, callbacks=(watcher,))
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
-    names = [f"lr/{group.name}" for group in guest.callback.plan.groups]
+    names = [f"lr/{group.name.replace('/', '.')}" for group in guest.callback.plan.groups]
+    assert "lr/head.no_decay" in names
     assert [[entry[name] for name in names] for entry in logged] == watcher.rates
 
 
