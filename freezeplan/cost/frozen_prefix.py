@@ -32,7 +32,7 @@ def frozen_prefix_work(trial: Trial, objective: str, stack: Stack | None) -> Pre
 
     Autograd is the judge: a tensor that depends on something trainable asks for a gradient.
     """
-    pooled = _pooled(trial, stack)
+    pooled = _pooled(trial, objective, stack)
     if pooled is not None:
         return pooled
     if stack is None:
@@ -46,11 +46,11 @@ def frozen_prefix_work(trial: Trial, objective: str, stack: Stack | None) -> Pre
     return _longest(calls, stack)
 
 
-def _pooled(trial: Trial, stack: Stack | None) -> PrefixWork | None:
+def _pooled(trial: Trial, objective: str, stack: Stack | None) -> PrefixWork | None:
     if trial.tasks is None or not trial.model.pools:
         return None
     with trial.running(), flop_counter() as counter:
-        vectors = trial.model.pool(**trial.inputs.batch(trial.batch_size))
+        vectors = trial.model.pool(**trial.batch(objective, trial.batch_size))
         if vectors.requires_grad:
             return None
     layers = stack.length if stack else 0

@@ -53,9 +53,14 @@ class Trial:
         kind, out = self.tasks[objective], output.float()
         return kind.loss(out, kind.blank(out)) / len(out)
 
+    def batch(self, objective: str, rows: int) -> dict[str, torch.Tensor]:
+        """Return the inputs of some rows; those of a task that compares hold two texts each."""
+        compared = self.tasks is not None and self.tasks[objective].compares
+        return self.inputs.batch(2 * rows if compared else rows)
+
     def output(self, objective: str, rows: int) -> torch.Tensor:
         """Return the logits of a task, or the first floating-point output of the model."""
-        batch = self.inputs.batch(rows)
+        batch = self.batch(objective, rows)
         if self.tasks is not None:
             return self.model(task=objective, **batch)
         found = first_floats(self.model(**batch))

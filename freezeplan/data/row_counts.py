@@ -9,6 +9,7 @@ from freezeplan.data.files import DataFile
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.reader import Part, RowTable, Wanted, columns_of, parts_of, read_split
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import task_kind
 
 STAND_IN = 1_000
 TRAINED, EVALUATED = "train", "validation"
@@ -66,12 +67,12 @@ def rows_of(spec: Spec, split: str = TRAINED, *, at_hand: bool = False) -> Rows:
 
 def set_of(spec: Spec, index: int, split: str) -> Hashable:
     """Return what is equal for tasks and splits that read the same column of the same files."""
-    data = spec.task[index].data
+    data, compared = spec.task[index].data, task_kind(spec.task[index]).compares
     try:
         signatures = tuple(part.signature for part in parts_of(spec, index, split))
     except (Unreadable, OSError):
         return (index, split)
-    return (signatures, *data.inputs.values()) if data is not None else (index, split)
+    return (signatures, compared, *data.inputs.values()) if data is not None else (index, split)
 
 
 def _at_hand(part: Part) -> bool:

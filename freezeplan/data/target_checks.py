@@ -17,6 +17,7 @@ from freezeplan.data.split import Split
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import SHOWN_ROWS, counted
 from freezeplan.spec.tables import Task
+from freezeplan.tasks import task_kind
 
 
 def check_outputs(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
@@ -43,14 +44,31 @@ def _classes(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> 
 
 
 def _numbers(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    found = [item for split in splits.values() for item in _scores(task, split)]
     train = splits.get("train")
-    if train is None:
-        return []
+    if found or train is None:
+        return found
     return [
         item
         for name, column in zip(labels, train.targets, strict=True)
         for item in check_constant(column.numbers, name, train.source, train.report)
     ]
+
+
+def _scores(task: Task, split: Split) -> list[Diagnostic]:
+    """Report scores of a similarity that no cosine can be."""
+    if not task_kind(task).compares:
+        return []
+    most, numbers = task.max_score or 1.0, split.targets[0].numbers
+    rows = [int(row) + 1 for row in (abs(numbers) > most).nonzero()[0]]
+    if not rows:
+        return []
+    where = split.places.phrase(rows[:SHOWN_ROWS], len(rows))
+    message = f"`{split.source}` has scores beyond max_score = {most:g} in {where}"
+    advice = (
+        f"write max_score = {abs(numbers).max():g} in the task, if that is the score of the same text twice"
+    )
+    return [split.report("FP458", message, help=advice)]
 
 
 def _label_lists(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:

@@ -30,6 +30,7 @@ class RunTask:
     kind: str = "classification"
     head: str = "linear"
     columns: Mapping[str, Any] = field(default_factory=dict)
+    max_score: float | None = None
 
     @property
     def reads(self) -> str:
@@ -65,6 +66,7 @@ class RunRecord:
         """Return the JSON form that :func:`read_run` reads back, without the hashes of files."""
         tasks = {
             name: {"labels": list(task.labels), "kind": task.kind, "head": task.head}
+            | ({} if task.max_score is None else {"max_score": task.max_score})
             for name, task in self.tasks.items()
         }
         return {
@@ -162,6 +164,7 @@ def _task(name: str, task: Any) -> RunTask:
         str(task.get("kind", "classification")),
         str(task.get("head", "linear")),
         columns if isinstance(columns, dict) else {},
+        task.get("max_score"),
     )
 
 

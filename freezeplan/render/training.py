@@ -58,6 +58,7 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
         weight = f", loss weight {format_number(task['loss_weight'])}"
         output = TASK_KINDS[task["kind"]].output
         labels = counted(task["labels"], output) if task["labels"] is not None else f"{output}s unknown"
+        labels = labels if output else "cosine"
         text = f"{task['name']}: {task['kind']} of {READ[task['reads']]}, {labels}"
         shown = several or task["loss_weight"] != 1
         yield "" if index else "tasks" if several else "task", text + (weight if shown else "")

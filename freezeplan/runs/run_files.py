@@ -120,7 +120,8 @@ class RunFiles:
 
     def _record(self, status: str, position: Position, evidence: Evidence | None) -> dict[str, Any]:
         tasks = {
-            task.name: RunTask(tuple(self.labels[task.name]), task.kind, task.head) for task in self.spec.task
+            task.name: RunTask(tuple(self.labels[task.name]), task.kind, task.head, max_score=task.max_score)
+            for task in self.spec.task
         }
         record = RunRecord(tasks, self.model.pooling, "spec.toml", self.tensors.weights).as_record()
         for task in self.spec.task:

@@ -26,8 +26,18 @@ def check_task(document: Document, path: KeyPath, task: dict[str, Any]) -> Itera
     if kind is None:
         return
     yield from _labels(document, (*path, "labels"), task.get("labels"), kind)
+    yield from _keys(path, task, kind)
     if isinstance(task.get("data"), dict):
         yield from _data((*path, "data"), task["data"], kind)
+
+
+def _keys(path: KeyPath, task: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
+    if not kind.compares and task.get("max_score") is not None:
+        message = f"`max_score` has no effect on a task of kind {kind.name}"
+        yield at_key((*path, "max_score"), "FP138", message, help="remove it", part=KeyPart.KEY)
+    if kind.compares and task.get("dropout") is not None:
+        message = f"`dropout` has no effect on a task of kind {kind.name}: its head is a cosine"
+        yield at_key((*path, "dropout"), "FP138", message, help="remove it", part=KeyPart.KEY)
 
 
 def _labels(document: Document, path: KeyPath, labels: Any, kind: TaskKind) -> Iterator[Diagnostic]:
@@ -63,6 +73,9 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
         message = "`data` names no rows: `train`, `validation` and `test` are all absent"
         yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
     yield from _words(path, data, kind)
+    if kind.compares and data.get("text_pair") is None:
+        message = f"a {kind.name} task compares two texts, and `data` does not name the column of the second"
+        yield at_key(path, "FP115", message, help='write text_pair = "…"', part=KeyPart.HEADER)
     for key in ("text", "text_pair"):
         if data.get(key) is not None and data.get("image") is not None:
             later = max(key, "image", key=list(data).index)

@@ -73,13 +73,17 @@ class Task(Table):
 
     name: Annotated[str, BeforeValidator(check_task_name)]
     """Name of the head: its parameters are `heads.<name>.…`."""
-    kind: Literal["classification", "multi_label", "regression", "token_classification"] = "classification"
+    kind: Literal["classification", "multi_label", "regression", "similarity", "token_classification"] = (
+        "classification"
+    )
     """What the head predicts: one of the labels (`classification`), any number of them (`multi_label`), numbers \
-(`regression`), or a tag for each word (`token_classification`)."""
+(`regression`), how alike two texts are (`similarity`), or a tag for each word (`token_classification`)."""
     data: DataTable | None = None
     """Where the rows come from; `show` does not need it, `train` does."""
     labels: list[str] | None = None
     """The classes in order; sizes the head without data. Default: the sorted labels of the training data."""
+    max_score: Positive | None = None
+    """Of a `similarity` task: the score of two texts that say the same, by which scores are divided. Default: 1."""
     head: Literal["linear", "native"] = "linear"
     """`linear`: one linear layer on the pooled output; `native`: the head that transformers has for this \
 architecture and kind of task, so that the result is a stock model."""

@@ -9,12 +9,14 @@ from freezeplan.tasks.classification import Classification
 from freezeplan.tasks.kind import Metric, Scorer, TaskKind, merged
 from freezeplan.tasks.multi_label import MultiLabel
 from freezeplan.tasks.regression import Regression
+from freezeplan.tasks.similarity import Similarity
 from freezeplan.tasks.token_classification import TokenClassification
 
 __all__ = ["TASK_KINDS", "Metric", "Scorer", "TaskKind", "falls", "merged", "metric_names", "task_kind"]
 
 TASK_KINDS: Mapping[str, TaskKind] = {
-    kind.name: kind for kind in (Classification(), MultiLabel(), Regression(), TokenClassification())
+    kind.name: kind
+    for kind in (Classification(), MultiLabel(), Regression(), Similarity(), TokenClassification())
 }
 """Every kind of task, by its name in a spec."""
 METRICS = {metric.name: metric for kind in TASK_KINDS.values() for metric in kind.metrics}
@@ -28,8 +30,8 @@ class HasKind(Protocol):
 
 
 def task_kind(task: HasKind) -> TaskKind:
-    """Return the kind of a task."""
-    return TASK_KINDS[task.kind]
+    """Return the kind of a task, with what its own keys say of it."""
+    return TASK_KINDS[task.kind].of(task)
 
 
 def metric_names() -> tuple[str, ...]:

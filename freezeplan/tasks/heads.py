@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.functional import cosine_similarity
 
 
 class LinearHead(nn.Module):
@@ -17,3 +18,12 @@ class LinearHead(nn.Module):
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """Return outputs of shape ``(batch, outputs)`` for ``pooled`` of shape ``(batch, hidden)``."""
         return self.linear(self.dropout(pooled))
+
+
+class CosineHead(nn.Module):
+    """Compare vectors: those of all first texts, then those of all second texts."""
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return cosines ``(rows, 1)`` for ``pooled`` of shape ``(2 x rows, hidden)``."""
+        half = len(pooled) // 2
+        return cosine_similarity(pooled[:half], pooled[half : 2 * half], dim=-1).unsqueeze(1)

@@ -53,6 +53,8 @@ class TaskKind(ABC):
     """Whether a spec may list the outputs' names."""
     reads_words: ClassVar[bool] = False
     """Whether its rows are lists of words, and its head reads a state for each token."""
+    compares: ClassVar[bool] = False
+    """Whether each row has two texts, and its head reads a vector of each."""
     most_columns: ClassVar[int | None] = 1
     """How many target columns a task may have, None for any number."""
     metrics: ClassVar[tuple[Metric, ...]]
@@ -61,6 +63,10 @@ class TaskKind(ABC):
     """The automatic class of transformers whose head does the same, by what the rows hold."""
     problem_type: ClassVar[str | None] = None
     """What transformers' configs call it."""
+
+    def of(self, task: Any) -> TaskKind:
+        """Return the kind with what a task's own keys say of it."""
+        return self
 
     # Without torch.
 

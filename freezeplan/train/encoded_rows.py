@@ -69,9 +69,9 @@ def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
         for task in tasks:
             rows = task.splits.get(split)
             if rows is not None:
-                key = _identity(rows)
+                key = (*_identity(rows), task.kind.compares)
                 if key not in shared:
-                    shared[key] = _encoded(rows, encoder)
+                    shared[key] = _encoded(rows, encoder, task.kind.compares)
                     problems += _problems(rows, shared[key])
                 found[split][task.name] = EncodedSplit(
                     shared[key],
@@ -91,8 +91,10 @@ def _identity(rows: Split) -> tuple[int, ...]:
     return tuple(id(part) for part in parts)
 
 
-def _encoded(rows: Split, encoder: Encoder) -> Encoded:
+def _encoded(rows: Split, encoder: Encoder, apart: bool) -> Encoded:
     try:
+        if apart and isinstance(encoder, TextEncoder):
+            return encoder.encode_apart(rows.inputs)
         return encoder.encode(rows.inputs)
     except NoRoom as error:
         raise no_room(error) from None
@@ -116,7 +118,7 @@ def notes_on_cuts(
             cut = cut_of(data[split][task.name]) if rows is not None else 0
             if rows is not None and cut and _identity(rows) not in seen:
                 seen.add(_identity(rows))
-                found.append(_note(rows, cut, encoder.max_length, longest))
+                found.append(_note(rows, data[split][task.name], cut, encoder.max_length, longest))
             if rows is not None and rows.kind is TOKENS:
                 found += _note_on_words(rows, data[split][task.name])
     return tuple(found)
@@ -141,8 +143,9 @@ def cut_of(split: EncodedSplit) -> int:
     return getattr(split.inputs, "cut", 0)
 
 
-def _note(rows: Split, cut: int, length: int, longest: int) -> Diagnostic:
-    few = f"{format_count(cut)} of {counted(len(rows), 'text pair' if rows.kind is TEXT_PAIR else 'text')}"
+def _note(rows: Split, split: EncodedSplit, cut: int, length: int, longest: int) -> Diagnostic:
+    count, paired = len(split.inputs), rows.kind is TEXT_PAIR and not split.kind.compares
+    few = f"{format_count(cut)} of {counted(count, 'text pair' if paired else 'text')}"
     message = f"{few} of `{rows.source}` {'is' if cut == 1 else 'are'} cut at {length} tokens"
     more = (
         f"train.max_length can be up to {longest}; or " if longest > length else "the model takes no more: "

@@ -21,7 +21,7 @@ from freezeplan.diagnostics.wording import counted, first_line
 from freezeplan.models.positions import LONGEST, UNLIMITED, most_positions
 from freezeplan.spec.tables import Spec
 from freezeplan.tasks.flaws import Flaw
-from freezeplan.train.tokens import IDS, MASK, WORDS, EncodedTexts, TokenWriter
+from freezeplan.train.tokens import IDS, MASK, WORDS, EncodedTexts, TokenWriter, joined
 
 CHUNK = 1000
 TAB = "\t"
@@ -44,7 +44,8 @@ class TextEncoder:
     """Tokenise texts for one model, and pad batches of them.
 
     ``names`` are the inputs that both the tokenizer gives and the backbone takes; ``max_length`` is in
-    tokens; ``vocabulary`` counts the rows of the model's embedding, None where it has none of its own.
+    tokens; ``vocabulary`` counts the rows of the model's embedding, None where it has none of its own. ``apart`` says
+    that the two texts of a pair are read by themselves.
     """
 
     tokenizer: Any
@@ -52,6 +53,7 @@ class TextEncoder:
     max_length: int
     vocabulary: int | None = None
     kind: Kind = TEXT
+    apart: bool = False
 
     def located(self, value: Any) -> Any:
         """Return the text itself.
@@ -95,6 +97,12 @@ class TextEncoder:
                     found[IDS][row] = [0] * len(ids)
             writer.add(found)
         return writer.done(flaws, cut)
+
+    def encode_apart(self, pairs: Sequence[tuple[str, str]]) -> EncodedTexts:
+        """Tokenise all first texts of pairs, then all second ones, as texts of their own; flaws are of pairs."""
+        sides = zip(*pairs, strict=True) if len(pairs) else ((), ())
+        first, second = (self.encode(list(side)) for side in sides)
+        return joined(first, second, Flaws({**second.flaws.rows(), **first.flaws.rows()}))
 
     def _tokenised(self, texts: Sequence[Given]) -> tuple[Lists, dict[int, Flaw], int]:
         """Return the numbers of some texts, which of them the tokenizer refuses, and how many are cut."""

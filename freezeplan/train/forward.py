@@ -30,7 +30,11 @@ class EncodedSplit:
     name: str = ""
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.inputs) // 2 if self.kind.compares else len(self.inputs)
+
+    def entries(self, rows: Sequence[int]) -> Sequence[int]:
+        """Return where the inputs of some rows stand: of rows that are compared, all first texts, then all second."""
+        return [*rows, *(row + len(self) for row in rows)] if self.kind.compares else rows
 
     def target(self, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """Return the targets of some rows on a device."""
@@ -38,8 +42,9 @@ class EncodedSplit:
 
     @property
     def lengths(self) -> numpy.ndarray | None:
-        """Tokens of each row, None for images."""
-        return self.inputs.lengths
+        """Tokens of each row (of two texts, of the longer), None for images."""
+        lengths = self.inputs.lengths
+        return lengths.reshape(2, -1).max(axis=0) if self.kind.compares and lengths is not None else lengths
 
     @cached_property
     def longest_first(self) -> Sequence[int]:
@@ -66,6 +71,7 @@ class Forward:
 
     def outputs(self, task: str, split: EncodedSplit, rows: Sequence[int]) -> torch.Tensor:
         """Return what a task's head puts out for rows of a split, counted from 0, as float32."""
+        rows = split.entries(rows)
         stored = self.store is not None and split.name in self.store.examples.entries
         unread = stored and self.cut.whole
         batch = {} if unread else self.encoder.batch(split.inputs, rows, self.device)

@@ -151,7 +151,8 @@ def _batched(
             {row: flaw for row, value in enumerate(values, 1) if (flaw := encoder.flaw(value)) is not None}
         )
         _check(flaws, encoder.kind, done)
-        encoded = encoder.encode(values)
+        apart = getattr(encoder, "apart", False)
+        encoded = encoder.encode_apart(values) if apart else encoder.encode(values)
         _check(encoded.flaws, encoder.kind, done)
         shown = values if encoder.kind in (TEXT_PAIR, TOKENS) else batch
         yield from _filled(run, named(shown), encoded, device, fill)
@@ -181,12 +182,16 @@ def _filled(
     fill: Fill,
 ) -> Rows:
     """Run encoded inputs, those of like length together; returns the rows in the order of the inputs."""
-    lengths = encoded.lengths
-    order = range(len(rows)) if lengths is None else (-lengths).argsort(kind="stable")
+    lengths, count = encoded.lengths, len(rows)
+    # Of two texts that are compared, both stand in one batch, all first ones before all second ones.
+    compared = len(encoded) == 2 * count
+    alike = lengths is not None and not compared
+    order = (-lengths).argsort(kind="stable") if alike else range(count)
     for places in in_chunks(len(rows), rows_at_once(device.type, run.batch_size)):
         chosen = [int(row) for row in order[places.start : places.stop]]
         words = encoded.padded(WORDS, chosen, 0) if WORDS in getattr(encoded, "inputs", ()) else None
-        fill([rows[row] for row in chosen], run.encoder.batch(encoded, chosen, device), words)
+        entries = [*chosen, *(row + count for row in chosen)] if compared else chosen
+        fill([rows[row] for row in chosen], run.encoder.batch(encoded, entries, device), words)
     return rows
 
 

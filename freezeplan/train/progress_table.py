@@ -10,7 +10,12 @@ from freezeplan.apply.ending import Scores
 from freezeplan.diagnostics.wording import format_rate
 from freezeplan.render.visible import visible
 
-NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1"}
+NAMES = {
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "span_f1": "span-F1",
+    "strict_span_f1": "strict span-F1",
+}
 INDENT = "  "
 Row = Sequence[str]
 

@@ -55,15 +55,21 @@ class SavedRun:
 
         Raises ``DiagnosticError`` (FP574) for tasks that read different things.
         """
-        forms: dict[str, list[str]] = {}
+        forms: dict[tuple[str, bool], list[str]] = {}
         for task in tasks:
-            forms.setdefault(self.reads.get(task, TEXT.name), []).append(task)
+            form = (self.reads.get(task, TEXT.name), self.kinds[task].compares)
+            forms.setdefault(form, []).append(task)
         if len(forms) > 1:
-            said = " and ".join(f"{quoted(names)} of {KINDS[form].plural}" for form, names in forms.items())
+            apart = {True: "compared ", False: ""}
+            said = " and ".join(
+                f"{quoted(names)} of {apart[compared]}{KINDS[form].plural}"
+                for (form, compared), names in forms.items()
+            )
             message = f"the run has tasks of different inputs: {said}"
             raise DiagnosticError([diagnostic("FP574", message, help="name those of one kind with `--task`")])
         if isinstance(self.encoder, TextEncoder):
-            return replace(self.encoder, kind=KINDS[next(iter(forms), TEXT.name)])
+            form, compared = next(iter(forms), (TEXT.name, False))
+            return replace(self.encoder, kind=KINDS[form], apart=compared)
         return self.encoder
 
 
@@ -142,7 +148,13 @@ def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec
     if record.get("dtype") in DTYPES:
         model["dtype"] = record["dtype"]
     tasks = [
-        {"name": name, "kind": task.kind, "head": task.head, "labels": list(task.labels)}
+        {
+            "name": name,
+            "kind": task.kind,
+            "head": task.head,
+            "labels": list(task.labels),
+            "max_score": task.max_score,
+        }
         for name, task in run.tasks.items()
     ]
     try:

@@ -80,7 +80,7 @@ def _trains_statistics(model: torch.nn.Module, in_eval: tuple[str, ...]) -> bool
 
 
 def _refuses(model: torch.nn.Module, task: str, encoder: Encoder, split: EncodedSplit) -> bool:
-    batch = encoder.batch(split.inputs, (0,), next(model.parameters()).device)
+    batch = encoder.batch(split.inputs, split.entries((0,)), next(model.parameters()).device)
     try:
         model(task=task, **batch)
     except ValueError as error:

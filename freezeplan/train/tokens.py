@@ -105,6 +105,25 @@ class EncodedTexts:
             yield whole.digest()
 
 
+def joined(first: EncodedTexts, second: EncodedTexts, flaws: Flaws) -> EncodedTexts:
+    """Return the texts of both, one after the other; ``flaws`` are theirs together.
+
+    >>> one, other = (encoded_texts({"input_ids": [ids]}) for ids in ([5, 6], [7]))
+    >>> joined(one, other, Flaws()).padded("input_ids", [0, 1], 0).tolist()
+    [[5, 6], [7, 0]]
+    """
+    middle = int(first.ends[-1]) if len(first) else 0
+    sizes = (middle, int(second.ends[-1]) if len(second) else 0)
+    inputs = {}
+    for name, numbers in first.inputs.items():
+        sides = (numbers, second.inputs[name])
+        same = all(side.values is None for side in sides) and sides[0].constant == sides[1].constant
+        parts = [side.between(0, size) for side, size in zip(sides, sizes, strict=True)]
+        inputs[name] = Numbers(None, numbers.constant) if same else Numbers(numpy.concatenate(parts))
+    ends = numpy.concatenate([first.ends, second.ends + middle])
+    return EncodedTexts(inputs, ends, flaws, first.cut + second.cut)
+
+
 def encoded_texts(inputs: Mapping[str, Sequence[Sequence[int]]]) -> EncodedTexts:
     """Return lists of numbers, one per text and input, in compact form.
 

@@ -184,3 +184,25 @@ def test_class_numbers_in_lists_are_read_as_their_names(tmp_path: Path) -> None:
         (task,), _ = load_task_data(spec_of(tmp_path, "multi_label", "tags", name))
         assert task.labels == ("x", "z")
         assert task.targets("train").tolist() == [[1, 1], [0, 0]]
+
+
+def alike(folder: Path, scores: list[Any], **more: Any) -> Spec:
+    rows = [{"a": f"one {number}", "b": "other", "score": score} for number, score in enumerate(scores)]
+    write_jsonl(folder / "train.jsonl", rows)
+    data = {"train": str(folder / "train.jsonl"), "text": "a", "text_pair": "b", "label": "score"}
+    return Spec.model_validate({"task": [{"name": "t", "kind": "similarity", "data": data} | more]})
+
+
+def test_scores_are_divided_by_the_highest_that_the_task_names(tmp_path: Path) -> None:
+    (task,), warnings = load_task_data(alike(tmp_path, [5, 2.5, 0], max_score=5.0))
+    assert (task.labels, warnings) == (("score",), ())
+    assert task.targets("train").tolist() == [[1.0], [0.5], [0.0]]
+
+
+def test_scores_that_no_cosine_can_be_are_refused_with_their_lines(tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        load_task_data(alike(tmp_path, [1, 2.5, -0.5, 4]))
+    (found,) = caught.value.diagnostics
+    assert found.code == "FP458"
+    assert found.message == "`train.jsonl` has scores beyond max_score = 1 in lines 2 and 4"
+    assert found.help is not None and "max_score = 4" in found.help

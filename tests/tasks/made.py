@@ -56,10 +56,16 @@ def encoded_of(lists: list[list[str]]) -> EncodedTexts:
     return encoded_texts({"input_ids": words, "words": words})
 
 
+def scores(chance: numpy.random.Generator, rows: int, width: int) -> Values:
+    """Return a column of scores up to 1."""
+    return [[float(value) for value in chance.integers(-4, 5, rows) / 4]]
+
+
 MAKERS: dict[str, Callable[[numpy.random.Generator, int, int], Values]] = {
     "classification": classes,
     "multi_label": flags,
     "regression": numbers,
+    "similarity": scores,
     "token_classification": tags,
 }
 

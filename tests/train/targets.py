@@ -68,6 +68,12 @@ def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
         },
         {"name": "words", "kind": "regression", "data": toy_data(folder, "words")},
         {"name": "ner", "kind": "token_classification", "data": word_data(folder)},
+        {
+            "name": "alike",
+            "kind": "similarity",
+            "max_score": 2.0,
+            "data": toy_data(folder, "charge", text_pair="other"),
+        },
         {"name": "pair", "data": toy_data(folder, "mood", text_pair="other")},
         {
             "name": "numbers",

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 import freezeplan
@@ -93,7 +94,7 @@ def test_the_store_changes_no_score(runs: dict[str, Path]) -> None:
 
 def test_a_run_answers_the_same_in_python_and_on_the_command_line(runs: dict[str, Path]) -> None:
     loaded = freezeplan.load_run(runs["joint"])
-    single = [name for name in loaded.labels if name not in ("pair", "ner")]
+    single = [name for name in loaded.labels if name not in ("pair", "ner", "alike")]
     answers = loaded.predict(TEXTS, single)
     assert answers == list(predict(runs["joint"], TEXTS, Asked(single)))
     assert (loaded.labels["said"], loaded.labels["flags"]) == (("box", "now", "the"), ("now", "the"))
@@ -140,10 +141,26 @@ def test_pairs_are_asked_as_tuples_or_with_a_tab_between(runs: dict[str, Path], 
     assert found == loaded.predict([(row["text"], row["other"]) for row in written], ["pair"])
 
 
+def test_two_texts_are_compared_by_their_vectors(runs: dict[str, Path]) -> None:
+    loaded = freezeplan.load_run(runs["joint"])
+    pairs = [("a letter", "the box is here again so now"), ("a letter", "a letter"), ("great", "awful")]
+    values = [answer["alike"]["value"] for answer in loaded.predict(pairs, ["alike"])]
+    assert values[1] == pytest.approx(2.0, abs=1e-5)
+    first, second = (loaded.embed([pair[side] for pair in pairs]) for side in (0, 1))
+    norms = numpy.linalg.norm(first, axis=1) * numpy.linalg.norm(second, axis=1)
+    assert values == pytest.approx((2.0 * (first * second).sum(axis=1) / norms).tolist(), abs=1e-4)
+    turned = [
+        answer["alike"]["value"] for answer in loaded.predict([pair[::-1] for pair in pairs], ["alike"])
+    ]
+    assert turned == pytest.approx(values, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("inputs", "tasks", "code", "message"),
     [
         (TEXTS, None, "FP574", "tasks of different inputs"),
+        ([("a", "b")], ["pair", "alike"], "FP574", "`alike` of compared text pairs"),
+        ([("a", " ")], ["alike"], "FP530", "input 1 is blank text"),
         (TEXTS, ["pair"], "FP530", "input 1 is no pair of texts"),
         ([("a", "b", "c")], ["pair"], "FP530", "input 1 is no pair of texts"),
         ([("a", " ")], ["pair"], "FP530", "input 1 is blank text"),
