@@ -67,7 +67,7 @@ def plan_from_record(record: Record, name: str = "the plan") -> Plan:
 
     >>> from freezeplan.api import compile_plan
     >>> from freezeplan.inventory.records import Inventory, ParamInfo
-    >>> model = Inventory("m", (ParamInfo("weight", (2, 3), "float32", ""),))
+    >>> model = Inventory("m", (ParamInfo("weight", (2, 3), "float32", ""),), ())
     >>> plan = compile_plan(model, {"rule": [{"match": "**", "state": "trainable"}]})
     >>> plan_from_record(to_record(plan)) == plan
     True

@@ -54,7 +54,7 @@ class Correlation:
 def pearson(left: numpy.ndarray, right: numpy.ndarray) -> float:
     """Return Pearson's correlation of two rows of numbers; 0 where one of them never changes.
 
-    >>> pearson(numpy.array([1.0, 2.0, 3.0]), numpy.array([2.0, 4.0, 6.0]))
+    >>> round(pearson(numpy.array([1.0, 2.0, 3.0]), numpy.array([2.0, 4.0, 6.0])), 9)
     1.0
     """
     left, right = (side.astype(numpy.float64) for side in (left, right))
@@ -68,7 +68,7 @@ def pearson(left: numpy.ndarray, right: numpy.ndarray) -> float:
 def spearman(left: numpy.ndarray, right: numpy.ndarray) -> float:
     """Return Spearman's correlation: Pearson's of the ranks, equal numbers sharing the mean of theirs.
 
-    >>> spearman(numpy.array([1.0, 2.0, 3.0]), numpy.array([1.0, 10.0, 100.0]))
+    >>> round(spearman(numpy.array([1.0, 2.0, 3.0]), numpy.array([1.0, 10.0, 100.0])), 9)
     1.0
     """
     return pearson(ranks(left), ranks(right))

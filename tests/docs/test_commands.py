@@ -28,7 +28,8 @@ def options_of(command: click.Command) -> set[str]:
 def arguments_of(command: click.Command) -> list[str]:
     """Return the arguments as the help writes them: ``SPEC``, ``TEXT``."""
     arguments = [item for item in command.params if isinstance(item, click.Argument)]
-    return [(item.metavar or str(item.name).upper()).strip("[].") for item in arguments]
+    written = " ".join(item.metavar or str(item.name).upper() for item in arguments)
+    return [word.strip("[].") for word in written.split()]
 
 
 def test_the_table_has_every_command_and_no_other() -> None:
