@@ -24,6 +24,7 @@ from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
 from freezeplan.data.target_checks import check_outputs
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import closest_or_all, in_quotes
 from freezeplan.spec.tables import DataTable, Spec, Task
 from freezeplan.tasks import task_kind
 
@@ -88,7 +89,23 @@ def _load_task(
     labels = tuple(task.labels or seen or known.get(task.name, ()))
     found += check_outputs(task, labels, splits)
     found += _check_shared(splits)
-    return TaskData(task.name, kind, labels, splits)
+    found += _check_weights(spec, index, labels)
+    return TaskData(task.name, kind.over(labels), labels, splits)
+
+
+def _check_weights(spec: Spec, index: int, labels: tuple[str, ...]) -> list[Diagnostic]:
+    """Report weights of labels that a task has not."""
+    weights = spec.task[index].class_weights or {}
+    return [
+        spec.locations.report(
+            ("task", index, "class_weights", name),
+            "FP459",
+            f"`class_weights` names the label {in_quotes(name)}, which the task `{spec.task[index].name}` has not",
+            help=closest_or_all(name, labels, "labels"),
+        )
+        for name in weights
+        if labels and name not in labels
+    ]
 
 
 def _outputs_in(task: Task, splits: Mapping[str, Split]) -> tuple[str, ...]:

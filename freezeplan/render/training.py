@@ -42,6 +42,8 @@ def _task(task: Task, plan: Plan) -> dict[str, Any]:
         "reads": reads,
         "labels": _outputs(task, plan),
         "loss_weight": task.weight,
+        "label_smoothing": task.label_smoothing,
+        "class_weights": task.class_weights,
     }
 
 
@@ -61,7 +63,17 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
         labels = labels if output else "cosine"
         text = f"{task['name']}: {task['kind']} of {READ[task['reads']]}, {labels}"
         shown = several or task["loss_weight"] != 1
-        yield "" if index else "tasks" if several else "task", text + (weight if shown else "")
+        line = text + (weight if shown else "") + "".join(_options(task))
+        yield "" if index else "tasks" if several else "task", line
+
+
+def _options(task: dict[str, Any]) -> Iterator[str]:
+    """Yield what a task's loss has besides, each after a comma."""
+    if task["label_smoothing"]:
+        yield f", label smoothing {format_number(task['label_smoothing'])}"
+    if task["class_weights"]:
+        named = (f"{name} {format_number(weight)}" for name, weight in task["class_weights"].items())
+        yield f", class weights {', '.join(named)}"
 
 
 def training_facts(record: dict[str, Any], plan: Plan) -> Iterator[Fact]:

@@ -32,6 +32,10 @@ def check_task(document: Document, path: KeyPath, task: dict[str, Any]) -> Itera
 
 
 def _keys(path: KeyPath, task: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
+    for key in ("label_smoothing", "class_weights"):
+        if task.get(key) is not None and not kind.weighs:
+            message = f"`{key}` has no effect on a task of kind {kind.name}"
+            yield at_key((*path, key), "FP138", message, help="remove it", part=KeyPart.KEY)
     if not kind.compares and task.get("max_score") is not None:
         message = f"`max_score` has no effect on a task of kind {kind.name}"
         yield at_key((*path, "max_score"), "FP138", message, help="remove it", part=KeyPart.KEY)

@@ -82,6 +82,10 @@ class Task(Table):
     """Where the rows come from; `show` does not need it, `train` does."""
     labels: list[str] | None = None
     """The classes in order; sizes the head without data. Default: the sorted labels of the training data."""
+    label_smoothing: Share = 0.0
+    """Of a `classification` task: how much of a row's weight is spread over all classes."""
+    class_weights: dict[str, Positive] | None = None
+    """Of a `classification` task: factors of the losses of rows, by their label; 1 for labels that are not named."""
     max_score: Positive | None = None
     """Of a `similarity` task: the score of two texts that say the same, by which scores are divided. Default: 1."""
     head: Literal["linear", "native"] = "linear"

@@ -55,6 +55,8 @@ class TaskKind(ABC):
     """Whether its rows are lists of words, and its head reads a state for each token."""
     compares: ClassVar[bool] = False
     """Whether each row has two texts, and its head reads a vector of each."""
+    weighs: ClassVar[bool] = False
+    """Whether its loss can be smoothed, and weighed by label."""
     most_columns: ClassVar[int | None] = 1
     """How many target columns a task may have, None for any number."""
     metrics: ClassVar[tuple[Metric, ...]]
@@ -66,6 +68,10 @@ class TaskKind(ABC):
 
     def of(self, task: Any) -> TaskKind:
         """Return the kind with what a task's own keys say of it."""
+        return self
+
+    def over(self, labels: Sequence[str]) -> TaskKind:
+        """Return the kind for outputs of these names, which are known once the data is read."""
         return self
 
     # Without torch.

@@ -67,6 +67,6 @@ def _settings(setup: Setup) -> dict[str, Any]:
     found["train.max_length"] = setup.encoder.max_length
     found["model.pooling"], found["model.dtype"] = setup.model.pooling, spec.model.dtype
     for task in spec.task:
-        for name in ("kind", "head", "weight", "dropout", "max_score"):
+        for name in ("kind", "head", "weight", "dropout", "max_score", "label_smoothing", "class_weights"):
             found[f"task `{task.name}`, {name}"] = getattr(task, name)
     return found

@@ -60,6 +60,12 @@ def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
     """Return a task of each kind over the same texts."""
     return [
         {"name": "topic", "data": toy_data(folder, "topic")},
+        {
+            "name": "weighed",
+            "data": toy_data(folder, "mood"),
+            "class_weights": {"bad": 2.0},
+            "label_smoothing": 0.1,
+        },
         {"name": "said", "kind": "multi_label", "data": toy_data(folder, "said")},
         {
             "name": "flags",
