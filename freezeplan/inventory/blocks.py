@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from freezeplan.inventory.loops import PARALLEL, SEQUENCE
 from freezeplan.inventory.repeats import NUMBER, Repeats, by_home, is_numbered
-from freezeplan.inventory.structure import Hints, ancestors, is_under, last, parent
+from freezeplan.inventory.structure import Hints, ancestors, is_under, last, parent, smallest
 
 # The share of a module's elements that a list inside it must hold to be what the module is made of, and
 # the share from which on it may be.
 MOST, SOME = 0.5, 0.25
+EQUALS = "modules that are equal hold lists of modules that are equal"
 AS_MANY = "what repeats holds as many modules that repeat each time, as a block does and a stage may"
 
 
@@ -104,7 +105,7 @@ class Descent:
         if equals and not (self._is_list(first) and self._made_of_equals(first)):
             return ""
         if equals:
-            return "modules that are equal hold lists of modules that are equal"
+            return EQUALS
         if others:
             return "what repeats is made of several lists of modules that repeat"
         if self._share(outer, first.items) < MOST:
@@ -161,16 +162,14 @@ def _in_groups(name: str, groups: Mapping[str, tuple[str, ...]]) -> Blocks:
 
 
 def in_lists(blocks: Blocks) -> Blocks:
-    """Return blocks without groups in groups by the numbered modules that hold them, where there are several."""
+    """Return blocks without groups in groups by the lists that hold them, where most of these are numbered."""
     homes = {item: parent(item) for item in blocks.items}
-    lists = dict.fromkeys(homes.values())
-    if (
-        blocks.groups
-        or blocks.unclear
-        or not 1 < len(lists) < len(homes)
-        or not all(map(NUMBER.search, map(last, lists)))
-    ):
+    lists = list(dict.fromkeys(homes.values()))
+    numbered = [path for path in lists if NUMBER.search(last(path))]
+    apart = smallest(lists) == tuple(lists)
+    if blocks.groups or blocks.unclear or not 1 < len(lists) < len(homes) or not apart:
         return blocks
     groups = {home: tuple(item for item in blocks.items if homes[item] == home) for home in lists}
     found = _in_groups(blocks.name, groups)
-    return replace(blocks, groups=found.groups) if found.items == blocks.items else blocks
+    kept = len(numbered) * 2 > len(lists) and found.items == blocks.items
+    return replace(blocks, groups=found.groups) if kept else blocks

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from freezeplan.inventory.blocks import Blocks, Descent, in_lists
+from freezeplan.inventory.blocks import EQUALS, Blocks, Descent, in_lists
 from freezeplan.inventory.parts import is_norm_only
 from freezeplan.inventory.repeats import NUMBER, Repeats, is_numbered, template
 from freezeplan.inventory.structure import OwnGroups, cover, is_under, last, parent, under_any
@@ -39,7 +39,9 @@ def blocks_of(descent: Descent, told: OwnGroups) -> Blocks | None:
         return replace(blocks, groups=stages)
     if any(template(item) != name for item in chosen):
         return in_lists(blocks)
-    return in_lists(descent.smallest(blocks))
+    found = descent.smallest(blocks)
+    # Stages are not equal: of modules that are, the model's own word for blocks holds.
+    return in_lists(blocks if found.unclear == EQUALS else found)
 
 
 def _modules(repeats: Repeats, group: Sequence[str]) -> tuple[str, ...]:
@@ -51,7 +53,8 @@ def _modules(repeats: Repeats, group: Sequence[str]) -> tuple[str, ...]:
 
 
 def _blocks(repeats: Repeats, covers: Sequence[tuple[str, ...]]) -> list[str | None]:
-    often = Counter(template(path) for paths in covers for path in paths if NUMBER.search(last(path)))
+    numbered = [{template(path) for path in paths if NUMBER.search(last(path))} for paths in covers]
+    often = Counter(name for names in numbered for name in names)
     usual = _usual(often)
     return [_block(repeats, paths, usual, often) for paths in covers]
 
@@ -64,7 +67,7 @@ def _usual(often: Counter[str]) -> str:
 def _block(repeats: Repeats, paths: tuple[str, ...], usual: str, often: Counter[str]) -> str | None:
     """Return the block among the modules of a group: in the usual place, else the one that makes up the group.
 
-    Where several could, it is the one that stands where blocks of other groups do.
+    Where several could, it is the one that stands where blocks of other groups do; there is none where none does.
     """
     inside = [path for path in repeats.places.get(usual, ()) if under_any(path, paths)]
     if len(inside) == 1:
@@ -72,7 +75,8 @@ def _block(repeats: Repeats, paths: tuple[str, ...], usual: str, often: Counter[
     numbered = [path for path in paths if NUMBER.search(last(path)) and repeats.is_composite(path)]
     if repeats.numel(numbered) * 2 <= repeats.numel(paths):
         return None
-    return max(numbered, key=lambda path: (often[template(path)], repeats.numel([path])))
+    largest = max(numbered, key=lambda path: (often[template(path)], repeats.numel([path])))
+    return largest if len(numbered) == 1 or often[template(largest)] > 1 else None
 
 
 def _beside(repeats: Repeats, item: str, paths: Iterable[str]) -> tuple[str, ...]:

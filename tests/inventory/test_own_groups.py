@@ -79,6 +79,49 @@ def test_it_settles_what_structure_leaves_open() -> None:
     assert the_stack(inventory_of(Settled())).stage_sizes == (3, 3, 3, 3)
 
 
+class Whole(Settled):
+    """The same, of which the model says that the outer ones are its blocks."""
+
+    said = {False: r"^groups\.(\d+)", True: r"^groups\.(\d+)"}
+
+
+def test_its_word_for_blocks_holds_where_these_are_equal() -> None:
+    stack = the_stack(inventory_of(Whole()))
+    assert (stack.length, stack.stages) == (4, ())
+
+
+class Outlook(nn.Module):
+    """Numbered lists of blocks with what makes maps smaller between them, and one list more under a name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.ModuleList(
+            [
+                nn.Sequential(*blocks(4, 2)),
+                nn.Conv2d(4, 8, 2),
+                nn.Sequential(*blocks(8, 3)),
+                nn.Sequential(*blocks(8, 2)),
+            ]
+        )
+        self.post = nn.ModuleList(blocks(8, 2))
+        self.conv3, self.conv4 = Block(8), Block(8)
+
+    def group_matcher(self, coarse: bool = False) -> Any:
+        """Return patterns, as timm's VOLO and Xception do."""
+        lists = [(r"^network\.(\d+)\.(\d+)", None), (r"^network\.(\d+)", (0,))]
+        return {"blocks": lists, "more": r"^post\.(\d+)", "last": [("^conv[34]", (99,))]}
+
+
+def test_lists_of_blocks_are_stages_and_what_stands_between_them_belongs_to_one() -> None:
+    stack = the_stack(inventory_of(Outlook()))
+    assert stack.stage_sizes == (2, 3, 2, 2)
+    assert stack.stages == (("network.0",), ("network.2", "network.1"), ("network.3",), ("post",))
+
+
+def test_two_modules_in_one_group_of_no_other_kind_are_no_block() -> None:
+    assert not {"conv3", "conv4"} & set(the_stack(inventory_of(Outlook())).layers)
+
+
 class Numbers(nn.Module):
     """Answers with a function from names to numbers, for blocks of several kinds under names without any order."""
 
