@@ -72,9 +72,11 @@ def recurrent_in_eval_mode(subject: Subject) -> Iterator[Diagnostic]:
     """A frozen recurrent layer in eval mode that gradients pass: cuDNN has no backward for it."""
     trained = [info.name for info, what in subject.pairs if what.trainable]
     for module, what in _frozen_modules(subject):
+        if RECURRENT not in module.classes:
+            continue
         before = tuple(f"{path}." for path in module.runs_before)
         first = next((name for name in trained if f"{name}.".startswith(before)), None)
-        if RECURRENT in module.classes and first is not None and what.eval_mode is not False:
+        if first is not None and what.eval_mode is not False:
             message = (
                 f"`{module.path}` ({module.classes[0]}) is frozen in eval mode, and gradients pass through it"
             )
