@@ -12,7 +12,6 @@ from freezeplan.inventory.named_heads import ACCESSORS, CLASSES, fitting, heads_
 from freezeplan.inventory.names import class_names
 from freezeplan.inventory.records import Doubt
 from freezeplan.inventory.said import (
-    ABSTRACT,
     PARTS,
     base_of,
     is_of_transformers,
@@ -20,6 +19,7 @@ from freezeplan.inventory.said import (
     says_its_base,
     says_its_parts,
 )
+from freezeplan.inventory.strangers import family, strangers
 from freezeplan.inventory.structure import Hints, is_under, smallest, under_any
 
 MOST_NAMED = 4
@@ -51,6 +51,8 @@ def with_parts(hints: Hints, modules: Modules) -> Hints:
     if len(found) != 1:
         return replace(hints, doubts=(_doubt(modules, found),))
     (known,) = found
+    if others := strangers(known.module, known.path, modules):
+        return replace(hints, doubts=(_second(known, others),))
     hints = said_by(known.module, known.path, hints)
     if not says_its_base(known.module) and hints.heads is None:
         return replace(hints, base=None, doubts=(_no_head(known, modules),))
@@ -83,17 +85,8 @@ def _composed_of(known: Known, modules: Modules) -> list[Known]:
     if getattr(type(module), PARTS, None) or base_of(module) is not None or is_of_transformers(module):
         return []
     inner = models_in(modules, known.path)
-    family = _family(module)
-    return [] if all(_family(item.module) & family for item in inner) else inner
-
-
-def _family(module: Any) -> set[type]:
-    """Return the abstract classes of an architecture that transformers did not write."""
-    return {
-        base
-        for base in type(module).__mro__
-        if base.__name__.endswith(ABSTRACT) and base.__module__.partition(".")[0] != "transformers"
-    }
+    own = family(module)
+    return [] if all(family(item.module) & own for item in inner) else inner
 
 
 def _twins(known: Known, modules: Modules) -> tuple[tuple[str, str], ...]:
@@ -124,6 +117,11 @@ def _doubt(modules: Modules, found: list[Known]) -> Doubt:
         return unknown_parts(f"{several}: not all of them can be heads", fits[-1])
     reason = f"`{name}` is no model of transformers and holds none, and names no head (`{ACCESSORS[0]}`, `{CLASSES}`)"
     return unknown_parts(f"{reason}, so nothing says where its base ends", first)
+
+
+def _second(known: Known, others: list[str]) -> Doubt:
+    reason = f"beside the base of `{class_names(known.module)[0]}` stands another model, in {some(others, MOST_NAMED)}"
+    return unknown_parts(reason, others[0])
 
 
 def _no_head(known: Known, modules: Modules) -> Doubt:

@@ -80,6 +80,22 @@ def composed(kind: type = Composed) -> Any:
         return kind(transformers.BertConfig(**SMALL))
 
 
+class Named(transformers.BertPreTrainedModel):
+    """A class of one's own that names its base as transformers does, with another model beside it."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.bert = transformers.BertModel(config)
+        self.other = transformers.BertModel(config)
+        self.out = nn.Linear(8, 2)
+
+
+def with_a_teacher(class_name: str) -> Any:
+    model = bert(class_name)
+    model.teacher = bert()
+    return model
+
+
 def gpt2() -> Any:
     settings = {
         "n_embd": 8,
@@ -310,6 +326,13 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
         ["`text`", "`image.stem`"],
     ),
     "a plain decoder beside": (lambda: Around(encoder=bert(), **text_decoder()), ["`encoder`", "`words`"]),
+    "a second model beside a named base": (lambda: composed(Named), ["the base of `Named`", "`other`"]),
+    "the same in a module": (lambda: Around(net=composed(Named)), ["the base of `Named`", "`net.other`"]),
+    "a teacher put into a base model": (lambda: with_a_teacher("BertModel"), ["`BertModel`", "`teacher`"]),
+    "a teacher put beside a base": (
+        lambda: with_a_teacher("BertForSequenceClassification"),
+        ["`BertForSequenceClassification`", "`teacher`"],
+    ),
     "a plain torch model": (vision_tower, ["`Around` is no model of transformers and holds none"]),
     "a single layer": (lambda: nn.Linear(2, 2), ["`Linear` is no model of transformers"]),
 }
