@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from freezeplan.inventory.biases import is_vector
 from freezeplan.inventory.parts import Parts, is_embedding, is_norm, is_norm_only, levels, runs_after
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.structure import Tree, ancestors, cover, is_under, last, parent, smallest, under_any
@@ -125,11 +126,16 @@ def _holds_stack(parts: Parts, path: str) -> bool:
 
 
 def _holds_layers(parts: Parts, path: str) -> bool:
-    """Tell whether a module holds what could be the layers, or a module of the class of a layer."""
+    """Tell whether a module holds what could be the layers, or a module of the class of a layer.
+
+    Where a layer is a single convolution, so is a stem of the same class: one projection is no stage.
+    """
     doubted = [at for doubt in parts.doubts for at, _, _ in doubt.candidates]
     if any(is_under(at, path) for at in doubted):
         return True
     classes = {parts.tree.classes(layer)[:1] for layer in parts.layers}
+    if sum(not is_vector(info.shape) for info in parts.tree.below(path)) < 2:
+        return False
     inside = (info for info in parts.tree.modules if is_under(info.path, path))
     return any(info.classes[:1] in classes and not PLAIN.intersection(info.classes[:1]) for info in inside)
 

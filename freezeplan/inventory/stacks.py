@@ -54,6 +54,7 @@ def find_stacks(tree: Tree, hints: Hints) -> Found:
         doubts += unsure
     elif not chosen:
         repeated, unsure = stacks_by_repetition(tree, hints)
+        repeated = tuple(_with_marks(stack, lists) for stack in repeated)
         return Found(_with_others(tree, repeated, lists), (*doubts, *unsure))
     chosen = in_order(chosen, lists)
     stacks = [_shared(tree, _stack(item), item, _lengths(lists, growths)) for item in chosen]
@@ -193,6 +194,13 @@ def _with_others(
     others = [item for item in outermost(_alike(lists)) if apart(item, taken)]
     extra = [replace(_stack(Chosen((item,), item.evidence)), main=False) for item in others]
     return tuple(sorted([*stacks, *extra], key=lambda stack: places[stack.layers[0]]))
+
+
+def _with_marks(stack: Stack, lists: Lists) -> Stack:
+    """Return a stack with what the library says of its list, where it is one list."""
+    known = lists.get(stack.path)
+    marked = known is not None and known.items == stack.layers
+    return replace(stack, evidence=(*stack.evidence, *known.evidence)) if marked else stack
 
 
 def _shared(tree: Tree, stack: Stack, item: Chosen, lengths: set[Count]) -> Stack:

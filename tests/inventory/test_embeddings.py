@@ -220,3 +220,8 @@ def test_a_class_without_a_source_tells_nothing() -> None:
     made = scope["Made"]()
     assert order_of_use([("", made)])("") == {}
     assert only_read([("", made)])("") == frozenset()
+
+
+def test_a_stem_of_the_class_of_layers_that_are_single_convolutions_embeds() -> None:
+    inventory = inventory_of(meta("mobilenet_v1", "MobileNetV1Model"))
+    assert inventory.role_nodes["embeddings"] == ("conv_stem",)
