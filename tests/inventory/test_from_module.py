@@ -64,13 +64,16 @@ def test_roles_agree_with_the_nodes_that_they_name(model: nn.Module) -> None:
 
 
 @given(trees())
-def test_a_parameter_has_a_layer_exactly_when_it_is_in_a_stack(model: nn.Module) -> None:
+def test_a_parameter_has_a_layer_or_a_stage_exactly_when_it_is_in_a_stack(model: nn.Module) -> None:
+    """A layer holds its own module and what stands between it and the one before."""
     inventory = inventory_of(model)
     stacks = {stack.path: stack for stack in inventory.stacks}
     for info in inventory.params:
-        assert (info.stack is None) == (info.layer is None)
-        if info.stack is not None:
-            assert is_under(info.name, stacks[info.stack].layers[info.layer])
+        assert (info.stack is None) == (info.layer is None and info.stage is None)
+        if info.layer is not None:
+            assert any(is_under(info.name, path) for path in stacks[info.stack].spans[info.layer])
+        if info.stage is not None:
+            assert any(is_under(info.name, path) for path in stacks[info.stack].stages[info.stage])
 
 
 def test_classes_list_the_bases_up_to_module() -> None:
