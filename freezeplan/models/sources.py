@@ -107,3 +107,5 @@ def _head_notes(source: Source, spec: Spec) -> Iterator[str]:
         trained = run.tasks.get(task.name)
         if trained is not None and trained.head != task.head:
             yield f"the run's head of `{task.name}` is {trained.head}, this spec's {task.head}: it begins anew"
+        elif trained is not None and trained.kind != task.kind:
+            yield f"the run's head of `{task.name}` learned {trained.kind}, this spec's goes on with {task.kind}"

@@ -11,6 +11,7 @@ import pytest
 
 import freezeplan
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.models.sources import inventory_for
 from freezeplan.runs.events import EpochDone, PhaseDone, StepDone
 from freezeplan.runs.verify import verify_run
 from freezeplan.tasks import TASK_KINDS
@@ -20,7 +21,7 @@ from freezeplan.train.run import train
 from tests.train.phased import assert_same_tree
 from tests.train.targets import mixed_spec, tasks_of_every_kind, write_targets
 from tests.train.test_run import interrupt_at
-from tests.train.tiny import toy_spec
+from tests.train.tiny import toy_data, toy_spec
 
 TEXTS = ["the screen is great", "a letter", "price price till the box is here again"]
 MIXINGS: dict[str, dict[str, Any]] = {
@@ -186,3 +187,14 @@ def test_a_run_is_the_source_of_another(rows: Path, runs: dict[str, Path], tmp_p
     before = json.loads((runs["joint"] / "run.json").read_text("utf-8"))["scores"]["test"]["scores"]
     found = train(spec, tmp_path / "again").test
     assert {task: dict(scores) for task, scores in found.items()} == before
+
+
+def test_a_head_that_goes_on_with_another_kind_is_noted(rows: Path, runs: dict[str, Path]) -> None:
+    data = toy_data(rows, "x") | {"label": ["box", "now", "the"]}
+    task = {"name": "said", "kind": "multi_label", "data": data}
+    source = {"source": str(runs["joint"])}
+    known = "the run's head of `said` learned"
+    assert not any(known in note for note in inventory_for(toy_spec(rows, model=source, task=[task])).notes)
+    other = task | {"kind": "regression"}
+    notes = inventory_for(toy_spec(rows, model=source, task=[other])).notes
+    assert f"{known} multi_label, this spec's goes on with regression" in notes
