@@ -33,7 +33,7 @@ from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.spec.tables import Spec
 from freezeplan.train.checking import check_run, training_rows
-from freezeplan.train.encoded_rows import encoded_data, encoder_for, notes_on_cuts, with_labels
+from freezeplan.train.encoded_rows import Data, encoded_data, encoder_for, notes_on_cuts, with_labels
 from freezeplan.train.foreign_optimizers import check_foreign
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward
@@ -132,10 +132,9 @@ def prepare(
     _raise_errors(warnings)
     phases = schedule_phases(spec, plan, training_rows(tasks))
     observer(Working(f"preparing the {encoder.kind.plural}"))
-    data = encoded_data(tasks, encoder)
-    warnings += notes_on_cuts(tasks, data, encoder, model.backbone)
+    data, notes = _encoded(tasks, encoder, model)
+    warnings += notes
     tasks = tuple(task.without_inputs() for task in tasks)
-    READER.forget()
     if spec.train.length_buckets:
         phases = with_lengths(phases, {name: split.lengths for name, split in data["train"].items()})
     _check_images(spec, model, encoder, data)
@@ -148,6 +147,15 @@ def prepare(
     set_own_seed(spec.train.seed, ranks)
     stacks, attention = inventory.stacks, asked_attention(source.config or {})
     return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings, stacks, attention)
+
+
+def _encoded(
+    tasks: Sequence[TaskData], encoder: Encoder, model: torch.nn.Module
+) -> tuple[Data, tuple[Diagnostic, ...]]:
+    """Encode all rows, and let go of what was read from files."""
+    data = encoded_data(tasks, encoder)
+    READER.forget()
+    return data, notes_on_cuts(tasks, data, encoder, model.backbone)
 
 
 def _inventory(model: torch.nn.Module, record: LoadRecord, label: str, origin: str) -> Inventory:
