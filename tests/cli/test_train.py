@@ -119,7 +119,7 @@ def test_train_with_a_plan_trains_that_plan_or_stops(trained, tmp_path):
     room.write("other.toml", written)
     other = room.run("train", "other.toml", "--plan", str(plan), "--out", str(tmp_path / "other"))
     assert (other.status, other.out) == (1, "") and "error[FP586]" in other.err
-    assert "lr 5e-02 -> 4e-02 (" in other.err and not (tmp_path / "other").exists()
+    assert "lr 5e-02 -> 4e-02: `heads` (4 tensors)" in other.err and not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(
