@@ -8,7 +8,7 @@ from typing import Any
 
 from freezeplan.diagnostics.wording import some
 from freezeplan.inventory.beside import unknown_parts
-from freezeplan.inventory.named_heads import ACCESSORS, CLASSES, fitting, heads_by_classes
+from freezeplan.inventory.named_heads import ACCESSORS, CLASSES, fitting, heads_by_accessor, heads_by_classes
 from freezeplan.inventory.names import class_names
 from freezeplan.inventory.records import Doubt
 from freezeplan.inventory.said import (
@@ -56,7 +56,20 @@ def with_parts(hints: Hints, modules: Modules) -> Hints:
     hints = said_by(known.module, known.path, hints)
     if not says_its_base(known.module) and hints.heads is None:
         return replace(hints, base=None, doubts=(_no_head(known, modules),))
+    if hints.head_only and hints.base_children is None and not is_of_transformers(known.module):
+        return _with_named_heads(hints, known, modules)
     return replace(hints, root=known.path, twins=_twins(known, modules))
+
+
+def _with_named_heads(hints: Hints, known: Known, modules: Modules) -> Hints:
+    """Take the head that a class of one's own in transformers' frame names, whose base is no module of it."""
+    hints = replace(hints, head_only=False)
+    if heads := heads_by_accessor(known.module, known.path):
+        return replace(hints, root=known.path, base=known.path, heads=heads, twins=_twins(known, modules))
+    name = class_names(known.module)[0]
+    reason = f"`{name}` has no module that its `base_model_prefix` names, so nothing says where its base ends"
+    below = [item for item in modules if item[0] != known.path and is_under(item[0], known.path)]
+    return replace(hints, base=None, doubts=(unknown_parts(reason, _first_with_parameters(below)),))
 
 
 def models_in(modules: Modules, below: str | None = None) -> list[Known]:

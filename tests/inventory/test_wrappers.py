@@ -365,3 +365,37 @@ def test_a_frozen_head_of_a_wrapper_is_called_by_its_path() -> None:
     plan = freezeplan.compile_plan(model, {"rule": rules})
     drifting = [item.message.split("`")[1] for item in plan.diagnostics if item.code == "FP405"]
     assert drifting == ["model.classifier", "more"]
+
+
+class InAFrame(transformers.PreTrainedModel):
+    """An architecture of one's own in the frame of transformers, whose prefix names no module."""
+
+    config_class = transformers.BertConfig
+    base_model_prefix = "own"
+
+    def __init__(self, config: transformers.BertConfig) -> None:
+        super().__init__(config)
+        self.stem = nn.Linear(4, 8)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+        self.last = nn.Linear(8, 2)
+
+
+class WithAHead(InAFrame):
+    """One that names its head."""
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the head."""
+        return self.last
+
+
+def test_a_stem_in_a_frame_of_transformers_is_no_head() -> None:
+    inventory = inventory_of(InAFrame(transformers.BertConfig()))
+    assert inventory.role_nodes["heads"] == inventory.role_nodes["backbone"] == ()
+    (doubt,) = [doubt for doubt in inventory.doubts if "heads" in doubt.roles]
+    assert "base_model_prefix" in doubt.reason
+
+
+def test_the_head_that_an_architecture_of_ones_own_names_is_the_only_one() -> None:
+    inventory = inventory_of(WithAHead(transformers.BertConfig()))
+    assert inventory.role_nodes["heads"] == ("last",)
+    assert inventory.role_nodes["backbone"] == ("stem", "layers")
