@@ -27,19 +27,33 @@ def check_outputs(task: Task, labels: Sequence[str], splits: Mapping[str, Split]
 
 
 def _classes(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
-    train, declared = splits.get("train"), bool(task.labels)
-    for split in splits.values():
-        if labels:
-            seen = split.targets[0]
-            found += check_known(seen, labels, split.source, split.places, declared, split.report)
-    # Labels that are not known are the cause of those that are missing.
-    if train is not None and not (declared and found):
-        found += check_classes(train.targets[0].names, labels, declared, train.source, train.report)
-    if train is not None and not declared and task.data is not None:
+    found = _names(task, labels, splits)
+    train = splits.get("train")
+    if train is not None and not task.labels and task.data is not None:
         found += check_measured(labels, task.data.label[0], train.source, train.report)
     if splits:
         found += check_alike(labels, next(iter(splits.values())).report)
+    return found
+
+
+def _unknown(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    """Report labels in the data that are none of the task's."""
+    return [
+        item
+        for split in splits.values()
+        if labels
+        for item in check_known(
+            split.targets[0], labels, split.source, split.places, bool(task.labels), split.report
+        )
+    ]
+
+
+def _names(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
+    """Report labels that are unknown, or else those that no training row has."""
+    found, train, declared = _unknown(task, labels, splits), splits.get("train"), bool(task.labels)
+    # Labels that are not known are the cause of those that are missing.
+    if train is not None and not (declared and found):
+        found += check_classes(train.targets[0].names, labels, declared, train.source, train.report)
     return found
 
 
@@ -72,12 +86,8 @@ def _scores(task: Task, split: Split) -> list[Diagnostic]:
 
 
 def _label_lists(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
-    train, declared = splits.get("train"), bool(task.labels)
-    for split in splits.values():
-        if labels:
-            seen = split.targets[0]
-            found += check_known(seen, labels, split.source, split.places, declared, split.report)
+    found = _unknown(task, labels, splits)
+    train = splits.get("train")
     if train is not None and not found:
         found += check_seen(train.targets[0].names, labels, train.source, train.report)
     if splits:
@@ -87,16 +97,7 @@ def _label_lists(task: Task, labels: Sequence[str], splits: Mapping[str, Split])
 
 def _tags(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
     found = [item for split in splits.values() for item in check_word_counts(split)]
-    if found:
-        return found
-    train, declared = splits.get("train"), bool(task.labels)
-    for split in splits.values():
-        if labels:
-            seen = split.targets[0]
-            found += check_known(seen, labels, split.source, split.places, declared, split.report)
-    if train is not None and not (declared and found):
-        found += check_classes(train.targets[0].names, labels, declared, train.source, train.report)
-    return found
+    return found or _names(task, labels, splits)
 
 
 def check_word_counts(split: Split) -> list[Diagnostic]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from freezeplan.inventory.biases import is_vector
-from freezeplan.inventory.parts import Parts, is_embedding, is_norm, is_norm_only, levels, runs_after
+from freezeplan.inventory.parts import Parts, is_embedding, is_norm, is_norm_only, levels, runs_after, uses_of
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.structure import Tree, ancestors, cover, is_under, last, parent, smallest, under_any
 
@@ -156,19 +156,14 @@ def _runs_before(parts: Parts, path: str, inside: str) -> bool:
     """Tell whether a module that is registered after its sibling runs before it."""
     if is_norm_only(parts.tree, path):
         return not runs_after(parts, inside, path, True)
-    here, there = _uses(parts, path, inside)
+    here, there = uses_of(parts, path, inside)
     return here is not None and there is not None and here[1] < there[0]
 
 
 def _runs_later(parts: Parts, path: str, inside: str) -> bool:
     """Tell whether a module that is registered before its sibling runs after it, as the code says."""
-    here, there = _uses(parts, path, inside)
+    here, there = uses_of(parts, path, inside)
     return here is not None and there is not None and here[0] > there[1]
-
-
-def _uses(parts: Parts, *siblings: str) -> list[tuple[int, int] | None]:
-    uses = parts.hints.uses(parent(siblings[0])) if parts.hints.uses else {}
-    return [uses.get(last(path)) for path in siblings]
 
 
 def _continues(parts: Parts, stack: Stack, inside: str, first: Iterable[str]) -> bool:

@@ -78,10 +78,15 @@ def _beside_units(parts: Parts, stack: Stack) -> Iterable[tuple[list[str], str, 
         yield [], siblings[places[-1]], list(siblings[places[-1] + 1 :])
 
 
+def uses_of(parts: Parts, *siblings: str) -> list[tuple[int, int] | None]:
+    """Return where the code around some siblings names each of them first and last, None where it does not."""
+    uses = parts.hints.uses(parent(siblings[0])) if parts.hints.uses else {}
+    return [uses.get(last(path)) for path in siblings]
+
+
 def runs_after(parts: Parts, inside: str, norm: str, registered_after: bool) -> bool:
     """Tell whether a module runs after its sibling: by the code that runs both, else by registration and name."""
-    uses = parts.hints.uses(parent(norm)) if parts.hints.uses else {}
-    first, second = uses.get(last(inside)), uses.get(last(norm))
+    first, second = uses_of(parts, inside, norm)
     if first and second:
         return second[1] > first[0]
     return ("emb" not in last(norm).lower()) if registered_after else "final" in last(norm)

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from freezeplan.inventory.by_growth import Chosen, Lists, caused, in_order, of_parts
-from freezeplan.inventory.by_repetition import UNSURE, stacks_by_repetition, tied_layers
+from freezeplan.inventory.by_repetition import UNSURE, as_pattern, stacks_by_repetition, tied_layers
 from freezeplan.inventory.candidates import LAYER_COUNT, Candidate, apart, candidates, outermost
 from freezeplan.inventory.growth import Growth
 from freezeplan.inventory.layer_counts import Count
 from freezeplan.inventory.records import Doubt, Stack
 from freezeplan.inventory.stages import in_stages
-from freezeplan.inventory.structure import Hints, Tree, is_under, join_index
+from freezeplan.inventory.structure import Hints, Tree, is_under
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,7 @@ def _doubt(tower: str, confirmed: list[Candidate]) -> Doubt | None:
 
 def _unsure(tower: str, reason: str, ranked: list[Candidate]) -> Doubt:
     options = tuple((item.path, item.length, item.evidence) for item in ranked)
-    first = ranked[0]
-    advice = (
-        f"write the path, such as `{join_index(first.path, 0).rpartition('.')[0]}.{{0..{first.length - 1}}}`"
-    )
-    return Doubt(UNSURE, tower, reason, options, advice)
+    return Doubt(UNSURE, tower, reason, options, f"write the path, such as `{as_pattern(ranked[0].items)}`")
 
 
 def _stack(item: Chosen) -> Stack:

@@ -68,8 +68,7 @@ def _with_named_heads(hints: Hints, known: Known, modules: Modules) -> Hints:
         return replace(hints, root=known.path, base=known.path, heads=heads, twins=_twins(known, modules))
     name = class_names(known.module)[0]
     reason = f"`{name}` has no module that its `base_model_prefix` names, so nothing says where its base ends"
-    below = [item for item in modules if item[0] != known.path and is_under(item[0], known.path)]
-    return replace(hints, base=None, doubts=(unknown_parts(reason, _first_with_parameters(below)),))
+    return replace(hints, base=None, doubts=(_unknown_inside(known, modules, reason),))
 
 
 def models_in(modules: Modules, below: str | None = None) -> list[Known]:
@@ -141,6 +140,10 @@ def _no_head(known: Known, modules: Modules) -> Doubt:
     accessors = [name for name in ACCESSORS if hasattr(known.module, name)]
     name = class_names(known.module)[0]
     reason = f"`{accessors[0]}()` of `{name}` returns no module of it, so nothing says where its base ends"
+    return _unknown_inside(known, modules, reason)
+
+
+def _unknown_inside(known: Known, modules: Modules, reason: str) -> Doubt:
     below = [item for item in modules if item[0] != known.path and is_under(item[0], known.path)]
     return unknown_parts(reason, _first_with_parameters(below))
 

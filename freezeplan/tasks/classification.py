@@ -51,14 +51,6 @@ class Classification(TaskKind):
         """Return that the one target column holds labels."""
         return "label"
 
-    def named_by_columns(self, columns: Sequence[str]) -> tuple[str, ...] | None:
-        """Return None: the labels stand in the data."""
-        return None
-
-    def declare(self, columns: Sequence[Any]) -> tuple[str, ...]:
-        """Return the distinct labels, sorted as strings."""
-        return columns[0].sorted_names
-
     def encode(self, columns: Sequence[Any], labels: Sequence[str], encoded: Any = None) -> numpy.ndarray:
         """Return each row's place in ``labels``, as 64-bit numbers ``(rows,)``."""
         return columns[0].numbered(labels)

@@ -85,13 +85,13 @@ class TaskKind(ABC):
     def role(self, columns: int) -> str:
         """Return what each of a task's target columns holds: a key of the builders of columns."""
 
-    @abstractmethod
     def named_by_columns(self, columns: Sequence[str]) -> tuple[str, ...] | None:
         """Return the outputs' names where the target columns' own names tell them; None where values do."""
+        return None
 
-    @abstractmethod
     def declare(self, columns: Sequence[Any]) -> tuple[str, ...]:
-        """Return the outputs' names that the values of the target columns tell."""
+        """Return the outputs' names that the values of the target columns tell: distinct, sorted as strings."""
+        return columns[0].sorted_names
 
     @abstractmethod
     def encode(self, columns: Sequence[Any], labels: Sequence[str], encoded: Any = None) -> Any:

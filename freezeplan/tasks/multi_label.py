@@ -30,10 +30,6 @@ class MultiLabel(TaskKind):
         """Return the names of several columns; those of a single one stand in its lists."""
         return tuple(columns) if len(columns) > 1 else None
 
-    def declare(self, columns: Sequence[Any]) -> tuple[str, ...]:
-        """Return the distinct labels of the lists, sorted as strings."""
-        return columns[0].sorted_names
-
     def encode(self, columns: Sequence[Any], labels: Sequence[str], encoded: Any = None) -> numpy.ndarray:
         """Return whether each row has each label, ``(rows, labels)``, as numbers of one byte."""
         import numpy

@@ -29,14 +29,6 @@ class TokenClassification(TaskKind):
         """Return that the one target column holds a tag for each word."""
         return "tags"
 
-    def named_by_columns(self, columns: Sequence[str]) -> tuple[str, ...] | None:
-        """Return None: the tags stand in the data."""
-        return None
-
-    def declare(self, columns: Sequence[Any]) -> tuple[str, ...]:
-        """Return the distinct tags, sorted as strings."""
-        return columns[0].sorted_names
-
     def encode(self, columns: Sequence[Any], labels: Sequence[str], encoded: Any = None) -> WordTargets:
         """Return each token's place in ``labels``, -100 where it is not the first piece of a word."""
         from freezeplan.tasks.word_targets import word_targets
