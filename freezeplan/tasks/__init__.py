@@ -6,13 +6,23 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from freezeplan.tasks.classification import Classification
-from freezeplan.tasks.kind import Metric, Scorer, TaskKind, merged
+from freezeplan.tasks.kind import Answering, Metric, Scorer, TaskKind, merged
 from freezeplan.tasks.multi_label import MultiLabel
 from freezeplan.tasks.regression import Regression
 from freezeplan.tasks.similarity import Similarity
 from freezeplan.tasks.token_classification import TokenClassification
 
-__all__ = ["TASK_KINDS", "Metric", "Scorer", "TaskKind", "falls", "merged", "metric_names", "task_kind"]
+__all__ = [
+    "TASK_KINDS",
+    "Answering",
+    "Metric",
+    "Scorer",
+    "TaskKind",
+    "falls",
+    "merged",
+    "metric_names",
+    "task_kind",
+]
 
 TASK_KINDS: Mapping[str, TaskKind] = {
     kind.name: kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from freezeplan.tasks.kind import LOSS, Metric, Scorer, TaskKind
+from freezeplan.tasks.kind import LOSS, PLAIN, Answering, Metric, Scorer, TaskKind
 
 if TYPE_CHECKING:
     import numpy
@@ -75,20 +75,14 @@ class Classification(TaskKind):
         return Tally()
 
     def answers(
-        self,
-        out: torch.Tensor,
-        labels: Sequence[str],
-        *,
-        probabilities: bool = False,
-        words: numpy.ndarray | None = None,
-        counts: Sequence[int] = (),
+        self, out: torch.Tensor, labels: Sequence[str], form: Answering = PLAIN
     ) -> list[dict[str, Any]]:
         """Return the label with the largest probability (softmax), which is its ``score``."""
         table = out.softmax(dim=1)
         found: list[dict[str, Any]] = []
         for scores, index in zip(table.tolist(), table.argmax(dim=1).tolist(), strict=True):
             answer: dict[str, Any] = {"label": labels[index], "score": scores[index]}
-            if probabilities:
+            if form.probabilities:
                 answer["probabilities"] = dict(zip(labels, scores, strict=True))
             found.append(answer)
         return found

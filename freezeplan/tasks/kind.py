@@ -23,6 +23,22 @@ class Metric:
 LOSS = Metric("loss", falls=True)
 
 
+@dataclass(frozen=True)
+class Answering:
+    """Say what answers should hold, and of rows of words where these are.
+
+    ``probabilities`` asks for that of each label. ``words`` says which word each token begins, counted from 1, and
+    ``counts`` how many words each row has.
+    """
+
+    probabilities: bool = False
+    words: numpy.ndarray | None = None
+    counts: Sequence[int] = ()
+
+
+PLAIN = Answering()
+
+
 class Scorer(Protocol):
     """Gather what the metrics of some rows need, batch by batch; never all outputs."""
 
@@ -142,19 +158,9 @@ class TaskKind(ABC):
 
     @abstractmethod
     def answers(
-        self,
-        out: torch.Tensor,
-        labels: Sequence[str],
-        *,
-        probabilities: bool = False,
-        words: numpy.ndarray | None = None,
-        counts: Sequence[int] = (),
+        self, out: torch.Tensor, labels: Sequence[str], form: Answering = PLAIN
     ) -> list[dict[str, Any]]:
-        """Return one answer per row in plain JSON types, for outputs in float32.
-
-        With ``probabilities``, also that of each label. Of rows of words, ``words`` says which word each token
-        begins, counted from 1, and ``counts`` how many words each row has.
-        """
+        """Return one answer per row in plain JSON types, for outputs in float32."""
 
 
 def merged(scorers: Iterable[Scorer]) -> Scorer:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from freezeplan.tasks.classification import STOCK
-from freezeplan.tasks.kind import LOSS, Metric, Scorer, TaskKind
+from freezeplan.tasks.kind import LOSS, PLAIN, Answering, Metric, Scorer, TaskKind
 
 if TYPE_CHECKING:
     import numpy
@@ -59,13 +59,7 @@ class MultiLabel(TaskKind):
         return LabelTally()
 
     def answers(
-        self,
-        out: torch.Tensor,
-        labels: Sequence[str],
-        *,
-        probabilities: bool = False,
-        words: numpy.ndarray | None = None,
-        counts: Sequence[int] = (),
+        self, out: torch.Tensor, labels: Sequence[str], form: Answering = PLAIN
     ) -> list[dict[str, Any]]:
         """Return the ``labels`` with a probability (sigmoid) above one half, and these as ``scores``."""
         found: list[dict[str, Any]] = []
@@ -75,7 +69,7 @@ class MultiLabel(TaskKind):
                 "labels": [labels[place] for place in chosen],
                 "scores": [row[place] for place in chosen],
             }
-            if probabilities:
+            if form.probabilities:
                 answer["probabilities"] = dict(zip(labels, row, strict=True))
             found.append(answer)
         return found

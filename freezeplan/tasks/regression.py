@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from freezeplan.tasks.classification import STOCK
-from freezeplan.tasks.kind import LOSS, Metric, Scorer, TaskKind
+from freezeplan.tasks.kind import LOSS, PLAIN, Answering, Metric, Scorer, TaskKind
 
 if TYPE_CHECKING:
     import numpy
@@ -57,13 +57,7 @@ class Regression(TaskKind):
         return Correlation()
 
     def answers(
-        self,
-        out: torch.Tensor,
-        labels: Sequence[str],
-        *,
-        probabilities: bool = False,
-        words: numpy.ndarray | None = None,
-        counts: Sequence[int] = (),
+        self, out: torch.Tensor, labels: Sequence[str], form: Answering = PLAIN
     ) -> list[dict[str, Any]]:
         """Return the number as ``value``; of several, ``values`` maps the columns' names to theirs."""
         rows = out.tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from freezeplan.tasks.kind import PLAIN, Answering
 from freezeplan.tasks.regression import Regression
 
 if TYPE_CHECKING:
@@ -45,13 +46,7 @@ class Similarity(Regression):
         return CosineHead()
 
     def answers(
-        self,
-        out: torch.Tensor,
-        labels: Sequence[str],
-        *,
-        probabilities: bool = False,
-        words: numpy.ndarray | None = None,
-        counts: Sequence[int] = (),
+        self, out: torch.Tensor, labels: Sequence[str], form: Answering = PLAIN
     ) -> list[dict[str, Any]]:
         """Return the score as ``value``: the cosine times the highest score."""
         return [{"value": value * self.most} for value in out.flatten().tolist()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from freezeplan.tasks.kind import LOSS, Metric, Scorer, TaskKind
+from freezeplan.tasks.kind import LOSS, PLAIN, Answering, Metric, Scorer, TaskKind
 
 if TYPE_CHECKING:
     import numpy
@@ -77,23 +77,15 @@ class TokenClassification(TaskKind):
         return SpanTally(tuple(labels))
 
     def answers(
-        self,
-        out: torch.Tensor,
-        labels: Sequence[str],
-        *,
-        probabilities: bool = False,
-        words: numpy.ndarray | None = None,
-        counts: Sequence[int] = (),
+        self, out: torch.Tensor, labels: Sequence[str], form: Answering = PLAIN
     ) -> list[dict[str, Any]]:
-        """Return a tag and its probability (softmax) per word, None for words without a token.
-
-        ``words`` says of each token which word it begins, counted from 1; ``counts`` how many words each row has.
-        """
+        """Return a tag and its probability (softmax) per word, None for words without a token."""
+        words = form.words
         assert words is not None
         best = out.softmax(dim=-1).max(dim=-1)
         scores, places = best.values.tolist(), best.indices.tolist()
         found: list[dict[str, Any]] = []
-        for row, count in enumerate(counts):
+        for row, count in enumerate(form.counts):
             answer: dict[str, Any] = {"tags": [None] * count, "scores": [None] * count}
             for token in words[row].nonzero()[0]:
                 word = int(words[row, token]) - 1

@@ -18,6 +18,7 @@ from freezeplan.data.pairs import TextPairs
 from freezeplan.data.reader import texts_in
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.prefix.examples import in_chunks, rows_at_once
+from freezeplan.tasks import Answering
 from freezeplan.train.failures import explained
 from freezeplan.train.saved_run import SavedRun, check_task, load_run
 from freezeplan.train.tokens import WORDS
@@ -205,12 +206,12 @@ def _label(
 ) -> None:
     with explained():
         pooled = run.model.pool(**batch)
+    form = Answering(probabilities, words, [len(row.get(TOKENS.name, ())) for row in found])
     for task in tasks:
         labels = run.labels[task]
         name = f"task `{task}`"
         out = _finite(run, name, run.model.logits(task, pooled, batch).float())
-        counts = [len(row.get(TOKENS.name, ())) for row in found]
-        given = run.kinds[task].answers(out, labels, probabilities=probabilities, words=words, counts=counts)
+        given = run.kinds[task].answers(out, labels, form)
         for answer, value in zip(found, given, strict=True):
             answer[task] = value
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freezeplan.spec.tables import Task
-from freezeplan.tasks import TASK_KINDS, Scorer, merged
+from freezeplan.tasks import TASK_KINDS, Answering, Scorer, merged
 from tests.tasks.made import MAKERS, Made, encoded_of, made
 
 
@@ -69,9 +69,7 @@ def test_answers_are_plain_and_one_for_each_row(given: Made, probabilities: bool
     if given.kind.reads_words:
         encoded, counts = encoded_of(given.values[0]), [len(row) for row in given.values[0]]
         words = encoded.padded("words", range(len(given)), 0)
-    answers = given.kind.answers(
-        given.out, given.labels, probabilities=probabilities, words=words, counts=counts
-    )
+    answers = given.kind.answers(given.out, given.labels, Answering(probabilities, words, counts))
     assert len(answers) == len(given)
     assert json.loads(json.dumps(answers)) == answers
 
