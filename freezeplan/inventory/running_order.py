@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping, Sequence
-from textwrap import dedent
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from freezeplan.inventory.names import join
 from freezeplan.inventory.structure import ancestors, last, parent
-from freezeplan.inventory.usage import source_of
+from freezeplan.inventory.usage import uses_in
 
 Found = Sequence[tuple[str, Any, Any]]
 """The modules of a model as they are walked: path, module, and what wraps it."""
@@ -33,30 +31,9 @@ def runs_before(path: str, found: Found) -> tuple[str, ...]:
 def _earlier(step: str, module: Any) -> Iterator[str]:
     """Yield the names of what a module holds and uses before one of its children."""
     held = [] if module is None else [*module._parameters, *module._modules]
-    places = _places(type(module)) if module is not None else {}
+    places = uses_in(type(module)) if module is not None else {}
     for at, other in enumerate(held):
         known = other in places and step in places
-        sooner = places[other] < places[step] if known else step in held and at < held.index(step)
+        sooner = places[other][0] < places[step][0] if known else step in held and at < held.index(step)
         if other != step and sooner:
             yield other
-
-
-def _places(kind: type) -> Mapping[str, int]:
-    """Number the attributes of ``self`` in the order in which a forward function first uses them."""
-    try:
-        tree = ast.parse(dedent(source_of(getattr(kind, "forward", None))))
-    except SyntaxError:
-        return {}
-    return {name: at for at, name in reversed(list(enumerate(_used(tree))))}
-
-
-def _used(node: ast.AST) -> Iterator[str]:
-    """Yield the attributes of ``self`` in the order of their use: what a call is given comes before the call."""
-    if isinstance(node, ast.Call):
-        for part in (*node.args, *node.keywords, node.func):
-            yield from _used(part)
-    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
-        yield node.attr
-    else:
-        for part in ast.iter_child_nodes(node):
-            yield from _used(part)

@@ -23,13 +23,14 @@ def order_of_use(modules: Iterable[tuple[str, Any]]) -> Callable[[str], Mapping[
     """Return what tells where in the text of a module's forward function each child is named first and last."""
     by_path = dict(modules)
 
-    return lambda path: _uses(type(by_path[path])) if path in by_path else {}
+    return lambda path: uses_in(type(by_path[path])) if path in by_path else {}
 
 
 @cache
-def _uses(kind: type) -> Mapping[str, tuple[int, int]]:
+def uses_in(kind: type) -> Mapping[str, tuple[int, int]]:
+    """Return where in the text of a class's forward function each child is named first and last."""
     found: dict[str, tuple[int, int]] = {}
-    for place, name in sorted(_places(source_of(kind.forward))):
+    for place, name in sorted(_places(source_of(getattr(kind, "forward", None)))):
         first, _ = found.get(name, (place, 0))
         found[name] = (first, place)
     return found
@@ -41,12 +42,19 @@ def _places(text: str) -> Iterator[tuple[int, str]]:
         tree = ast.parse(textwrap.dedent(text))
     except SyntaxError:
         return
-    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    called = {id(_held_by(node.func)): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
             call = called.get(id(node))
             line, column = (call.end_lineno, call.end_col_offset) if call else (node.lineno, node.col_offset)
             yield (line or 0) * WIDEST + (column or 0), node.attr
+
+
+def _held_by(part: ast.expr) -> ast.expr:
+    """Return the ``self.x`` of which ``self.x.y.z`` is a part; any other expression as it is."""
+    while isinstance(part, ast.Attribute) and isinstance(part.value, ast.Attribute):
+        part = part.value
+    return part
 
 
 def only_read(modules: Iterable[tuple[str, Any]]) -> Callable[[str], frozenset[str]]:

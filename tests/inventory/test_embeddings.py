@@ -225,3 +225,16 @@ def test_a_class_without_a_source_tells_nothing() -> None:
 def test_a_stem_of_the_class_of_layers_that_are_single_convolutions_embeds() -> None:
     inventory = inventory_of(meta("mobilenet_v1", "MobileNetV1Model"))
     assert inventory.role_nodes["embeddings"] == ("conv_stem",)
+
+
+class Chained(nn.Module):
+    """A part of a child is called with what another child puts out."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the body, then a part of the head."""
+        return self.head.dense(self.body(x))
+
+
+def test_what_a_call_takes_runs_before_a_part_of_a_child() -> None:
+    uses = order_of_use([("", Chained())])("")
+    assert uses["body"][1] < uses["head"][0]
