@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from freezeplan.data.formats.class_folders import class_folder_rows
 from freezeplan.data.formats.columnar import parquet_rows, saved_rows
+from freezeplan.data.formats.conll_rows import conll_rows
+from freezeplan.data.formats.conllu_rows import conllu_rows
 from freezeplan.data.formats.json_rows import json_rows
 from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
 from freezeplan.data.formats.separated import separated_rows
@@ -35,7 +37,16 @@ CSV = Format(partial(separated_rows, separator=","), "line")
 TSV = Format(partial(separated_rows, separator="\t"), "line")
 JSON = Format(json_rows, "line")
 PARQUET = Format(parquet_rows, "row", by_column=True)
-FORMATS = {".jsonl": JSON, ".ndjson": JSON, ".json": JSON, ".csv": CSV, ".tsv": TSV, ".parquet": PARQUET}
+CONLL = Format(conll_rows, "line")
+CONLLU = Format(conllu_rows, "line")
+FORMATS = {
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), JSON),
+    ".csv": CSV,
+    ".tsv": TSV,
+    ".parquet": PARQUET,
+    **dict.fromkeys((".conll", ".bio", ".iob", ".iob2"), CONLL),
+    **dict.fromkeys((".conllu", ".conllup"), CONLLU),
+}
 COMPRESSED = ".gz"
 PATTERN = "*?["
 

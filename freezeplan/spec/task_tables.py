@@ -14,8 +14,8 @@ class DataTable(Table):
     """Say where a task's rows are and what their columns are called."""
 
     train: Files | None = None
-    """Files (JSONL, CSV, TSV, Parquet, each also as `.gz`; patterns; folders) relative to the spec, or the names \
-of splits when `hub` is set."""
+    """Files (JSONL, CSV, TSV, Parquet, CoNLL, each also as `.gz`; patterns; folders) relative to the spec, or the \
+names of splits when `hub` is set."""
     validation: Files | None = None
     """The same for validation, evaluated after each epoch."""
     test: Files | None = None
@@ -28,9 +28,11 @@ of splits when `hub` is set."""
     """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
 or numbers from 0 to 255 (height x width, or height x width x channels)."""
     tokens: str | None = None
-    """Column that holds a list of words, in place of `text`, for tasks of kind `token_classification`."""
+    """Column that holds a list of words, in place of `text`, for tasks of kind `token_classification`; `tokens` is \
+the first column of a CoNLL file, and FORM of CoNLL-U."""
     tags: str | None = None
-    """Column that holds a tag for each of these words. Default: `tags`."""
+    """Column that holds a tag for each of these words. Default: `tags`, which is the last column of a CoNLL file, and \
+UPOS of CoNLL-U; other columns of these are `"2"` or `"XPOS"`."""
     label: Columns = ["label"]
     """Column that holds the label (`multi_label`: a list of labels; `regression`: a number), or several columns \
 (`multi_label`: a 0 or a 1 in each; `regression`: a number in each)."""
