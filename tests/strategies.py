@@ -253,6 +253,7 @@ VALUES: dict[str, list[Any]] = {
     "lr_mult": [0.1, 10.0],
     "lr": [2e-6, 1e-3],
     "weight_decay": [0.0, 0.1],
+    "weight_decay_mult": [0.0, 10.0],
     "betas": [[0.9, 0.95]],
     "eval_mode": [False],
 }
@@ -263,6 +264,7 @@ KEYS = [
     ("state", "lr_mult"),
     ("state", "weight_decay"),
     ("lr", "weight_decay"),
+    ("state", "weight_decay_mult"),
     ("weight_decay", "betas"),
     ("state", "eval_mode", "lr"),
 ]
@@ -303,7 +305,7 @@ def free_specs(draw: st.DrawFn, inventory: Inventory) -> dict[str, Any]:
         rule = draw(rule_tables(pattern, number)) | {"optional": True}
         if number and draw(st.integers(0, 3)) == 0:
             rule["override"] = [f"rule {draw(st.integers(0, number - 1))}"]
-        if "weight_decay" in rule and draw(st.integers(0, 3)) == 0:
+        if {"weight_decay", "weight_decay_mult"} & rule.keys() and draw(st.integers(0, 3)) == 0:
             rule["override"] = [*rule.get("override", []), "no_decay"]
         if draw(st.integers(0, 4)) == 0 and (taken := draw(selectors(inventory))) != pattern:
             rule["except"] = taken

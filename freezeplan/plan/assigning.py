@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from freezeplan.plan.binding import BoundRule
+from freezeplan.plan.binding import BoundRule, decay_of
 from freezeplan.plan.cascade import NOBODY, Cascade
 from freezeplan.plan.layer_decay.steps import Step
 from freezeplan.plan.owners import Owner
@@ -58,7 +58,7 @@ def _assignment(
     return Assignment(
         state=state,
         lr=_rate(owner.lr, winners.get("lr"), rung.factor) if state == "trainable" else 0.0,
-        weight_decay=0.0 if masked else values.get("weight_decay", owner.weight_decay),
+        weight_decay=0.0 if masked else _decay(owner.weight_decay, winners.get("weight_decay")),
         options=tuple((key, values.get(key, default)) for key, default in owner.options),
         decided=tuple((key, rule.name) for key, rule in winners.items()),
         masked=masked,
@@ -68,6 +68,10 @@ def _assignment(
         rung=rung.label,
         optimizer=owner.label,
     )
+
+
+def _decay(base: float, rule: BoundRule | None) -> float:
+    return base if rule is None else decay_of(rule.rule, base)
 
 
 def _rate(base: float, rule: BoundRule | None, factor: Decimal) -> float:

@@ -87,15 +87,30 @@ def base_rates(spec: Spec) -> tuple[float, ...]:
     return tuple(dict.fromkeys([spec.optimizer.lr, *own]))
 
 
-def settings_of(rule: Rule, bases: Sequence[float]) -> dict[str, Setting]:
-    """Return the properties a rule sets; ``lr_mult`` and ``lr`` are one property: the rate under each base rate."""
+def base_decays(spec: Spec) -> tuple[float, ...]:
+    """Return the weight decays of the spec's optimizers, each once."""
+    own = [table.weight_decay for table in spec.optimizer.named.values() if table.weight_decay is not None]
+    return tuple(dict.fromkeys([spec.optimizer.weight_decay, *own]))
+
+
+def settings_of(rule: Rule, bases: Sequence[float], decays: Sequence[float]) -> dict[str, Setting]:
+    """Return the properties a rule sets.
+
+    ``lr_mult`` and ``lr`` are one property: the rate under each base rate. So are ``weight_decay_mult`` and
+    ``weight_decay``.
+    """
     found: dict[str, Setting] = {}
     if rule.state is not None:
         found["state"] = Setting(rule.state, "state")
     if rule.lr is not None or rule.lr_mult is not None:
         rates = tuple(times(base, rule.lr_mult or 1.0) if rule.lr is None else rule.lr for base in bases)
         found["lr"] = Setting(rates, "lr" if rule.lr is not None else "lr_mult")
-    for key in ("layer_decay", "weight_decay", "eval_mode", *OPTION_NAMES):
+    if rule.layer_decay is not None:
+        found["layer_decay"] = Setting(rule.layer_decay, "layer_decay")
+    if rule.weight_decay is not None or rule.weight_decay_mult is not None:
+        key = "weight_decay" if rule.weight_decay is not None else "weight_decay_mult"
+        found["weight_decay"] = Setting(tuple(decay_of(rule, base) for base in decays), key)
+    for key in ("eval_mode", *OPTION_NAMES):
         value = getattr(rule, key)
         if value is not None:
             found[key] = Setting(tuple(value) if isinstance(value, list) else value, key)
@@ -133,10 +148,11 @@ def _bind(
         mask, problems = selected(tree, rule.match, rule.except_, item.path, optional=rule.optional)
     if not any(found.is_error for found in problems):
         problems += _expectations(tree, item.rule, item.path, mask)
-    bases = base_rates(spec)
-    settings = settings_of(item.rule, bases)
-    problems += _rate_problems(item.path, settings, bases)
     name, label = names
+    bases, decays = base_rates(spec), base_decays(spec)
+    settings = settings_of(item.rule, bases, decays)
+    problems += _rate_problems(item.path, settings, bases)
+    problems += _decay_problems(item.path, name, item.rule, decays)
     place = spec.locations.key(item.path)
     return BoundRule(index, name, item.rule, item.path, mask, settings, phase, label, place), problems
 
@@ -163,6 +179,28 @@ def _rate_problems(path: KeyPath, settings: dict[str, Setting], bases: Sequence[
         if rate is not None and not 0.0 < value < float("inf"):
             message = f"{base} x this multiplier is {value}: not a learning rate"
             return [at_key((*path, rate.key), "FP418", message, help="write the rate itself, as `lr`")]
+    return []
+
+
+def decay_of(rule: Rule, base: float) -> float:
+    """Return the weight decay that a rule writes, above a base one."""
+    if rule.weight_decay is not None:
+        return rule.weight_decay
+    return base if rule.weight_decay_mult is None else times(base, rule.weight_decay_mult)
+
+
+def _decay_problems(path: KeyPath, name: str, rule: Rule, bases: Sequence[float]) -> list[Diagnostic]:
+    """Report a multiple of a weight decay that no number can hold, and one of a weight decay of 0."""
+    if rule.weight_decay_mult is None:
+        return []
+    place = (*path, "weight_decay_mult")
+    if (highest := max(bases)) and decay_of(rule, highest) == float("inf"):
+        message = f"{highest} x this multiplier is inf: not a weight decay"
+        return [at_key(place, "FP418", message, help="write the weight decay itself, as `weight_decay`")]
+    if not any(bases):
+        message = f"`weight_decay_mult` of rule `{name}` decides nothing"
+        notes = ["the optimizer's weight decay is 0, and so is each multiple of it"]
+        return [at_key(place, "FP307", message, help="remove the key, or write `weight_decay`", notes=notes)]
     return []
 
 

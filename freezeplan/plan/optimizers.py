@@ -112,7 +112,7 @@ def rule_option_problems(facts: Sequence[OptimizerFacts], rule: BoundRule) -> It
         if key in (*OPTION_NAMES, "weight_decay"):
             without = next((item for item in facts if item.known and key not in item.options), None)
             if without is not None:
-                yield _unknown_option(without, (*rule.path, key))
+                yield _unknown_option(without, (*rule.path, rule.settings[key].key))
 
 
 def _is_written(table: Any, key: str) -> bool:

@@ -10,10 +10,12 @@ import regex
 from freezeplan.diagnostics.wording import quoted, some
 from freezeplan.plan import masks
 from freezeplan.plan.near_misses import Miss, Stray, describe_walk, unknown_class
+from freezeplan.plan.shapes import of_shape
 from freezeplan.plan.tree import NameTree, Node, Scope
 from freezeplan.plan.walk import Walk, walk
 from freezeplan.spec.braces import Choice
 from freezeplan.spec.selector import Segment, Selector
+from freezeplan.spec.shapes import parse_shape
 
 REGEX_SECONDS = 1.0
 # What a branch selects, and why it selects nothing (or not all that it could mean).
@@ -38,6 +40,8 @@ def select(tree: NameTree, selector: Selector) -> Match:
     """
     if selector.kind == "class":
         return _by_class(tree, selector)
+    if selector.kind == "shape":
+        return _by_shape(tree, selector)
     if selector.kind == "regex":
         return _by_regex(tree, selector)
     return _by_path(tree, selector)
@@ -204,6 +208,24 @@ def _by_class(tree: NameTree, selector: Selector) -> Match:
     nodes = [tree.by_path[module.path] for module in named]
     mask = masks.mask_of(nodes, tree.size)
     return Match(mask) if mask else Match(mask, (unknown_class(tree, selector, bool(named)),))
+
+
+def _by_shape(tree: NameTree, selector: Selector) -> Match:
+    shape, end = parse_shape(selector.value), len(selector.text)
+    if shape.depthwise and tree.inventory.weak:
+        message = "which kernels are of convolutions is not known from a weights file alone"
+        return Match(masks.EMPTY, (Miss("FP207", message, 0, end, "give `architecture`"),))
+    nodes = [tree.by_path[info.name] for info in of_shape(tree.inventory, shape)]
+    mask = masks.mask_of(nodes, tree.size)
+    if mask:
+        return Match(mask)
+    message = f"no parameter is of the shape `{selector.value}`"
+    return Match(mask, (Miss("FP201", message, len("shape:"), end, _shapes_there(tree)),))
+
+
+def _shapes_there(tree: NameTree) -> str:
+    axes = sorted({len(info.shape) for info in tree.inventory.params})
+    return "tensors of this model are " + quoted(f"shape:{number}d" for number in axes)
 
 
 def _by_regex(tree: NameTree, selector: Selector) -> Match:

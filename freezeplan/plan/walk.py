@@ -10,6 +10,7 @@ from functools import lru_cache
 from freezeplan.diagnostics.wording import quoted
 from freezeplan.inventory.records import Inventory
 from freezeplan.plan.layers import Problem, doubt_about, layer_nodes
+from freezeplan.plan.shapes import share_nodes
 from freezeplan.plan.tree import NameTree, Node, Scope
 from freezeplan.spec.selector import Segment
 
@@ -107,6 +108,8 @@ def role_nodes(tree: NameTree, frontier: list[Node], segment: Segment) -> tuple[
         return [], problem
     if segment.role in ("layers", "stages"):
         return layer_nodes(tree, scope, segment)
+    if segment.role == "params":
+        return _share(tree, scope, segment)
     paths = _paths_of(tree.inventory, segment.role or "")
     found = [tree.by_path[path] for path in paths if path in tree.by_path]
     outer = Scope(found)
@@ -119,6 +122,13 @@ def role_nodes(tree: NameTree, frontier: list[Node], segment: Segment) -> tuple[
         f"the model has no `@{segment.role}`" + ("" if not found else " there"),
         _offer(tree),
     )
+
+
+def _share(tree: NameTree, scope: Scope, segment: Segment) -> tuple[list[Node], Problem]:
+    nodes = share_nodes(tree, scope, segment.cut)
+    if nodes:
+        return nodes, None
+    return [], ("FP205", f"`{segment.text}` selects no tensor", "widen the share: a tensor counts whole")
 
 
 def _paths_of(inventory: Inventory, role: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from freezeplan.plan.why import Touch, Why
 
 # Properties that are written in two ways: the second title is the property both set.
-WRITTEN_AS = {"lr_mult": "lr"}
+WRITTEN_AS = {"lr_mult": "lr", "weight_decay_mult": "weight_decay"}
 TITLES = {"lr": "learning rate", "weight_decay": "weight decay", "eval_mode": "eval mode"}
 
 

@@ -23,6 +23,7 @@ from freezeplan.spec.task_checks import check_task
 
 NO_DECAY = "no_decay"
 NOT_PROPERTIES = frozenset({"name", "match", "except", "expect", "optional", "override"})
+WRITTEN_TWO_WAYS = {"lr": "learning rate", "weight_decay": "weight decay"}
 INT_LIMIT = 1 << 63
 NEARBY = 200
 
@@ -135,16 +136,13 @@ def _store(document: Document) -> Iterator[Diagnostic]:
 
 
 def _rule_rates(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
-    if rule.get("lr") is not None and rule.get("lr_mult") is not None:
-        later = max("lr", "lr_mult", key=list(rule).index)
-        message = "`lr` and `lr_mult` both set the learning rate"
-        yield at_key(
-            (*path, later),
-            "FP106",
-            message,
-            help="keep one: `lr` is absolute, `lr_mult` a factor",
-            part=KeyPart.KEY,
-        )
+    for absolute, what in WRITTEN_TWO_WAYS.items():
+        keys = (absolute, f"{absolute}_mult")
+        if all(rule.get(key) is not None for key in keys):
+            message = f"`{keys[0]}` and `{keys[1]}` both set the {what}"
+            advice = f"keep one: `{keys[0]}` is absolute, `{keys[1]}` a factor"
+            later = max(keys, key=list(rule).index)
+            yield at_key((*path, later), "FP106", message, help=advice, part=KeyPart.KEY)
 
 
 def _rule_decay(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -160,7 +158,7 @@ def _rule_effect(document: Document, path: KeyPath, rule: dict[str, Any]) -> Ite
     # With an unknown key the rule meant to set something; that key is the problem to report.
     if keys <= NOT_PROPERTIES and "match" in keys:
         message = "this rule sets no property: it decides nothing"
-        advice = "add `state`, `lr`, `lr_mult`, `weight_decay` or an optimizer option, or remove the rule"
+        advice = "add `state`, `lr`, `lr_mult`, a weight decay or an optimizer option, or remove the rule"
         yield at_key(path, "FP107", message, help=advice, part=KeyPart.HEADER)
     if rule.get("eval_mode") is not None and rule.get("state") == "trainable":
         message = "`eval_mode` is about frozen modules; this rule makes its parameters trainable"

@@ -14,9 +14,11 @@ from freezeplan.spec.tables import Spec, Table
 # What other tools and torch call the same thing; too far apart for a spelling match.
 SYNONYMS = {
     "exclude": "except",
+    "decay_mult": "weight_decay_mult",
     "freeze": "state",
     "frozen": "state",
     "learning_rate": "lr",
+    "lr_mul": "lr_mult",
     "lr_scale": "lr_mult",
     "modules": "match",
     "parameters": "match",
@@ -27,6 +29,7 @@ SYNONYMS = {
     "select": "match",
     "trainable": "state",
     "wd": "weight_decay",
+    "wd_mult": "weight_decay_mult",
 }
 
 

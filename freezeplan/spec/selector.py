@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 from freezeplan.diagnostics.wording import closest, quoted
@@ -12,10 +13,11 @@ from freezeplan.spec.braces import Choice, Piece, alternatives
 from freezeplan.spec.quoting import FILLER, without_quoted
 from freezeplan.spec.regexes import check_regex
 from freezeplan.spec.selector_error import SelectorError
+from freezeplan.spec.shapes import parse_shape
 
 ROLES = (
     "backbone", "heads", "embeddings", "layers", "stages", "pooler", "final_norm", "norm", "bias", "tied",
-    "experts", "router", "adapters",
+    "experts", "router", "adapters", "params",
 )  # fmt: skip
 
 LONGEST = 50_000
@@ -25,10 +27,15 @@ ODD = {
     "/": "separate segments by dots",
     "\\": f"write a dotted path such as `encoder.layer.0`, or {REGEX}",
 }
-WANTED = {"class": "the name of a class", "re": "an expression"}
+WANTED = {
+    "class": "the name of a class",
+    "re": "an expression",
+    "shape": "what a tensor is like, such as `1d`",
+}
+ORDERED = ("layers", "stages", "params")
 
 _ROLE = re.compile(r"@(?P<name>[A-Za-z_]*)(?:\[(?P<slice>[^\]]*)\])?")
-_BOUND = re.compile(r"(?P<number>-?\d{1,9}|\d{1,3}(?P<percent>%))?")
+_BOUND = re.compile(r"(?P<number>-?\d{1,9}|\d{1,3}(\.\d{1,9})?(?P<percent>%))?")
 _ODD_TEXT = re.compile(r"[\s?/\\]")
 _CHARACTER_CLASS = re.compile(r"\[(\d+)[-:](\d+)\]")
 
@@ -37,7 +44,7 @@ _CHARACTER_CLASS = re.compile(r"\[(\d+)[-:](\d+)\]")
 class Bound:
     """One end of a slice: an index, or a share of the stack in percent."""
 
-    number: int
+    number: int | Fraction
     percent: bool = False
 
     def resolve(self, length: int) -> int:
@@ -47,8 +54,8 @@ class Bound:
         (2, 10)
         """
         if self.percent:
-            return length * self.number // 100
-        return self.number + length if self.number < 0 else self.number
+            return int(length * self.number // 100)
+        return int(self.number + length if self.number < 0 else self.number)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Selector:
     """A parsed pattern.
 
     ``kind`` is ``path`` (``branches``: the brace-free alternatives, each a sequence of segments),
-    ``class`` or ``regex`` (``value``: what follows the prefix).
+    ``class``, ``shape`` or ``regex`` (``value``: what follows the prefix).
     """
 
     text: str
@@ -113,7 +120,7 @@ def parse_selector(text: str) -> Selector:
     if len(text) > LONGEST:
         message = f"a pattern of {len(text):,} characters; the limit is {LONGEST:,}"
         raise SelectorError("FP140", message, 0, len(text), "use `*` or a role, or write several rules")
-    for kind in ("class", "re"):
+    for kind in WANTED:
         if text.startswith(kind + ":"):
             return _prefixed(text, kind)
     plain, quoted_names = without_quoted(text)
@@ -143,6 +150,8 @@ def _prefixed(text: str, kind: str) -> Selector:
     if kind == "re":
         check_regex(value, len("re:"))
         return Selector(text, "regex", value=value)
+    if kind == "shape":
+        parse_shape(value, len("shape:"))
     return Selector(text, kind, value=value)
 
 
@@ -282,13 +291,18 @@ def _role(text: str, whole: str, start: int, end: int) -> Segment:
 
 
 def _slice(body: str, role: str, start: int, end: int) -> Slice:
-    if role not in ("layers", "stages"):
-        advice = "only `@layers` and `@stages` have an order"
+    if role not in ORDERED:
+        advice = "only `@layers`, `@stages` and `@params` have an order"
         raise SelectorError("FP144", f"`@{role}` takes no slice", start, end - start, advice)
     bounds = [_bound(part.strip()) for part in body.split(":")]
     if any(bound is False for bound in bounds) or len(bounds) > 2 or not body.strip():
         advice = "write `[:3]`, `[-2:]`, `[4]` or `[:50%]`"
         raise SelectorError("FP144", f"`[{body}]` is not a slice of layers", start, end - start, advice)
+    if role == "params" and (len(bounds) == 1 or any(bound and not bound.percent for bound in bounds)):
+        message = f"`[{body}]` is not a share of the parameters"
+        raise SelectorError(
+            "FP144", message, start, end - start, "write `@params[50%:]` or `@params[:87.5%]`"
+        )
     if len(bounds) == 1:
         return Slice(bounds[0] or None, None, single=True)
     return Slice(bounds[0] or None, bounds[1] or None)
@@ -301,5 +315,5 @@ def _bound(text: str) -> Bound | None | bool:
     if not text:
         return None
     percent = match["percent"] is not None
-    number = int(text.rstrip("%"))
+    number = Fraction(text.rstrip("%")) if "." in text else int(text.rstrip("%"))
     return False if percent and number > 100 else Bound(number, percent)

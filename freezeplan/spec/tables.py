@@ -145,6 +145,8 @@ class Rule(OptimizerOptions):
     """Factor on the learning rate by depth, counted in the whole stack."""
     weight_decay: NonNegative | None = None
     """Weight decay of these parameters."""
+    weight_decay_mult: NonNegative | None = None
+    """Weight decay as a multiple of the optimizer's; excludes `weight_decay`."""
     eval_mode: bool | None = None
     """`false` keeps frozen modules in training mode (dropout on, BatchNorm statistics moving)."""
     expect: Expect | None = None

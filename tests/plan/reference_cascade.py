@@ -72,6 +72,10 @@ def _bound(inventory: Inventory, table: dict[str, Any]) -> tuple[Bound, bool]:
         values["rate"] = float(Fraction(str(BASE_RATE)) * Fraction(str(values.pop("lr_mult"))))
     if "lr" in values:
         values["rate"] = values.pop("lr")
+    if "weight_decay_mult" in values:
+        values["weight_decay"] = float(
+            Fraction(str(BASE_DECAY)) * Fraction(str(values.pop("weight_decay_mult")))
+        )
     return Bound(table["name"], left, values, tuple(table.get("override", ()))), wrong
 
 

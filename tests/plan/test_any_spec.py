@@ -85,6 +85,7 @@ rules = st.fixed_dictionaries(
         "lr_mult": usually(RATES),
         "layer_decay": usually(decays),
         "weight_decay": usually(RATES),
+        "weight_decay_mult": usually(RATES),
         "eval_mode": usually(st.booleans()),
         "betas": usually(st.just([0.9, 0.99])),
         "except": matches,
