@@ -11,13 +11,14 @@ import click
 from freezeplan.cli.options import common_options, format_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_err, print_json, print_out
+from freezeplan.export import FORM_NAMES
 
 
 @click.command(short_help="Write a run in the form of another library, proved against it.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("out", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option(
-    "--to", "library", type=click.Choice(["transformers"]), required=True, help="The other library."
+    "--to", "library", type=click.Choice(FORM_NAMES), required=True, help="The other library."
 )
 @click.option("--task", metavar="NAME", help="The task to export; needed where the run has several.")
 @click.option("--checkpoint", metavar="NAME", help="A checkpoint of the run: its folder's name, or `best`.")

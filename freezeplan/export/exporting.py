@@ -7,10 +7,10 @@ from pathlib import Path
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, quoted
+from freezeplan.export.forms import FORMS
 from freezeplan.export.inputs import ProofInputs, inputs_of
 from freezeplan.export.places import check_free, new_folder
-from freezeplan.export.proof import TOLERANCE, Side, largest_difference, logits_of, refused
-from freezeplan.export.stock import NATIVE, loaded_stock, write_stock
+from freezeplan.export.proof import TOLERANCE, Side, encoded_of, largest_difference, refused
 from freezeplan.models.run_record import home_of
 from freezeplan.train.saved_run import SavedRun, check_task, checkpoint_folder, load_run
 
@@ -51,8 +51,8 @@ def export(
 ) -> Exported:
     """Write a run, or one of its checkpoints, in the form of another library into a new folder.
 
-    ``form`` is ``transformers``: one ``task`` (which may be left out where there is one) as a stock model with its
-    tokenizer or image processor. Both sides, the run and what the other library loads from the folder, are run on
+    ``form`` is a key of ``FORMS``: ``transformers`` writes one ``task`` (which may be left out where there is one) as
+    a stock model with its tokenizer or image processor. Both sides, the run and what the other library loads from the folder, are run on
     inputs of the task's own data (of the file ``data`` where that is named, and its ``column``) before the folder
     gets its name. Raises ``DiagnosticError``: FP570 where the other library cannot give the run's answers, FP571 for a
     place that is taken, FP573 where no inputs are here, and what loading a run raises. Then nothing is left behind.
@@ -62,11 +62,13 @@ def export(
     run = load_run(folder if checkpoint is None else checkpoint_folder(folder, checkpoint))
     name = _task(run, task)
     run = replace(run, encoder=run.encoder_for([name]))
+    written = FORMS[form]
+    written.check(run, name)
     inputs = inputs_of(run, name, data, column)
     with new_folder(out, home) as place:
-        loads_as = write_stock(run, name, place)
-        theirs = loaded_stock(place, run, name)
-        difference = _proved(logits_of(run, name), theirs, inputs, _other_way(run, name, loads_as))
+        loads_as = written.write(run, name, place)
+        sides = written.ours(run, name), written.theirs(place, run, name)
+        difference = _proved(*sides, inputs, written.apart(run, name, loads_as))
     return Exported(
         out, form, loads_as, name, difference, len(inputs.values), inputs.source, _cut(run, inputs)
     )
@@ -83,25 +85,14 @@ def _task(run: SavedRun, task: str | None) -> str:
     raise DiagnosticError([diagnostic("FP574", message, help=f"name one with `--task`: {quoted(names)}")])
 
 
-def _other_way(run: SavedRun, task: str, loads_as: str) -> tuple[str, str]:
-    if run.record["tasks"][task].get("head") == "native":
-        return f"`{loads_as}` does not give the run's answers", "use `freezeplan.load_run` in its place"
-    pooling = run.spec.model.pooling
-    reason = (
-        f"the head of `{loads_as}` does not read the backbone as a linear head on `{pooling}` pooling does"
-    )
-    return reason, NATIVE
-
-
-def _proved(ours: Side, theirs: Side, inputs: ProofInputs, other_way: tuple[str, str]) -> float:
+def _proved(ours: Side, theirs: Side, inputs: ProofInputs, cause: tuple[str, str]) -> float:
     difference = largest_difference(ours, theirs, inputs.values)
     if not difference <= TOLERANCE:
-        reason, advice = other_way
+        reason, advice = cause
         note = f"on {counted(len(inputs.values), 'input')} of {inputs.source}; {TOLERANCE:.0e} is allowed"
         raise refused(f"{reason}: outputs differ by up to {difference:.1e}", advice, note)
     return difference
 
 
 def _cut(run: SavedRun, inputs: ProofInputs) -> int:
-    encoded = run.encoder.encode(inputs.values)
-    return int(getattr(encoded, "cut", 0) or 0)
+    return int(getattr(encoded_of(run, inputs.values), "cut", 0) or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,12 +39,31 @@ def refused(reason: str, advice: str, *notes: str) -> DiagnosticError:
     return DiagnosticError([diagnostic("FP570", reason, help=advice, notes=list(notes))])
 
 
+def encoded_of(run: SavedRun, values: Sequence[Any]) -> Any:
+    """Return inputs as the run encodes them; of compared texts all first ones, then all second ones."""
+    encoder = run.encoder
+    return encoder.encode_apart(values) if getattr(encoder, "apart", False) else encoder.encode(values)
+
+
+def batch_of(run: SavedRun, values: Sequence[Any]) -> dict[str, torch.Tensor]:
+    """Return inputs as one batch for the run's backbone, on the CPU."""
+    encoded = encoded_of(run, values)
+    return run.encoder.batch(encoded, range(len(encoded)), torch.device("cpu"))
+
+
 def logits_of(run: SavedRun, task: str) -> Side:
-    """Return the run's own side: the logits of a task."""
+    """Return the run's own side: the logits of a task, those of padding 0."""
 
     def side(values: Sequence[Any]) -> torch.Tensor:
-        encoded = run.encoder.encode(values)
-        batch = run.encoder.batch(encoded, range(len(values)), torch.device("cpu"))
-        return run.model(task=task, **batch)
+        batch = batch_of(run, values)
+        return without_padding(run.model(task=task, **batch), batch)
 
     return side
+
+
+def without_padding(logits: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return logits of tokens ``(rows, tokens, outputs)`` with 0 at padding, whose outputs mean nothing."""
+    mask = batch.get("attention_mask")
+    if logits.dim() != 3 or mask is None or mask.shape != logits.shape[:2]:
+        return logits
+    return logits.masked_fill(mask.unsqueeze(-1) == 0, 0.0)

@@ -11,7 +11,8 @@ import torch
 from freezeplan.data.modality import IMAGE
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line, quoted
-from freezeplan.export.proof import Side, refused
+from freezeplan.export.form import IN_PYTHON, ExportForm
+from freezeplan.export.proof import Side, refused, without_padding
 from freezeplan.models.build import dtype_of, from_config
 from freezeplan.models.classes import model_class
 from freezeplan.models.native import NativeHead, stock_config
@@ -20,6 +21,29 @@ from freezeplan.outside.quiet import quiet
 from freezeplan.train.saved_run import SavedRun
 
 NATIVE = 'train it with `head = "native"`, or use `freezeplan.load_run` in Python'
+
+
+class Stock(ExportForm):
+    """A task as a model of a class that transformers has, with its tokenizer or image processor."""
+
+    name = "transformers"
+
+    def write(self, run: SavedRun, task: str, folder: Path) -> str:
+        """Write the stock model; returns its class's name."""
+        return write_stock(run, task, folder)
+
+    def theirs(self, folder: Path, run: SavedRun, task: str) -> Side:
+        """Return the logits of what transformers loads."""
+        return loaded_stock(folder, run, task)
+
+    def apart(self, run: SavedRun, task: str, loads_as: str) -> tuple[str, str]:
+        """Return that a linear head reads what the stock one does not."""
+        if run.record["tasks"][task].get("head") == "native":
+            return super().apart(run, task, loads_as)
+        if run.kinds[task].reads_words:
+            return f"`{loads_as}` does not read the states of tokens as a linear head does", NATIVE
+        reads = f"as a linear head on `{run.spec.model.pooling}` pooling does"
+        return f"the head of `{loads_as}` does not read the backbone {reads}", NATIVE
 
 
 def write_stock(run: SavedRun, task: str, folder: Path) -> str:
@@ -43,13 +67,13 @@ def stock_model(run: SavedRun, task: str) -> Any:
     set_padding(run, config)
     name = kind.stock.get(run.encoder.kind.name)
     if name is None:
-        reason = f"the export knows no stock model for tasks of kind `{kind.name}`"
-        raise refused(reason, "use `freezeplan.load_run` in its place")
+        reason = f"transformers has no class for the task `{task}`: {kind.without_stock}"
+        raise refused(reason, kind.other_form or IN_PYTHON)
     try:
         chosen = model_class(name, config, source, run.spec)
     except DiagnosticError as error:
         reason = f"transformers has no class for the task `{task}`: {error.diagnostics[0].message}"
-        raise refused(reason, "use `freezeplan.load_run` in its place") from None
+        raise refused(reason, IN_PYTHON) from None
     with torch.random.fork_rng(devices=[]):
         stock = from_config(chosen, config, source, run.spec)
     stock.load_state_dict(_state(run, task, stock), strict=True)
@@ -128,7 +152,12 @@ def loaded_stock(folder: Path, run: SavedRun, task: str) -> Side:
         raise refused(f"transformers does not load {quoted(str(name) for name in lost[:3])}", NATIVE)
     encode = _images(folder, run.encoder.channels) if kind is IMAGE else texts_side(folder)
     model.eval()
-    return lambda values: model(**encode(values)).logits
+
+    def side(values: Sequence[Any]) -> torch.Tensor:
+        batch = encode(values)
+        return without_padding(model(**batch).logits, batch)
+
+    return side
 
 
 def texts_side(folder: Path) -> Any:
@@ -139,9 +168,11 @@ def texts_side(folder: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     def encode(values: Sequence[Any]) -> Any:
-        pairs = isinstance(values[0], tuple)
+        pairs, words = (isinstance(values[0], form) for form in (tuple, list))
         given = [list(side) for side in zip(*values, strict=True)] if pairs else [list(values)]
-        return tokenizer(*given, padding=True, truncation=True, return_tensors="pt")
+        return tokenizer(
+            *given, is_split_into_words=words, padding=True, truncation=True, return_tensors="pt"
+        )
 
     return encode
 

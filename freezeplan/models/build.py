@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from freezeplan.diagnostics import DiagnosticError
@@ -107,7 +108,7 @@ def native_head_of(index: int, config: Any, source: Source, spec: Spec, labels: 
     name = spec.task[index].name
     try:
         if not task_kind(spec.task[index]).stock:
-            raise Unbuildable(f"freezeplan knows none for tasks of kind {spec.task[index].kind}")
+            raise Unbuildable(task_kind(spec.task[index]).without_stock)
         with quiet():
             own = stock_config(config, labels, task_kind(spec.task[index]).problem_type)
             return native_head(stock_class(index, config, source, spec), own)
@@ -126,12 +127,11 @@ def stock_class(index: int, config: Any, source: Source, spec: Spec) -> Any:
     """Return the class of transformers for a task of the spec; raises FP155 where the architecture has none."""
     task = spec.task[index]
     classes = task_kind(task).stock
-    if task.data is not None:
-        return model_class(classes[task.data.kind], config, source, spec)
-    try:
-        return model_class(classes["text"], config, source, spec)
-    except DiagnosticError:
-        return model_class(classes["image"], config, source, spec)
+    names = list(dict.fromkeys(classes.values())) if task.data is None else [classes[task.data.kind]]
+    for name in names[:-1]:
+        with suppress(DiagnosticError):
+            return model_class(name, config, source, spec)
+    return model_class(names[-1], config, source, spec)
 
 
 def dtype_of(spec: Spec) -> Any:

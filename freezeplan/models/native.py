@@ -92,8 +92,6 @@ def native_head(chosen: Any, own: Any) -> NativeHead:
     ``chosen`` is one of transformers' automatic classes, or a model class. Raises ``Unbuildable`` with a plain reason
     where the class has no head that stands on a base model.
     """
-    if getattr(own, "is_encoder_decoder", False):
-        raise Unbuildable("it reads the decoder, and only the encoder of the backbone runs")
     unpadded = getattr(own, "pad_token_id", None) is None
     if unpadded:
         own.pad_token_id = 0
@@ -103,6 +101,8 @@ def native_head(chosen: Any, own: Any) -> NativeHead:
     prefix = stock.base_model_prefix
     if not prefix or prefix not in stock._modules:
         raise Unbuildable(f"`{type(stock).__name__}` holds no base model of its own")
+    if "decoder_input_ids" in inspect.signature(stock._modules[prefix].forward).parameters:
+        raise Unbuildable("it reads the decoder, and only the encoder of the backbone runs")
     head = NativeHead(stock, unpadded)
     if not list(head.parameters()):
         raise Unbuildable(f"`{type(stock).__name__}` has no parameters beside its base model")
@@ -115,6 +115,8 @@ def stock_config(config: Any, labels: Sequence[str], problem_type: str | None) -
     own.id2label = dict(enumerate(labels))
     own.label2id = {label: index for index, label in enumerate(labels)}
     own.problem_type = problem_type
+    # Of an architecture with several classes for a task, transformers looks here for the one to take.
+    own.architectures = own.architectures or []
     return own
 
 

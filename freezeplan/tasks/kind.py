@@ -79,6 +79,10 @@ class TaskKind(ABC):
     """What an evaluation measures."""
     stock: ClassVar[Mapping[str, str]] = {}
     """The automatic class of transformers whose head does the same, by what the rows hold."""
+    without_stock: ClassVar[str] = ""
+    """Why transformers has no such class, where ``stock`` names none."""
+    other_form: ClassVar[str] = ""
+    """What to do in place of an export to transformers, where there is something."""
     problem_type: ClassVar[str | None] = None
     """What transformers' configs call it."""
 

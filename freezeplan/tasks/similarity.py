@@ -24,6 +24,7 @@ class Similarity(Regression):
     compares = True
     most_columns = 1
     stock: ClassVar[Mapping[str, str]] = {}
+    without_stock = "its answer is the cosine of two vectors, and its head has no tensors"
     problem_type = None
 
     def __init__(self, most: float = 1.0) -> None:

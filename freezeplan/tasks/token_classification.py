@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from freezeplan.tasks.kind import LOSS, PLAIN, Answering, Metric, Scorer, TaskKind
 
@@ -23,6 +23,7 @@ class TokenClassification(TaskKind):
     output = "tag"
     fewest = 2
     reads_words = True
+    stock: ClassVar[Mapping[str, str]] = {"tokens": "AutoModelForTokenClassification"}
     metrics = (Metric("span_f1"), Metric("strict_span_f1"), Metric("accuracy"), LOSS)
 
     def role(self, columns: int) -> str:

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2Model, pipeline
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.export import exporting, stock
+from freezeplan.export import FORM_NAMES, stock
 from freezeplan.export.exporting import export
+from freezeplan.export.forms import FORMS
 from freezeplan.export.proof import largest_difference
 from freezeplan.runs.verify import verify_run
 from freezeplan.train.predict import predict
@@ -80,15 +81,17 @@ def test_a_linear_head_on_mean_pooling_is_refused_and_nothing_is_left(run: Path,
 def test_a_folder_that_gives_other_answers_is_refused(
     run: Path, tmp_path: Path, spoil: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    written = stock.write_stock
+
     def spoiled(saved: Any, task: str, folder: Path) -> str:
-        name = stock.write_stock(saved, task, folder)
+        name = written(saved, task, folder)
         tensors = load_file(folder / "model.safetensors")
         bias = tensors["classifier.bias"]
         tensors["classifier.bias"] = bias + 2e-5 if spoil == "weights" else bias[:2]
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return name
 
-    monkeypatch.setattr(exporting, "write_stock", spoiled)
+    monkeypatch.setattr(stock, "write_stock", spoiled)
     assert refusal(run, "transformers", tmp_path / "out", task="topic").code == "FP570"
     assert os.listdir(tmp_path) == []
 
@@ -202,3 +205,7 @@ def test_outputs_that_are_no_numbers_are_never_near_the_runs(value: float) -> No
     ours, theirs = torch.zeros(1, 2), torch.tensor([[0.0, value]])
     assert largest_difference(lambda _: ours, lambda _: theirs, ["a"]) == float("inf")
     assert largest_difference(lambda _: theirs, lambda _: theirs, ["a"]) == float("inf")
+
+
+def test_the_command_offers_every_form() -> None:
+    assert tuple(FORMS) == FORM_NAMES

@@ -226,3 +226,22 @@ def test_a_pooler_that_a_native_head_reads_is_no_idle_one(toy: Path) -> None:
         spec = toy_spec(toy, rule=UPPER, task=[task(toy, head=head)])
         codes = {item.code for item in compile_plan(inventory_for(spec), spec).diagnostics}
         assert ("FP415" in codes) == (head == "linear")
+
+
+def heads_in(spec: Spec) -> set[str]:
+    """Return the modules that stand right in the heads of a spec's tasks and hold parameters."""
+    names = (item.name for item in inventory_for(spec).params)
+    return {".".join(name.split(".")[:3]) for name in names if name.startswith("heads.")}
+
+
+@pytest.mark.parametrize("architecture", ["deit", "levit"])
+def test_of_several_stock_classes_the_first_one_gives_the_head(architecture: str) -> None:
+    task = NATIVE | {"labels": ["a", "b"]}
+    spec = Spec.model_validate({"model": {"architecture": architecture}, "rule": ALL, "task": [task]})
+    assert "heads.topic.classifier" in heads_in(spec)
+
+
+def test_a_tag_head_of_an_encoder_decoder_that_reads_its_encoder_is_built() -> None:
+    task = {"name": "ner", "kind": "token_classification", "head": "native", "labels": ["B-x", "O"]}
+    spec = Spec.model_validate({"model": {"architecture": "t5"}, "rule": ALL, "task": [task]})
+    assert heads_in(spec) == {"heads.ner.classifier"}

@@ -115,11 +115,6 @@ def test_a_tokenizer_that_glues_words_is_refused_at_the_key(place: Path) -> None
     assert "glues words" in found.message and "add_prefix_space=True" in str(found.help)
 
 
-def test_a_native_head_is_refused(place: Path) -> None:
-    found = refusal(spec_of(place, ROWS, {"head": "native"}))
-    assert (found.code, found.where) == ("FP183", "task[1].head")
-
-
 @pytest.mark.parametrize(
     ("row", "code", "what"),
     [
