@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError
 if TYPE_CHECKING:
     from freezeplan.inventory.records import Inventory
     from freezeplan.plan.records import Plan
+    from freezeplan.plan.storing import StoreRows
     from freezeplan.spec.tables import Spec
 
 
@@ -27,19 +29,24 @@ class Compiled:
     @property
     def execution(self) -> tuple[str, ...] | None:
         """How the frozen prefix of each phase will run, where the bundled trainer can train the spec."""
-        from freezeplan.cost.store_rows import counted_rows
         from freezeplan.plan.storing import store_statements
 
-        if not self.spec.task:
-            return None
-        return store_statements(self.spec, self.plan, counted_rows(self.spec, self.plan))
+        return store_statements(self.spec, self.plan, self._rows) if self.spec.task else None
 
     @property
     def training(self) -> dict[str, Any]:
-        """What the bundled trainer is to do besides the plan: its tasks and the table ``[train]``."""
+        """What the bundled trainer is to do besides the plan: its tasks, the table ``[train]`` and its steps."""
+        from freezeplan.plan.stepping import steps_of_phases
         from freezeplan.render.training import training_record
 
-        return training_record(self.spec, self.plan)
+        steps = steps_of_phases(self.spec, self.plan, self._rows.train) if self._rows else ()
+        return training_record(self.spec, self.plan, steps)
+
+    @cached_property
+    def _rows(self) -> StoreRows | None:
+        from freezeplan.cost.store_rows import counted_rows
+
+        return counted_rows(self.spec, self.plan) if self.spec.task else None
 
 
 def compiled(path: Path, model: str | None = None) -> Compiled:

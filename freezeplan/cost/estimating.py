@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,7 @@ from freezeplan.cost.fakes import set_fake_tensors
 from freezeplan.cost.frozen_prefix import PrefixWork, frozen_prefix_work
 from freezeplan.cost.inputs import inputs_for
 from freezeplan.cost.memory import measure_memory
-from freezeplan.cost.records import Cost, PhaseCost, Store
+from freezeplan.cost.records import Cost, PhaseCost, Store, batches_text
 from freezeplan.cost.store_rows import counted_rows
 from freezeplan.cost.tracking import NumbersAsOne
 from freezeplan.cost.trial import Trial
@@ -29,6 +29,7 @@ from freezeplan.models.positions import LONGEST
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.records import Plan
+from freezeplan.plan.stepping import StepCount, batch_sizes_of
 from freezeplan.plan.storing import OFF, TOO_FEW, Pass, StoreUse, pass_for, rows_run
 from freezeplan.prefix.examples import rows_at_once
 from freezeplan.spec.locations import attaching
@@ -57,10 +58,10 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
         eval_batch_size=rows_at_once("cpu", spec.train.eval_batch_size),
         length=trial.inputs.length,
         inputs=trial.inputs.words,
-        rows=rows.per_epoch(trial.objectives),
         rows_known=known,
         phases=phases,
         assumptions=_assumptions(trial, known),
+        batch_sizes=trial.batch_sizes,
     )
 
 
@@ -76,7 +77,8 @@ def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
     tasks = {task.name: task_kind(task) for task in spec.task} or None
     size = batch_size or spec.train.batch_size
     evaluated = any(task.data and (task.data.validation or task.data.test) for task in spec.task)
-    return Trial(model.train(), mode, inputs, tasks, spec.train, size, evaluated)
+    own = batch_sizes_of(spec) if batch_size is None else {}
+    return Trial(model.train(), mode, inputs, tasks, spec.train, size, evaluated, own)
 
 
 def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Iterator[PhaseCost]:
@@ -91,7 +93,7 @@ def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Itera
             _enter(trial, optimizer, plan, index)
         prefix = phase.frozen_prefix
         stack = None if prefix.stack is None else stacks.get(prefix.stack)
-        yield _cost_of_phase(trial, optimizer, phase.name, rows, stack)
+        yield _cost_of_phase(trial, optimizer, (index, phase.name), rows, stack)
 
 
 def _enter(trial: Trial, optimizer: torch.optim.Optimizer | None, plan: Plan, index: int) -> None:
@@ -102,33 +104,41 @@ def _enter(trial: Trial, optimizer: torch.optim.Optimizer | None, plan: Plan, in
 
 
 def _cost_of_phase(
-    trial: Trial, optimizer: torch.optim.Optimizer | None, name: str, rows: Rows, stack: Stack | None
+    trial: Trial,
+    optimizer: torch.optim.Optimizer | None,
+    phase: tuple[int, str],
+    rows: Rows,
+    stack: Stack | None,
 ) -> PhaseCost:
     learning = trial.learning()
     names = learning or trial.objectives
-    works = tuple(measure_work(trial, objective) for objective in names)
-    epoch = sum(work.total for work in works) * rows.per_epoch(names) // trial.batch_size
+    works = {objective: measure_work(trial, objective) for objective in names}
+    index, name = phase
+    count = StepCount(rows.each(names), trial.train, trial.batch_sizes, index)
+    run = {task: round(taken) for task, taken in count.rows_per_epoch.items()}
+    epoch = sum(work.total * run[task] // trial.size_of(task) for task, work in works.items())
     cut = frozen_prefix_work(trial, learning[0], stack) if learning else NOTHING_TRAINS
     return PhaseCost(
         name=name,
         learning=learning,
         memory=measure_memory(trial, optimizer, learning),
-        step=step_work(trial, works),
+        step=step_work(trial, works, count),
         epoch=epoch,
-        store=None if isinstance(cut, str) else _store(trial, cut, names, rows, epoch),
+        rows=run,
+        store=None if isinstance(cut, str) else _store(trial, cut, run, rows, epoch),
         no_store=cut if isinstance(cut, str) else "",
     )
 
 
-def _store(trial: Trial, cut: PrefixWork, names: tuple[str, ...], rows: Rows, epoch: int) -> Store:
-    saved = cut.flops * len(names) * rows.per_epoch(names) // trial.batch_size
-    different = rows.different(names)
+def _store(trial: Trial, cut: PrefixWork, run: Mapping[str, int], rows: Rows, epoch: int) -> Store:
+    measured = trial.size_of(next(iter(run)))
+    different = rows.different(run)
     return Store(
         prefix=cut.prefix,
-        row_bytes=cut.nbytes // trial.batch_size,
+        row_bytes=cut.nbytes // measured,
         rows=different,
-        build=cut.flops * different // trial.batch_size,
-        epoch=epoch - saved,
+        build=cut.flops * different // measured,
+        epoch=epoch - cut.flops * sum(run.values()) // measured,
     )
 
 
@@ -160,7 +170,7 @@ def _without(phase: PhaseCost, reason: str) -> PhaseCost:
 def _assumptions(trial: Trial, known: bool) -> tuple[str, ...]:
     """Say in words what the numbers rest on."""
     found = [
-        f"{trial.inputs.words}, all of them, in batches of {trial.batch_size}, on a CPU",
+        f"{trial.inputs.words}, all of them, in {batches_text(trial.batch_size, trial.batch_sizes)}, on a CPU",
         "bytes are those of tensors: the interpreter, its libraries and the data come on top",
         "FLOPs are those of matrix products, convolutions and attention; a multiply-add counts as two",
     ]

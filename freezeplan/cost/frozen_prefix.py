@@ -50,7 +50,7 @@ def _pooled(trial: Trial, objective: str, stack: Stack | None) -> PrefixWork | N
     if trial.tasks is None or not trial.model.pools:
         return None
     with trial.running(), flop_counter() as counter:
-        vectors = trial.model.pool(**trial.batch(objective, trial.batch_size))
+        vectors = trial.model.pool(**trial.batch(objective, trial.size_of(objective)))
         if vectors.requires_grad:
             return None
     layers = stack.length if stack else 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from freezeplan.plan.records import FrozenPrefix
@@ -78,8 +79,9 @@ class PhaseCost:
 
     ``learning`` names the tasks whose loss reaches something trainable (the model's class, in a spec without
     tasks); with none of them the phase only evaluates, and its numbers are of a forward pass. ``step`` is the
-    work of one optimizer step, ``epoch`` of one pass over the rows without a store. ``store`` is None where the
-    prefix is not stored, and ``no_store`` says why.
+    work of one optimizer step, ``epoch`` of one epoch without a store, in which each of these tasks runs so many
+    ``rows`` (on the whole; a phase that only evaluates runs each once). ``store`` is None where the prefix is not
+    stored, and ``no_store`` says why.
     """
 
     name: str
@@ -87,6 +89,7 @@ class PhaseCost:
     memory: Memory
     step: Work
     epoch: int
+    rows: Mapping[str, int]
     store: Store | None
     no_store: str
 
@@ -96,21 +99,26 @@ class Cost:
     """Hold what every phase of a plan costs, and under which assumptions.
 
     ``batch_size`` and ``length`` (tokens of each text, None for images) are those of a training step,
-    ``eval_batch_size`` is that of an evaluation.
-    ``rows`` is how many rows each task sees in an epoch; unless ``rows_known``, 1,000 stand for them. A process
-    takes ``allocator_margin`` times the memory of its tensors, ``largest_margin`` times in the worst case measured.
+    ``eval_batch_size`` is that of an evaluation; ``batch_sizes`` maps the tasks whose training batches have a size of
+    their own to it. Unless ``rows_known``, 1,000 stand for the rows of each task. A process takes
+    ``allocator_margin`` times the memory of its tensors, ``largest_margin`` times in the worst case measured.
     """
 
     batch_size: int
     eval_batch_size: int
     length: int | None
     inputs: str
-    rows: int
     rows_known: bool
     phases: tuple[PhaseCost, ...]
     assumptions: tuple[str, ...]
     allocator_margin: float = ALLOCATOR_MARGIN
     largest_margin: float = LARGEST_MARGIN
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def batches(self) -> str:
+        """How large training batches are, in words."""
+        return batches_text(self.batch_size, self.batch_sizes)
 
     def to_record(self) -> dict[str, Any]:
         """Return the cost as plain JSON types, keys in a fixed order: what the table is made from, too."""
@@ -119,12 +127,23 @@ class Cost:
             "eval_batch_size": self.eval_batch_size,
             "length": self.length,
             "inputs": self.inputs,
-            "rows": self.rows,
+            "batch_sizes": dict(self.batch_sizes),
             "rows_known": self.rows_known,
             "allocator_margin": {"usual": self.allocator_margin, "largest": self.largest_margin},
             "phases": [_phase(phase) for phase in self.phases],
             "assumptions": list(self.assumptions),
         }
+
+
+def batches_text(size: int, own: Mapping[str, int]) -> str:
+    """Say in words how large training batches are.
+
+    >>> batches_text(32, {}), batches_text(32, {"tone": 16})
+    ('batches of 32', 'batches of 32 (tone: 16)')
+    """
+    return f"batches of {size}" + (
+        f" ({', '.join(f'{task}: {count}' for task, count in own.items())})" if own else ""
+    )
 
 
 def _phase(phase: PhaseCost) -> dict[str, Any]:
@@ -134,6 +153,7 @@ def _phase(phase: PhaseCost) -> dict[str, Any]:
         "bytes": asdict(phase.memory),
         "flops_per_step": asdict(phase.step) | {"total": phase.step.total},
         "flops_per_epoch": phase.epoch,
+        "rows_per_epoch": dict(phase.rows),
         "store": _store(phase.store) if phase.store else None,
         "no_store": phase.no_store,
     }

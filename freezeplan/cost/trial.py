@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ class Trial:
 
     ``tasks`` maps the names of the heads to their kinds; a spec without tasks has None, and its loss is the
     mean of the model's first output of floating-point numbers. ``evaluates`` tells whether there is anything to
-    evaluate on.
+    evaluate on. ``batch_sizes`` maps the tasks whose batches have a size of their own to it.
     """
 
     model: nn.Module
@@ -39,6 +39,11 @@ class Trial:
     train: TrainTable
     batch_size: int
     evaluates: bool = False
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def size_of(self, objective: str) -> int:
+        """Return the rows of one batch of an objective."""
+        return self.batch_sizes.get(objective, self.batch_size)
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -47,7 +52,7 @@ class Trial:
 
     def loss(self, objective: str) -> torch.Tensor:
         """Return one batch's loss, as the training loop computes it from logits."""
-        output = self.output(objective, self.batch_size)
+        output = self.output(objective, self.size_of(objective))
         if self.tasks is None:
             return output.float().mean()
         kind, out = self.tasks[objective], output.float()

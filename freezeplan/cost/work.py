@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from freezeplan.cost.records import Work
 from freezeplan.cost.trial import Trial
+from freezeplan.plan.stepping import StepCount
 
 Shape = tuple[int, ...]
 
@@ -25,13 +27,14 @@ def measure_work(trial: Trial, objective: str) -> Work:
     return Work(forward, total - forward)
 
 
-def step_work(trial: Trial, works: tuple[Work, ...]) -> Work:
-    """Return one optimizer step's work from each objective's batch: their sum, or their mean where they alternate."""
-    turns = 1 if trial.train.mixing == "joint" else len(works)
-    batches = trial.train.accumulation
+def step_work(trial: Trial, works: Mapping[str, Work], count: StepCount) -> Work:
+    """Return one optimizer step's work from each objective's batch: their sum, or the mean step where one takes it."""
+    joint, turns = trial.train.mixing == "joint", count.turns_per_epoch
+    steps = 1 if joint else count.steps_per_epoch
+    times = {name: trial.train.accumulation * (1 if joint else turns[name]) for name in works}
     return Work(
-        sum(work.forward for work in works) * batches // turns,
-        sum(work.backward for work in works) * batches // turns,
+        sum(work.forward * times[name] for name, work in works.items()) // steps,
+        sum(work.backward * times[name] for name, work in works.items()) // steps,
     )
 
 

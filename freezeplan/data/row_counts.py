@@ -30,10 +30,11 @@ class Rows:
         """Whether the rows of all these tasks were counted."""
         return set(names) <= self.counts.keys()
 
-    def per_epoch(self, names: Iterable[str]) -> int:
-        """Return the rows of the longest task: an epoch is one pass over it, shorter ones repeat."""
+    def each(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the rows of each of some tasks; where some are not known, the same number stands for each."""
         names = tuple(names)
-        return max((self.counts[name] for name in names), default=0) if self.known(names) else STAND_IN
+        known = self.known(names)
+        return {name: self.counts[name] if known else STAND_IN for name in names}
 
     def different(self, names: Iterable[str]) -> int:
         """Return how many rows there are to store: tasks that read the same column share them."""

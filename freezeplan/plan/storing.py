@@ -8,7 +8,7 @@ from math import ceil
 
 from freezeplan.plan.learning import learning_tasks
 from freezeplan.plan.records import FrozenPrefix, Plan
-from freezeplan.plan.stepping import StepCount
+from freezeplan.plan.stepping import step_count
 from freezeplan.spec.tables import Spec
 
 WORTH = 1.5
@@ -89,7 +89,7 @@ def rows_run(spec: Spec, plan: Plan, phase: int, rows: StoreRows) -> float:
     learning = learning_tasks(spec, plan, phase)
     if not learning:
         return 0.0
-    count = StepCount({name: rows.train[name] for name in learning}, spec.train)
+    count = step_count(spec, rows.train, learning, phase)
     steps = count.steps(plan.phases[phase].length)
     return count.rows(steps) + ceil(steps / count.steps_per_epoch) * rows.validation
 

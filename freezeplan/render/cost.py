@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from freezeplan.diagnostics.wording import NOTHING, counted, format_bytes, format_flops
+from freezeplan.diagnostics.wording import NOTHING, counted, format_bytes, format_count, format_flops
 from freezeplan.render.schedule import Fact
 from freezeplan.render.table import ASCII_RULE, GAP, RULE, facts_grid
 from freezeplan.render.visible import visible
@@ -35,9 +35,7 @@ class CostView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text("")
-        yield Text(
-            f"cost of batches of {self.cost.batch_size}, {self.cost.inputs}", style="bold", overflow="fold"
-        )
+        yield Text(f"cost of {self.cost.batches}, {self.cost.inputs}", style="bold", overflow="fold")
         tables = [_cells(MEMORY, memory_cells, self.cost), _cells(WORK, work_cells, self.cost)]
         if len(self.cost.phases) > 1 and max(map(_width, tables)) <= options.max_width:
             yield from _tables(tables, self.cost, ascii_only=options.ascii_only)
@@ -77,12 +75,17 @@ def phase_facts(cost: Cost, phase: PhaseCost) -> Iterator[Fact]:
         yield "evaluation", f"{evaluation}, in batches of {cost.eval_batch_size}"
     work = (phase.step.forward, phase.step.backward)
     yield "step", "{} forward, {} backward".format(*map(format_flops, work))
-    yield "epoch", f"{format_flops(phase.epoch)} for {counted(cost.rows, 'row')}{_each(phase)}"
+    yield "epoch", f"{format_flops(phase.epoch)} for {_rows(phase)}"
     yield ("stored prefix", _prefix(phase.store)) if phase.store else ("no store", phase.no_store)
 
 
-def _each(phase: PhaseCost) -> str:
-    return f" of each of {counted(len(phase.learning), 'task')}" if len(phase.learning) > 1 else ""
+def _rows(phase: PhaseCost) -> str:
+    several = len(phase.learning) > 1
+    if len({*phase.rows.values()}) == 1:
+        each = f" of each of {counted(len(phase.learning), 'task')}" if several else ""
+        return counted(next(iter(phase.rows.values())), "row") + each
+    named = ", ".join(f"{task} {format_count(rows)}" for task, rows in phase.rows.items())
+    return f"{counted(sum(phase.rows.values()), 'row')} ({named})"
 
 
 def _prefix(store: Store) -> str:

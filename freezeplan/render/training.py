@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from freezeplan.diagnostics.wording import counted, format_count, format_number
-from freezeplan.render.schedule import Fact, length_text
+from freezeplan.render.schedule import Fact, length_text, span
 from freezeplan.tasks import TASK_KINDS
 
 if TYPE_CHECKING:
     from freezeplan.plan.records import Plan
+    from freezeplan.plan.stepping import StepCount
     from freezeplan.spec.tables import Spec, Task
 
+SHARING = ("proportional", "temperature")
 READ = {"text": "texts", "text_pair": "text pairs", "tokens": "texts in words", "image": "images"}
 MIXINGS = {
     "alternate": "one task per step, in turn (alternate)",
     "joint": "a batch of each task per step, losses summed (joint)",
+    "proportional": "one task per step, in proportion to its rows (proportional)",
+    "temperature": "one task per step, in proportion to rows^(1/{}) (temperature)",
 }
 
 
-def training_record(spec: Spec, plan: Plan) -> dict[str, Any]:
+def training_record(spec: Spec, plan: Plan, steps: Sequence[StepCount | None] = ()) -> dict[str, Any]:
     """Return the tasks of a spec and its ``[train]`` table as plain JSON types, keys in a fixed order.
 
-    ``labels`` counts the outputs of a task's head; ``epochs`` is None where phases have lengths of their own.
-    A spec without tasks, which the bundled trainer does not train, has ``"tasks": []`` and ``"training": None``.
+    ``steps`` are the counts of the phases where the rows could be counted: ``steps_per_epoch`` is None where not, and
+    in phases in which no task learns. ``labels`` counts the outputs of a task's head; ``epochs`` is None where phases
+    have lengths of their own. A spec without tasks, which the bundled trainer does not train, has ``"tasks": []`` and
+    ``"training": None``.
     """
     if not spec.task:
         return {"tasks": [], "training": None}
     table = spec.train.model_dump(mode="json")
     alone = not spec.phase and spec.gradual is None
-    training = {**table, "epochs": table["epochs"] if alone else None}
+    counts = [_steps(count) for count in steps] or None
+    training = {**table, "epochs": table["epochs"] if alone else None, "steps_per_epoch": counts}
     return {"tasks": [_task(task, plan) for task in spec.task], "training": training}
+
+
+def _steps(count: StepCount | None) -> dict[str, Any] | None:
+    """Return how many steps an epoch of a phase has, and how many of them each task that learns in it takes."""
+    return count and {"all": count.steps_per_epoch, "tasks": count.turns_per_epoch}
 
 
 def _task(task: Task, plan: Plan) -> dict[str, Any]:
@@ -42,6 +55,7 @@ def _task(task: Task, plan: Plan) -> dict[str, Any]:
         "reads": reads,
         "labels": _outputs(task, plan),
         "loss_weight": task.weight,
+        "batch_size": task.batch_size,
         "label_smoothing": task.label_smoothing,
         "class_weights": task.class_weights,
     }
@@ -69,6 +83,8 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
 
 def _options(task: dict[str, Any]) -> Iterator[str]:
     """Yield what a task's loss has besides, each after a comma."""
+    if task["batch_size"]:
+        yield f", batches of {format_count(task['batch_size'])}"
     if task["label_smoothing"]:
         yield f", label smoothing {format_number(task['label_smoothing'])}"
     if task["class_weights"]:
@@ -84,8 +100,31 @@ def training_facts(record: dict[str, Any], plan: Plan) -> Iterator[Fact]:
     parts = [length_text(plan.phases[0].length)] if table["epochs"] is not None else []
     parts.append(_batches(table["batch_size"], table["accumulation"]))
     if len(record["tasks"]) > 1:
-        parts.append(MIXINGS[table["mixing"]])
+        parts.append(MIXINGS[table["mixing"]].format(format_number(table["temperature"] or 1)))
     yield "training", ", ".join(parts)
+    if table["steps_per_epoch"] and table["mixing"] in SHARING:
+        yield from _share_facts(table["steps_per_epoch"])
+
+
+def _share_facts(steps: Sequence[dict[str, Any] | None]) -> Iterator[Fact]:
+    """Yield the steps of an epoch with each task's share of them, a line for phases one after the other that agree."""
+    stretches = [
+        (item, [place for place, _ in found]) for item, found in groupby(enumerate(steps, 1), _second)
+    ]
+    for item, places in stretches:
+        if item is None:
+            continue
+        shares = (f"{name} {_share(count, item['all'])}" for name, count in item["tasks"].items())
+        where = f"{'phase' if len(places) == 1 else 'phases'} {span(places)}, " if len(stretches) > 1 else ""
+        yield "steps", f"{where}{format_count(item['all'])} per epoch: {', '.join(shares)}"
+
+
+def _second(pair: tuple[int, Any]) -> Any:
+    return pair[1]
+
+
+def _share(count: int, whole: int) -> str:
+    return f"{format_count(count)} ({100 * count / whole:.0f} %)"
 
 
 def _batches(size: int, accumulation: int) -> str:

@@ -16,6 +16,7 @@ from freezeplan.spec.document import Document, printable, written
 from freezeplan.spec.entries import cancelled_matches, repeated_entries
 from freezeplan.spec.head_checks import check_heads
 from freezeplan.spec.locations import KeyPath, at_key
+from freezeplan.spec.mixing_checks import check_mixing
 from freezeplan.spec.optimizer_checks import check_optimizers
 from freezeplan.spec.problems import label
 from freezeplan.spec.requirements import check_requirements
@@ -39,6 +40,7 @@ def check_all(document: Document) -> Iterator[Diagnostic]:
     yield from _tasks(document)
     yield from check_heads(document)
     yield from _store(document)
+    yield from check_mixing(document)
 
 
 def check_values(document: Document) -> Iterator[Diagnostic]:

@@ -178,7 +178,7 @@ class PhaseTable(Table):
     name: PhaseName | None = None
     """Name shown in tables and used by `--phase`. Default: `phase 1`, `phase 2` …"""
     epochs: Count | None = None
-    """Length in passes over the longest task."""
+    """Length in epochs: passes over the longest task, or over all tasks, by `train.mixing`."""
     steps: Count | None = None
     """Length in optimizer steps."""
     until: Until | None = None
@@ -230,13 +230,18 @@ class TrainTable(Table):
     """Set the length and shape of the training run."""
 
     epochs: Count = 3
-    """Passes over the longest task; shorter tasks reshuffle and repeat. Phases have lengths of their own."""
+    """Passes over the longest task, which shorter ones repeat (`alternate`, `joint`), or over all tasks \
+(`proportional`, `temperature`). Phases have lengths of their own."""
     batch_size: Count = 32
-    """Examples of one task in one step (before accumulation)."""
+    """Examples of one task in one step (before accumulation); a task may have its own."""
     eval_batch_size: Count = 128
     """Most examples per batch in evaluation and prediction; a CPU takes 32 at most."""
-    mixing: Literal["alternate", "joint"] = "alternate"
-    """`alternate`: one task per step, in turn; `joint`: one batch of each task per step, losses summed."""
+    mixing: Literal["alternate", "joint", "proportional", "temperature"] = "alternate"
+    """`alternate`: one task per step, in turn; `joint`: one batch of each task per step, losses summed; \
+`proportional`: one task per step, each as often as its rows take; `temperature`: the same, in proportion to \
+rows^(1/`temperature`)."""
+    temperature: Ratio | None = None
+    """Of `mixing = "temperature"`: 1 is `proportional`, and the larger, the more alike the tasks' shares of rows."""
     accumulation: Count = 1
     """Batches per optimizer step."""
     clip_norm: Positive | None = 1.0

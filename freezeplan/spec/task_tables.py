@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from freezeplan.spec.table import Columns, Files, Positive, Share, Table
+from freezeplan.spec.table import Columns, Count, Files, Positive, Share, Table
 from freezeplan.spec.validators import check_task_name
 
 
@@ -95,5 +95,7 @@ class Task(Table):
 architecture and kind of task, so that the result is a stock model."""
     weight: Positive = 1.0
     """Factor of this task's loss."""
+    batch_size: Count | None = None
+    """Rows of this task in a batch. Default: `train.batch_size`."""
     dropout: Share = 0.1
     """Dropout before a linear head; a native one has the dropout that the model's config says."""

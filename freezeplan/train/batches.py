@@ -6,7 +6,6 @@ import random
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
 import numpy
 
@@ -56,11 +55,10 @@ class Course(StepCount):
     def parts(self, step: int) -> tuple[Part, ...]:
         """Return the batches of one step in the order they run, each task's batches together."""
         epoch, within = divmod(step, self.steps_per_epoch)
-        names = list(self.sizes)
-        if self.train.mixing == "alternate":
-            within, turn = divmod(within, len(names))
-            names = [names[turn]]
-        return tuple(part for name in names for part in self._task_parts(name, epoch, within))
+        if self.train.mixing == "joint":
+            return tuple(part for name in self.sizes for part in self._task_parts(name, epoch, within))
+        name, turn = self.turn(epoch, within)
+        return tuple(self._task_parts(name, epoch, turn))
 
     def epoch_parts(self, epoch: int) -> Iterator[tuple[Part, ...]]:
         """Yield the batches of every step of one epoch."""
@@ -68,16 +66,16 @@ class Course(StepCount):
             yield self.parts(step)
 
     def _task_parts(self, name: str, epoch: int, turn: int) -> Iterator[Part]:
-        first = turn * self.train.accumulation
-        last = min(first + self.train.accumulation, self.batches_per_epoch)
-        offset = self.offsets.get(name, 0) + epoch * self.batches_per_epoch
+        first, batches = turn * self.train.accumulation, self.batches_per_epoch[name]
+        last = min(first + self.train.accumulation, batches)
+        offset = self.offsets.get(name, 0) + epoch * batches
         for number in range(first, last):
             yield Part(name, self._batch(name, offset + number))
 
     def _batch(self, name: str, number: int) -> tuple[int, ...]:
         """Return the rows of a task's batch, counted over the whole run; its passes follow one another."""
-        size, batch = self.sizes[name], self.train.batch_size
-        passes, within = divmod(number, ceil(size / batch))
+        batch = self.batch_size(name)
+        passes, within = divmod(number, self.batches_per_pass(name))
         rows = self._pass(name, passes)
         return tuple(rows[within * batch : (within + 1) * batch].tolist())
 
@@ -95,7 +93,7 @@ class Course(StepCount):
     def _rows_of_pass(self, name: str, number: int) -> numpy.ndarray:
         seed, size = self.train.seed, self.sizes[name]
         if name in self.lengths:
-            return bucketed(seed, name, number, self.train.batch_size, self.lengths[name].rows)
+            return bucketed(seed, name, number, self.batch_size(name), self.lengths[name].rows)
         return order(seed, name, number, size)
 
 

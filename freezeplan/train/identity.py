@@ -17,12 +17,23 @@ SETTINGS = (
     "batch_size",
     "eval_batch_size",
     "mixing",
+    "temperature",
     "accumulation",
     "clip_norm",
     "length_buckets",
     "store",
     "store_dtype",
     "seed",
+)
+OF_TASKS = (
+    "kind",
+    "head",
+    "weight",
+    "batch_size",
+    "dropout",
+    "max_score",
+    "label_smoothing",
+    "class_weights",
 )
 
 
@@ -67,6 +78,6 @@ def _settings(setup: Setup) -> dict[str, Any]:
     found["train.max_length"] = setup.encoder.max_length
     found["model.pooling"], found["model.dtype"] = setup.model.pooling, spec.model.dtype
     for task in spec.task:
-        for name in ("kind", "head", "weight", "dropout", "max_score", "label_smoothing", "class_weights"):
+        for name in OF_TASKS:
             found[f"task `{task.name}`, {name}"] = getattr(task, name)
     return found

@@ -10,6 +10,7 @@ from freezeplan.apply.schedules import Factor, schedule_factor, stretch_steps, w
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.plan.learning import learning_tasks
 from freezeplan.plan.records import Phase, Plan
+from freezeplan.plan.stepping import batch_sizes_of
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
 from freezeplan.train.batches import Course, Lengths
@@ -58,7 +59,7 @@ def schedule_phases(spec: Spec, plan: Plan, rows: Mapping[str, int]) -> tuple[Sc
 
 def _course(spec: Spec, plan: Plan, phase: int, rows: Mapping[str, int]) -> Course | None:
     sizes = {name: rows[name] for name in learning_tasks(spec, plan, phase)}
-    return Course(sizes, spec.train) if sizes else None
+    return Course(sizes, spec.train, batch_sizes_of(spec), phase) if sizes else None
 
 
 def _scheduled(plan: Plan, index: int, course: Course | None, steps: list[int]) -> ScheduledPhase:

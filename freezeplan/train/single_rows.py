@@ -9,6 +9,8 @@ import torch
 from freezeplan.apply import set_modes
 from freezeplan.data.encoder import Encoder
 from freezeplan.diagnostics import Diagnostic, diagnostic
+from freezeplan.plan.stepping import batch_sizes_of
+from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.tables import Spec
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.scheduling import ScheduledPhase
@@ -60,9 +62,12 @@ def check_shared_statistics(
 
 def _tasks_to_try(spec: Spec, model: torch.nn.Module, item: ScheduledPhase, processes: int) -> dict[str, int]:
     """Return the tasks that have a batch of one row in a phase that trains a BatchNorm, with their rows."""
-    sizes = item.course.sizes if item.course else {}
-    batch = spec.train.batch_size
-    tasks = {task: rows for task, rows in sizes.items() if _has_single(rows, batch, processes)}
+    sizes, own = item.course.sizes if item.course else {}, batch_sizes_of(spec)
+    tasks = {
+        task: rows
+        for task, rows in sizes.items()
+        if _has_single(rows, own.get(task, spec.train.batch_size), processes)
+    }
     return tasks if tasks and _trains_statistics(model, item.phase.eval_modules) else {}
 
 
@@ -91,14 +96,20 @@ def _refuses(model: torch.nn.Module, task: str, encoder: Encoder, split: Encoded
 
 
 def _report(spec: Spec, task: str, size: int, processes: int) -> Diagnostic:
-    batch = spec.train.batch_size
+    batch = batch_sizes_of(spec).get(task, spec.train.batch_size)
     other = next((n for n in range(batch + 1, size + 1) if not _has_single(size, n, processes)), None)
     shared = f", shared by {processes} processes," if processes > 1 else ""
     advice = "freeze the BatchNorm modules" + (f", or write batch_size = {other}" if other else "")
     return spec.locations.report(
-        ("train", "batch_size"),
+        _batch_size_key(spec, task),
         "FP476",
         f"task `{task}` has {size} training rows: in batches of {batch}{shared} one of them is left alone, "
         "and BatchNorm cannot train on one row",
         help=advice,
     )
+
+
+def _batch_size_key(spec: Spec, task: str) -> KeyPath:
+    """Return the key that says how large a task's batches are."""
+    place = next(place for place, item in enumerate(spec.task) if item.name == task)
+    return ("train", "batch_size") if spec.task[place].batch_size is None else ("task", place, "batch_size")

@@ -219,11 +219,11 @@ def test_an_epoch_is_as_long_as_the_longest_task_and_shared_texts_are_stored_onc
     long, short = write(tmp_path / "long.jsonl", 30), write(tmp_path / "short.jsonl", 10)
     apart, shared = rows_of(spec_of(task=tasks_over(long, short))), rows_of(spec_of(task=tasks_over(long)))
     names = ("topic", "mood")
-    assert (apart.per_epoch(names), apart.different(names)) == (30, 40)
-    assert (shared.per_epoch(names), shared.different(names)) == (30, 30)
+    assert (apart.each(names), apart.different(names)) == ({"topic": 30, "mood": 10}, 40)
+    assert (shared.each(names), shared.different(names)) == ({"topic": 30, "mood": 30}, 30)
     assert rows_of(spec_of(task=tasks_over(long, column="other"))).different(names) == 60
     cost = cost_of(spec_of(rule=LOWER, task=tasks_over(long)), 2, 8)
-    assert (cost.rows, cost.rows_known) == (30, True)
+    assert (cost.phases[0].rows, cost.rows_known) == ({"topic": 30, "mood": 30}, True)
     assert cost.phases[0].epoch == 30 * cost.phases[0].step.total // 2 * 2
 
 
@@ -233,7 +233,8 @@ def test_rows_that_cannot_be_counted_stand_for_a_thousand(tmp_path: Path) -> Non
     for other in ("absent.jsonl", str(tmp_path / "bad.jsonl")):
         rows = rows_of(spec_of(task=tasks_over(long, other)))
         assert not rows.known(("topic", "mood")) and rows.known(("topic",))
-        assert rows.per_epoch(("topic", "mood")) == rows.different(("topic", "mood")) == STAND_IN
+        assert rows.each(("topic", "mood")) == {"topic": STAND_IN, "mood": STAND_IN}
+        assert rows.different(("topic", "mood")) == STAND_IN
 
 
 def test_evaluation_is_counted_where_there_is_something_to_evaluate(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from freezeplan.cost.work import flop_counter, measure_work, step_work
 from freezeplan.inventory.records import Stack
 from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.plan.records import FrozenPrefix
+from freezeplan.plan.stepping import StepCount
 from tests.cost.trials import ROWS, rules, trial_of, vectors
 
 # A multiply-add is two.
@@ -62,10 +63,11 @@ def test_with_everything_frozen_there_is_no_backward_pass() -> None:
 
 
 def test_a_step_is_every_task_where_they_are_joint_and_one_where_they_alternate() -> None:
-    model, works = Layers(), (Work(10, 20), Work(30, 40))
-    joint = trial_of(model, vectors(4), mixing="joint", accumulation=3)
-    turns = trial_of(model, vectors(4), mixing="alternate", accumulation=3)
-    assert (step_work(joint, works), step_work(turns, works)) == (Work(120, 180), Work(60, 90))
+    works, sizes = {"a": Work(10, 20), "b": Work(30, 40)}, {"a": 90, "b": 30}
+    expected = {"joint": Work(120, 180), "alternate": Work(60, 90), "proportional": Work(45, 75)}
+    for mixing, work in expected.items():
+        trial = trial_of(Layers(), vectors(4), mixing=mixing, accumulation=3, batch_size=10)
+        assert step_work(trial, works, StepCount(sizes, trial.train)) == work
 
 
 def test_the_attention_kernel_of_the_cpu_counts_as_the_plain_products_do() -> None:

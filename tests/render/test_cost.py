@@ -17,15 +17,14 @@ from freezeplan.render.cost import CostView
 MIB = 1 << 20
 MEMORY = Memory(87 * MIB, 6 * MIB, 12 * MIB, 66 * MIB, 5 * MIB, 153 * MIB, 352 * MIB)
 STORE = Store(FrozenPrefix("layers", 4, 6), 2 * MIB, 10, 15_900_000_000, 46_000_000_000)
+ROWS = {"topic": 495, "mood": 495}
 HEADS = PhaseCost(
-    "heads only", ("topic", "mood"), MEMORY, Work(1_500_000_000, 900), 77_900_000_000, STORE, ""
+    "heads only", ("topic", "mood"), MEMORY, Work(1_500_000_000, 900), 77_900_000_000, ROWS, STORE, ""
 )
 TOP = replace(
     HEADS, name="top", store=None, no_store="the blocks are shared", memory=replace(MEMORY, evaluation=None)
 )
-COST = Cost(
-    32, 128, 64, "texts of 64 tokens", 495, True, (HEADS,), ("bytes are those of tensors",), 1.25, 1.5
-)
+COST = Cost(32, 128, 64, "texts of 64 tokens", True, (HEADS,), ("bytes are those of tensors",), 1.25, 1.5)
 
 
 def drawn(cost: Cost, width: int = 200) -> str:
@@ -53,6 +52,12 @@ def test_one_phase_is_labelled_lines() -> None:
         "up to 528.0 MiB (1.25 to 1.5 times as much, measured with glibc)",
         "note: bytes are those of tensors",
     ]
+
+
+def test_rows_and_batches_that_differ_are_named() -> None:
+    text = drawn(replace(COST, batch_sizes={"mood": 8}, phases=(replace(HEADS, rows=ROWS | {"mood": 1200}),)))
+    assert "cost of batches of 32 (mood: 8), texts of 64 tokens" in text
+    assert "77.9 GFLOP for 1,695 rows (topic 495, mood 1,200)" in text
 
 
 def test_several_phases_are_a_line_each_and_what_has_no_store_says_why() -> None:

@@ -85,7 +85,7 @@ def test_a_spec_without_tasks_says_nothing_of_a_trainer() -> None:
 def test_the_record_holds_the_whole_table_that_shapes_a_run() -> None:
     spec, plan = read(TASK_A, TASK_B, train={"seed": 7, "keep_best": "a/accuracy"})
     record = training_record(spec, plan)
-    assert set(record["training"]) == set(type(spec.train).model_fields)
+    assert set(record["training"]) == {*type(spec.train).model_fields, "steps_per_epoch"}
     assert (record["training"]["seed"], record["training"]["keep_best"]) == (7, "a/accuracy")
     assert [task["loss_weight"] for task in record["tasks"]] == [1.0, 0.5]
 
