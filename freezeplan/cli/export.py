@@ -17,9 +17,7 @@ from freezeplan.export import FORM_NAMES
 @click.command(short_help="Write a run in the form of another library, proved against it.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("out", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option(
-    "--to", "library", type=click.Choice(FORM_NAMES), required=True, help="The other library."
-)
+@click.option("--to", "library", type=click.Choice(FORM_NAMES), required=True, help="The other library.")
 @click.option("--task", metavar="NAME", help="The task to export; needed where the run has several.")
 @click.option("--checkpoint", metavar="NAME", help="A checkpoint of the run: its folder's name, or `best`.")
 @click.option(

@@ -58,7 +58,12 @@ class MultiTaskModel(nn.Module):
 
         Native heads read the backbone's whole output, heads over words a state for each token.
         """
-        return not self.over_words and not any(isinstance(head, NativeHead) for head in self.heads.values())
+        return not self.over_words and self.splits
+
+    @property
+    def splits(self) -> bool:
+        """Whether each head reads either pooled vectors or the states of tokens, and nothing else of the output."""
+        return not any(isinstance(head, NativeHead) for head in self.heads.values())
 
     def forward(
         self, task: str | None = None, pooled: torch.Tensor | None = None, **inputs: Any
@@ -104,7 +109,7 @@ class MultiTaskModel(nn.Module):
         head = self.heads[task]
         if self.pools:
             return head(pooled)
-        parts = self._parts(pooled)
+        parts = self.parts(pooled)
         if isinstance(head, NativeHead):
             read = {name: parts[name] for name in READ if name in parts}
             return head(BackboneOutput(**read), inputs or {})
@@ -115,15 +120,19 @@ class MultiTaskModel(nn.Module):
         parts["last_hidden_state"] = _without_padding(_states(output), inputs.get("attention_mask"))
         if any(self._reads_pooled(name) for name in self.heads):
             parts["pooled"] = self.pooled(output, inputs)
-        found = {name: part for name, part in parts.items() if part is not None}
-        self._layout = tuple((name, tuple(part.shape[1:])) for name, part in found.items())
-        flat = [part.flatten(1) for part in found.values()]
+        return self.laid_out({name: part for name, part in parts.items() if part is not None})
+
+    def laid_out(self, parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return parts of the backbone's output as :meth:`pool` does, for :meth:`logits` to read: a row per example."""
+        self._layout = tuple((name, tuple(part.shape[1:])) for name, part in parts.items())
+        flat = [part.flatten(1) for part in parts.values()]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
 
     def _reads_pooled(self, task: str) -> bool:
         return task not in self.over_words and not isinstance(self.heads[task], NativeHead)
 
-    def _parts(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+    def parts(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the parts of what :meth:`pool` returned last: ``last_hidden_state``, ``pooled`` and so on."""
         pieces = flat.split([prod(shape) for _, shape in self._layout], dim=1)
         return {
             name: piece.reshape(-1, *shape) for (name, shape), piece in zip(self._layout, pieces, strict=True)

@@ -175,8 +175,9 @@ class FrozenPrefix:
     """The leading part of a model that is frozen with all that feeds it: what can run once per input.
 
     It holds the first ``layers`` of the ``of`` layers of ``stack`` (None where a model has no single stack of
-    layers), or, with ``whole_backbone``, the whole backbone: then one pooled vector per row is all that the heads
-    need. The compiler reads it off names and order; the trainer proves it on the live model.
+    layers), or, with ``whole_backbone``, the whole backbone: then one pooled vector per row, or the states of
+    its words, are all that the heads need. The compiler reads it off names and order; the trainer proves it on the
+    live model.
     """
 
     stack: str | None

@@ -15,10 +15,10 @@ Find the cut of a phase, compute what lies below it, and start every forward fro
         logits = model(task="topic", **batch)
 
 ``cut.prefix.statement`` is the line for the log (``stored prefix k=4 of 6``). Where ``cut.whole``, the pooled vectors
-are stored, forwards need no inputs, and ``batch`` may be empty. At each new phase, after ``apply_freeze``, call
-:func:`find_cut` and :meth:`PrefixStore.prepare` again: it keeps entries that were made from the present weights,
-drops those of boundaries that no coming phase names, and computes what is missing. Cuts of later phases come from
-``find_cut(..., trainable=plan.names(phase, trainable=True))``.
+and the states of words are stored, forwards need no inputs, and ``batch`` may be empty. At each new phase, after
+``apply_freeze``, call :func:`find_cut` and :meth:`PrefixStore.prepare` again: it keeps entries that were made from the
+present weights, drops those of boundaries that no coming phase names, and computes what is missing. Cuts of later
+phases come from ``find_cut(..., trainable=plan.names(phase, trainable=True))``.
 
 A replay equals :func:`prefix_in_eval_mode` bit for bit where the batch is the one that was recorded; among other
 batch mates, where a mask of ones makes transformers take another attention kernel, outputs differ by rounding

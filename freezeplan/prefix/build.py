@@ -13,7 +13,8 @@ from freezeplan.prefix.entries import Entries, Layout
 from freezeplan.prefix.examples import Examples
 from freezeplan.prefix.files import FileWriter, StoreFile, mapped, state_of
 from freezeplan.prefix.keys import Key
-from freezeplan.prefix.proof import check_stored
+from freezeplan.prefix.parts import PartsLayout
+from freezeplan.prefix.proof import check_parts, check_stored
 from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.prefix.replay import Cut, record
 from freezeplan.prefix.switching import preserving_state
@@ -122,7 +123,8 @@ def _record_all(
         batch = make_batch(source, rows)
         found = record(model, cuts, batch)
         for target in targets:
-            packed = target.layout.packed(found[target.cut.boundary], batch, done)
+            output, entries = found[target.cut.boundary], range(done, done + len(rows))
+            packed = _packed(model, target, output, batch, entries)
             finite &= packed.isfinite().all()
             kept[target.cut.boundary].append(packed)
         done += len(rows)
@@ -130,6 +132,18 @@ def _record_all(
             progress(done, len(examples))
     if not bool(finite):
         raise Refused(Reason.NOT_FINITE, ", ".join(sorted({str(target.layout.dtype) for target in targets})))
+
+
+def _packed(
+    model: nn.Module,
+    target: Recording,
+    output: torch.Tensor,
+    batch: Mapping[str, torch.Tensor],
+    entries: Sequence[int],
+) -> torch.Tensor:
+    if isinstance(target.layout, PartsLayout):
+        return target.layout.packed_parts(model.parts(output), entries)
+    return target.layout.packed(output, batch, entries[0])
 
 
 def _check_sample(
@@ -145,6 +159,10 @@ def _check_sample(
     chosen = rows[::-step][:CHECKED_ROWS].tolist()
     places = examples.entries[source][chosen].tolist()
     device = next(model.parameters()).device
+    if isinstance(target.layout, PartsLayout):
+        found = entries.at(target.layout.rows_of(places), device, target.cut.dtype)
+        check_parts(model, target.cut, make_batch(source, chosen), found, target.layout, places)
+        return
 
     def stored(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return entries.batch(places, inputs, device, target.cut.dtype)

@@ -78,8 +78,9 @@ class _Search:
             raise Refused(Reason.MUTATES_INPUTS, "a forward writes to the batch")
 
     def whole(self) -> Cut | None:
-        """Return the cut above the whole backbone, None where something in it trains or a head reads all of it."""
-        if not getattr(self.model, "pools", True):
+        """Return the cut above the whole backbone, None where something in it trains or a native head reads it."""
+        in_parts = not getattr(self.model, "pools", True)
+        if in_parts and not self.model.splits:
             return None
         pooled = self.seen.pooled
         untouched = torch.equal(pooled, self.disturbed.pooled) or not torch.equal(pooled, self.again.pooled)
@@ -92,10 +93,11 @@ class _Search:
             prefix=self._whole_prefix,
             blocks=(),
             forms=(),
-            shape=tuple(pooled.shape),
+            shape=(len(pooled), self.model.hidden) if in_parts else tuple(pooled.shape),
             dtype=pooled.dtype,
             depends_on=self.below[""],
             draws=self.seen.draws,
+            in_parts=in_parts,
         )
 
     @property

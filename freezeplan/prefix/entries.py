@@ -96,10 +96,15 @@ class Layout:
 
 def layout_of(cut: Cut, count: int, lengths: tuple[int, ...] | None, asked: torch.dtype) -> Layout:
     """Return how a cut's entries are stored in the number format that was asked for, or in its own if shorter."""
-    dtype = min(asked, cut.dtype, key=lambda kind: kind.itemsize)
+    dtype = stored_as(cut, asked)
     if cut.per_token is None or lengths is None:
         return Layout(cut.shape[1:], dtype, count)
     return Layout(cut.shape[2:], dtype, count, cut.per_token, lengths)
+
+
+def stored_as(cut: Cut, asked: torch.dtype) -> torch.dtype:
+    """Return the shorter of two number formats: that which was asked for, and that of the cut itself."""
+    return min(asked, cut.dtype, key=lambda kind: kind.itemsize)
 
 
 @dataclass(frozen=True)
@@ -120,12 +125,17 @@ class Entries:
     ) -> torch.Tensor:
         """Return a new tensor of what was recorded for some entries, padded as the inputs of this forward are.
 
-        Raises :class:`Refused` where the inputs do not fit (DATA_CHANGED) or the file has been written to
-        (STORE_CHANGED).
+        Raises :class:`Refused` where the inputs do not fit (DATA_CHANGED), or as :meth:`at` does.
+        """
+        return self.at(self.layout.places(entries, inputs), device, dtype)
+
+    def at(self, places: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+        """Return a new tensor of some rows of the array, in the shape of ``places`` and their tail.
+
+        Raises :class:`Refused` where the file has been written to (STORE_CHANGED).
         """
         if not self.unchanged:
             raise Refused(Reason.STORE_CHANGED, f"`{self.path}`")
-        places = self.layout.places(entries, inputs)
         rows = self.values.index_select(0, places.reshape(-1).to(self.values.device, non_blocking=True))
         shape = (*places.shape, *self.layout.tail)
         return rows.view(shape).to(device=device, dtype=dtype, non_blocking=True)

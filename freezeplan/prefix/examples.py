@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy
+
+from freezeplan.prefix.head_inputs import HeadInputs, head_inputs_of
 
 Rows = Sequence[int]
 DIGEST = 32
@@ -17,13 +20,15 @@ ROWS_ON_CPU = 32
 class Examples:
     """Give each distinct input of some encoded sets a number, its entry in the store.
 
-    ``sources`` maps names of the caller's choice (a split of a task) to encoded texts or images. ``entries``
+    ``sources`` maps names of the caller's choice (a split of a task) to encoded texts or images; of those that
+    ``over_words`` names, heads read the states of words. ``entries``
     maps each name to the entry of every row. Entries are numbered in the order in which they are computed: set
     by set, long texts first, so that a batch holds little padding. ``lengths`` counts each entry's real tokens,
     None for images. ``digest`` is a hash of all entries in order.
     """
 
-    def __init__(self, sources: Mapping[str, Any]) -> None:
+    def __init__(self, sources: Mapping[str, Any], over_words: Collection[str] = ()) -> None:
+        self.sources, self.over_words = dict(sources), frozenset(over_words)
         digests = [_digests(encoded) for encoded in sources.values()]
         firsts, numbers = _distinct(numpy.concatenate(digests)) if digests else (numpy.empty(0), ())
         places = numpy.full(len(firsts), -1, dtype=numpy.int64)
@@ -41,6 +46,12 @@ class Examples:
             start, count = start + len(own), count + len(fresh)
         self.lengths = tuple(numpy.concatenate(lengths).tolist()) if lengths else None
         self.digest = whole.hexdigest()
+
+    @cached_property
+    def wanted(self) -> HeadInputs:
+        """What the heads read of each entry where the whole backbone is stored."""
+        fresh = [self.sources[name].widths[rows] for name, rows in self.spans]
+        return head_inputs_of(numpy.concatenate(fresh), self.entries, self.sources, self.over_words)
 
     def __len__(self) -> int:
         return sum(len(rows) for _, rows in self.spans)

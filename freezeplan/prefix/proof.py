@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 
 from freezeplan.prefix.observation import copied
+from freezeplan.prefix.parts import PartsLayout
 from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.prefix.replay import Cut, prefix_in_eval_mode, record, replaying
 from freezeplan.prefix.switching import preserving_state, same_tensors
@@ -51,9 +52,31 @@ def check_stored(
     with torch.no_grad():
         expected = _pooled(model, batch, prefix_in_eval_mode(model, cut))
         found = _pooled(model, batch, replaying(model, cut, stored))
+    _check_near(found, expected, cut, format)
+
+
+def _check_near(found: torch.Tensor, expected: torch.Tensor, cut: Cut, format: torch.dtype) -> None:
     tolerance = max(TOLERANCES.get(kind, 1e-1) for kind in (format, cut.dtype))
     if not _near(found, expected, tolerance):
         raise Refused(Reason.PADDING, f"outputs differ by {_distance(found, expected):.1e}")
+
+
+def check_parts(
+    model: nn.Module,
+    cut: Cut,
+    batch: Mapping[str, torch.Tensor],
+    stored: torch.Tensor,
+    layout: PartsLayout,
+    entries: Sequence[int],
+) -> None:
+    """Make sure that the rows that are stored of some entries are those of the uncached run, up to rounding.
+
+    As :func:`check_stored` does, of a whole backbone in parts.
+    """
+    with torch.no_grad():
+        output = _pooled(model, batch, prefix_in_eval_mode(model, cut))
+        expected = layout.packed_parts(model.parts(output), entries)
+    _check_near(stored, expected, cut, layout.dtype)
 
 
 def _pooled(

@@ -30,7 +30,8 @@ class Cut:
     what each block below the cut returns; ``run`` the positions of those that run in a replay as well, because
     a later block reads what they work out beside their hidden states. ``shape`` and ``dtype`` are those of the
     stored tensor on the batch that was tried; ``per_token`` is the side on which that batch was padded where
-    the tensor's second dimension is its tokens. ``depends_on`` names the tensors below the cut; ``draws`` tells
+    the tensor's second dimension is its tokens. ``in_parts`` tells that of a whole backbone some heads read pooled
+    vectors and some the states of tokens. ``depends_on`` names the tensors below the cut; ``draws`` tells
     that a whole backbone uses up random numbers without showing it.
     """
 
@@ -43,6 +44,7 @@ class Cut:
     per_token: str | None = None
     run: tuple[int, ...] = ()
     draws: bool = False
+    in_parts: bool = False
 
     @property
     def whole(self) -> bool:

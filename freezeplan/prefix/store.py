@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from freezeplan.prefix.entries import Entries, Layout, layout_of
 from freezeplan.prefix.examples import Examples
 from freezeplan.prefix.files import StoreFile, free_bytes, mapped, state_of
 from freezeplan.prefix.keys import Key, store_key
+from freezeplan.prefix.parts import POOLED, STATES, parts_layout
 from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.prefix.replay import Cut, replaying
 from freezeplan.spec.amounts import DEFAULT_BUDGET, parse_bytes
@@ -67,7 +68,8 @@ class PrefixStore:
     """Compute what lies below a model's cuts once per distinct input, and run forwards from it.
 
     ``sources`` maps names (a split of a task) to encoded inputs; ``make_batch`` takes such a name and rows and
-    returns the model's inputs. Nothing is computed before :meth:`prepare`.
+    returns the model's inputs. ``over_words`` names the sets whose task has a head over words. Nothing is computed
+    before :meth:`prepare`.
     """
 
     def __init__(
@@ -76,9 +78,10 @@ class PrefixStore:
         sources: Mapping[str, object],
         make_batch: MakeBatch,
         settings: StoreSettings | None = None,
+        over_words: Collection[str] = (),
     ) -> None:
         self.model = model
-        self.examples = Examples(sources)
+        self.examples = Examples(sources, over_words)
         self.make_batch = make_batch
         self.settings = settings or StoreSettings()
         self.held: dict[str, Held] = {}
@@ -90,6 +93,8 @@ class PrefixStore:
 
     def layout(self, cut: Cut) -> Layout:
         """Return how a cut's entries lie, and hence how many bytes they take."""
+        if cut.in_parts:
+            return parts_layout(cut, self.examples.wanted, self.settings.dtype)
         return layout_of(cut, len(self.examples), self.examples.lengths, self.settings.dtype)
 
     def prepare(
@@ -107,11 +112,7 @@ class PrefixStore:
         for cut in cuts:
             wanted.setdefault(cut.boundary, cut)
         known: dict[str, str] = {}
-        format = self.settings.dtype
-        keys = {
-            name: store_key(self.model, cut, self.examples.digest, format, known)
-            for name, cut in wanted.items()
-        }
+        keys = {name: self._key(cut, known) for name, cut in wanted.items()}
         for name in [name for name, held in self.held.items() if not held.serves(keys.get(name))]:
             self.drop(name)
         rebuilt = self._open_files(wanted, keys)
@@ -126,9 +127,38 @@ class PrefixStore:
     def replaying(self, cut: Cut, source: str, rows: Sequence[int]) -> AbstractContextManager[None]:
         """Run forwards of some rows within the block from their entries."""
         places, device = self.examples.entries[source], next(self.model.parameters()).device
-        entries = self.held[cut.boundary].entries
-        fetch = partial(_fetched, entries, places[list(rows)].tolist(), device, cut.dtype)
-        return replaying(self.model, cut, fetch)
+        entries, chosen = self.held[cut.boundary].entries, places[list(rows)].tolist()
+        if cut.in_parts:
+            fetch = partial(self._part, entries, chosen, source in self.examples.over_words)
+        else:
+            fetch = partial(entries.batch, chosen)
+
+        def stored(inputs: Batch) -> torch.Tensor:
+            if inputs and len(next(iter(inputs.values()))) != len(chosen):
+                raise Refused(Reason.DATA_CHANGED, "a batch has another number of rows than were asked for")
+            return fetch(inputs, device, cut.dtype)
+
+        return replaying(self.model, cut, stored)
+
+    def _part(
+        self,
+        entries: Entries,
+        chosen: Sequence[int],
+        over_words: bool,
+        _: Batch,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """Return what the head of a task reads of some entries, laid out as the model's heads take it."""
+        layout = entries.layout
+        name, places = (
+            (STATES, layout.state_places(chosen)) if over_words else (POOLED, layout.pooled_places(chosen))
+        )
+        return self.model.laid_out({name: entries.at(places, device, dtype)})
+
+    def _key(self, cut: Cut, known: dict[str, str]) -> Key:
+        inputs = self.examples.digest + (self.examples.wanted.digest if cut.in_parts else "")
+        return store_key(self.model, cut, inputs, self.settings.dtype, known)
 
     def drop(self, boundary: str) -> None:
         """Forget a boundary's entries and delete their file."""
@@ -186,11 +216,3 @@ class PrefixStore:
             else f"`{folder}` has {format_bytes(free_bytes(folder))} free"
         )
         return f"{format_bytes(size)} are needed, {format_bytes(self.settings.budget)} allowed, and {beyond}"
-
-
-def _fetched(
-    entries: Entries, places: Sequence[int], device: torch.device, dtype: torch.dtype, inputs: Batch
-) -> torch.Tensor:
-    if inputs and len(next(iter(inputs.values()))) != len(places):
-        raise Refused(Reason.DATA_CHANGED, "a batch has another number of rows than were asked for")
-    return entries.batch(places, inputs, device, dtype)

@@ -159,7 +159,8 @@ class Execution:
             device=self._place(),
         )
         sources = {name: split.inputs for name, split in self._splits.items()}
-        return PrefixStore(self.setup.model, sources, self._batch, settings)
+        over_words = [name for name, split in self._splits.items() if split.kind.reads_words]
+        return PrefixStore(self.setup.model, sources, self._batch, settings, over_words)
 
     def _place(self) -> torch.device:
         """Return where entries in memory lie: on an accelerator that can spare the whole budget."""
