@@ -37,6 +37,10 @@ class Beside:
         found = self.model.state_dict(keep_vars=True).items()
         return {name: value for name, value in found if torch.is_tensor(value) and id(value) not in own}
 
+    def trained(self) -> list[str]:
+        """Name those of them that need a gradient."""
+        return [name for name, value in self.tensors().items() if value.requires_grad]
+
     def begin(self, host: torch.nn.Module, *, resumed: bool) -> None:
         """Take a host's model; where it resumes, put back what the loaded state brought (else FP445)."""
         self.host = host

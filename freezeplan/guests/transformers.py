@@ -12,15 +12,19 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from freezeplan.apply.driver import PhaseDriver, check_saved_groups
 from freezeplan.apply.groups import build_optimizer
 from freezeplan.apply.optimizer_state import innermost
-from freezeplan.apply.phases import enter_phase, set_rates
-from freezeplan.apply.timetable import Measured, NextStep, Timetable
+from freezeplan.apply.phases import enter_phase
+from freezeplan.apply.timetable import Timetable
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, Severity, diagnostic
 from freezeplan.diagnostics.wording import quoted
+from freezeplan.guests.arguments import without_effect
 from freezeplan.guests.beside import Beside
+from freezeplan.guests.processes import await_wrapping, process_problems
 from freezeplan.guests.rest import RestAtTheEnd
 from freezeplan.guests.strays import StrayGradients, check_hosted
+from freezeplan.plan.document import plan_hash
 from freezeplan.plan.records import Plan
 
 LOG = logging.getLogger("freezeplan")
@@ -61,12 +65,15 @@ def trainer_guest(model: torch.nn.Module, plan: Plan, **options: Any) -> Trainer
     ``model`` is what the plan was compiled for: the Trainer's model, or a loss with weights of its own around it.
     Those weights train like all others, lose their gradients after each step, and are saved with the optimizer.
 
+    On several processes (torchrun) call it on each, before training: what any phase trains needs a gradient when the
+    Trainer wraps the model, and the phases begin in it.
+
     Raises :class:`freezeplan.DiagnosticError` when the plan trains nothing (FP413), is for another model
     (FP414), asks for what a callback cannot do (FP443), or trains what the Trainer's checkpoints of a model under
-    PEFT leave out (FP447). When training starts, the callback raises it for more
-    than one process or device (FP442), for another number of steps than the plan's (FP441), for a checkpoint
-    of another plan (FP445), when it finds another optimizer (FP446), and for weights that the Trainer's loss depends
-    on and that are in no group (FP448).
+    PEFT leave out (FP447). When training starts, the callback raises it for processes or devices that it cannot
+    serve (FP442), for another number of steps than the plan's (FP441), for a checkpoint of another plan (FP445),
+    when it finds another optimizer (FP446), and for weights that the Trainer's loss depends on and that are in no
+    group (FP448).
     """
     unable = [phase.name for phase in plan.phases if phase.length.restore_best]
     if unable:
@@ -75,7 +82,8 @@ def trainer_guest(model: torch.nn.Module, plan: Plan, **options: Any) -> Trainer
         raise DiagnosticError([_never_saved(lost[0])])
     optimizer = build_optimizer(model, plan, **options)
     enter_phase(model, optimizer, plan, 0)
-    optimizer.register_load_state_dict_pre_hook(_check_saved)
+    await_wrapping(model, plan)
+    optimizer.register_load_state_dict_pre_hook(check_saved_groups)
     callback = GuestCallback(model, plan, optimizer)
     return TrainerGuest(optimizer, GuestScheduler(optimizer, callback), callback)
 
@@ -95,7 +103,7 @@ class GuestScheduler(LRScheduler):
 
     def step(self, epoch: int | None = None) -> None:
         """Count a step; raises when no callback drives the phases (FP446)."""
-        if not self._is_initial and self._callback.timetable is None:
+        if not self._is_initial and not self._callback.driver.begun:
             raise DiagnosticError([_half("its callback is not among the Trainer's callbacks")])
         super().step(epoch)
 
@@ -115,32 +123,54 @@ class GuestCallback(TrainerCallback):
         self.model = model
         self.plan = plan
         self.optimizer = optimizer
-        self.timetable: Timetable | None = None
-        self.entered: int | None = None
-        self.history = LoggedMetrics(_metrics(plan))
-        self.rates: dict[str, float] = {}
+        self.driver = PhaseDriver(model, plan, optimizer)
+        self.history = LoggedMetrics(self.driver)
         self._beside = Beside(model, optimizer)
         self._rest = RestAtTheEnd(model, optimizer, plan)
         self._strays: StrayGradients | None = None
+        self._began = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Check that this Trainer can execute the plan, and lay out its steps."""
-        self.entered = None
         if innermost(more["optimizer"]) is not self.optimizer:
             raise DiagnosticError([_half("the Trainer has another optimizer")])
         if not isinstance(more["lr_scheduler"], GuestScheduler):
             raise DiagnosticError([_half("the Trainer has another scheduler")])
         self.history.clear()
+        self._began = False
         epoch = _steps_per_epoch(more["train_dataloader"], args)
-        self.timetable = Timetable(self.plan, epoch, state.max_steps)
-        problems = list(_processes(args)) or list(_lengths(self.timetable, state))
-        if problems:
-            raise DiagnosticError(problems)
+        timetable = self.driver.begin(epoch, state.max_steps)
         check_hosted(more["model"], self.model)
         self._beside.begin(more["model"], resumed=state.global_step > 0)
+        self._check_plan(state)
+        self._say_ignored(args)
+        problems = list(self._processes(args)) or list(_lengths(timetable, state))
+        if problems:
+            raise DiagnosticError(problems)
         self._rest.begin(self._last_phase(state), state)
+
+    def _check_plan(self, state: TrainerState) -> None:
+        """Leave the plan's hash in the Trainer's state; raise FP445 where a checkpoint brought another's."""
+        own = plan_hash(self.plan)
+        saved = state.stateful_callbacks.setdefault("freezeplan", {"plan": own})
+        if saved["plan"] != own:
+            raise DiagnosticError([_another_plan(saved["plan"], own)])
+
+    def _say_ignored(self, args: TrainingArguments) -> None:
+        if names := without_effect(args):
+            LOG.warning("the plan decides; without effect in TrainingArguments: %s", quoted(names))
+
+    def _processes(self, args: TrainingArguments) -> Iterable[Diagnostic]:
+        return process_problems(
+            self.model,
+            self.plan,
+            kind=args.distributed_state.distributed_type.value,
+            devices=args.n_gpu,
+            loose=self._beside.trained(),
+            option="set `ddp_find_unused_parameters=True` in TrainingArguments",
+        )
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
@@ -148,25 +178,14 @@ class GuestCallback(TrainerCallback):
         """Enter the phase of the next optimizer step if it is a new one, and set the step's rates."""
         if not self._rest.active:
             self._check_measured(state)
-        place = self._place(state)
-        if place is None:
+        if self._is_over(state):
             self._rest.still(self._last_phase(state), state)
             return
-        self._enter(place, state)
-        self._set_out(more["model"])
-
-    def _enter(self, place: NextStep, state: TrainerState) -> None:
-        assert self.timetable is not None
-        factor = self.timetable.factor(place)
-        if place.phase == self.entered:
-            set_rates(self.optimizer, self.plan, place.phase, factor)
-            return
-        for phase in self.timetable.to_enter(place):
-            enter_phase(self.model, self.optimizer, self.plan, phase, factor=factor)
-        if self.entered is None:
+        self.driver.before_step(state.global_step)
+        if not self._began:
             self._strays = StrayGradients(self.model)
-        self.entered = place.phase
-        LOG.info("step %d: phase `%s`", state.global_step + 1, self.plan.phases[place.phase].name)
+            self._began = True
+        self._set_out(more["model"])
 
     def _set_out(self, host: torch.nn.Module) -> None:
         """Do for what stands beside the Trainer's model what the Trainer does for that one alone."""
@@ -184,18 +203,18 @@ class GuestCallback(TrainerCallback):
         if self._strays is not None:
             self._strays.check()
             self._strays = None
-        self.rates = {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
+        self.driver.note_rates()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> TrainerControl:
         """Ask for an evaluation where a metric decides how the run goes on, unless one comes anyway."""
-        assert self.timetable is not None
         if self._rest.active:
             self._rest.end(control)
             return control
-        if self.timetable.to_measure(state.global_step, self.history.read(state)):
-            epoch = self.timetable.steps_per_epoch
+        self.history.read(state)
+        if self.driver.wanted(state.global_step):
+            epoch = self.driver.timetable.steps_per_epoch
             comes = args.eval_strategy == "epoch" and epoch is not None and state.global_step % epoch == 0
             control.should_evaluate = control.should_evaluate or not comes
         return self._stop_if_over(args, state, control)
@@ -223,7 +242,7 @@ class GuestCallback(TrainerCallback):
     def _stop_if_over(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl
     ) -> TrainerControl:
-        if self.timetable is not None and self._place(state) is None:
+        if self.driver.begun and self._is_over(state):
             control.should_training_stop = True
             # As the Trainer does at its own last step.
             control.should_save = control.should_save or args.save_strategy == "steps"
@@ -238,62 +257,62 @@ class GuestCallback(TrainerCallback):
         **more: Any,
     ) -> None:
         """Add the rate of every group to what is logged about training steps: the Trainer's own is group 0's."""
-        if logs is not None and "loss" in logs and self.rates:
-            # A store of files cannot have `lr/head` and `lr/head/no_decay`: one would be a file and a folder.
-            rates = {f"lr/{name.replace('/', '.')}": rate for name, rate in self.rates.items()}
+        if logs is not None and "loss" in logs and self.driver.rates:
+            rates = logged_rates(self.driver.rates)
             logs.update(rates)
             state.log_history[-1].update(rates)
 
-    def _place(self, state: TrainerState) -> NextStep | None:
-        assert self.timetable is not None
-        return self.timetable.place(state.global_step, self.history.read(state))
+    def _is_over(self, state: TrainerState) -> bool:
+        self.history.read(state)
+        return self.driver.over(state.global_step)
 
     def _last_phase(self, state: TrainerState) -> int | None:
-        """Return the phase in which a run that is over took its last step, None where it goes on."""
-        if self._place(state) is not None:
-            return None
-        assert self.timetable is not None
-        last = self.timetable.place(state.global_step - 1, self.history.read(state))
-        return last.phase if last else len(self.plan.phases) - 1
+        self.history.read(state)
+        return self.driver.last_phase(state.global_step)
 
     def _check_measured(self, state: TrainerState) -> None:
         """Raise FP444 when the evaluation after the last step lacks the metric that decides."""
-        assert self.timetable is not None
-        measured = self.history.read(state)
-        for metric in self.timetable.to_measure(state.global_step, measured) if state.global_step else ():
-            if state.global_step not in measured[metric]:
-                raise DiagnosticError([_unmeasured(metric, state)])
+        self.history.read(state)
+        if lacking := self.driver.lacking(state.global_step):
+            raise DiagnosticError([_unmeasured(lacking[0], state)])
 
 
 class LoggedMetrics:
-    """Read metrics from a Trainer's log, each entry once; of several values at one step, the first counts."""
+    """Hand metrics from a Trainer's log to a driver, each entry once."""
 
-    def __init__(self, metrics: Iterable[str]) -> None:
-        self.measured: dict[str, dict[int, float]] = {metric: {} for metric in metrics}
+    def __init__(self, driver: PhaseDriver) -> None:
+        self.driver = driver
         self._entries = 0
 
     def clear(self) -> None:
         """Forget everything: another training begins."""
-        for values in self.measured.values():
+        for values in self.driver.values.values():
             values.clear()
         self._entries = 0
 
-    def read(self, state: TrainerState) -> Measured:
-        """Return all values so far, by metric and step."""
+    def read(self, state: TrainerState) -> None:
+        """Hand on what was logged since the last call."""
         for entry in state.log_history[self._entries :]:
-            for metric, values in self.measured.items():
-                value = next((entry[key] for key in _keys(metric) if key in entry), None)
-                if value is not None:
-                    values.setdefault(int(entry["step"]), float(value))
+            found = {metric: _value(metric, entry) for metric in self.driver.values}
+            self.driver.measured(
+                int(entry["step"]), {name: value for name, value in found.items() if value is not None}
+            )
         self._entries = len(state.log_history)
-        return self.measured
 
 
-def _metrics(plan: Plan) -> list[str]:
-    """Name the metrics that decide how a run goes on."""
-    wanted = [phase.length.metric for phase in plan.phases]
-    wanted.append(plan.stop_when.metric if plan.stop_when else None)
-    return list(dict.fromkeys(metric for metric in wanted if metric))
+def _value(metric: str, entry: dict[str, Any]) -> float | None:
+    return next((entry[key] for key in _keys(metric) if key in entry), None)
+
+
+def logged_rates(rates: dict[str, float]) -> dict[str, float]:
+    """Return groups' rates by the names that they are logged under.
+
+    A store of files cannot have `lr/head` and `lr/head/no_decay`: one would be a file and a folder.
+
+    >>> logged_rates({"head": 0.1, "head/no_decay": 0.2})
+    {'lr/head': 0.1, 'lr/head.no_decay': 0.2}
+    """
+    return {f"lr/{name.replace('/', '.')}": rate for name, rate in rates.items()}
 
 
 def _keys(metric: str) -> tuple[str, str]:
@@ -307,20 +326,6 @@ def _steps_per_epoch(loader: Any, args: TrainingArguments) -> int | None:
         return max(1, ceil(len(loader) / args.gradient_accumulation_steps))
     except (TypeError, NotImplementedError):
         return None
-
-
-def _processes(args: TrainingArguments) -> Iterable[Diagnostic]:
-    if args.world_size > 1:
-        why = "Trainer wraps the model before a callback can act; what is thawed later would drift apart"
-        yield _one_only(f"{args.world_size} processes", why)
-    elif args.n_gpu > 1:
-        why = "Trainer spreads the batch over them with DataParallel, which copies the model at each step"
-        yield _one_only(f"{args.n_gpu} devices", why)
-
-
-def _one_only(what: str, why: str) -> Diagnostic:
-    message = f"the Trainer runs on {what}; the guest works in one process on one device"
-    return diagnostic("FP442", message, help="start it with one, or use `freezeplan train`", notes=[why])
 
 
 def _lengths(timetable: Timetable, state: TrainerState) -> Iterable[Diagnostic]:
@@ -347,6 +352,12 @@ def _never_saved(warning: Diagnostic) -> Diagnostic:
     return replace(warning, code="FP447", severity=Severity.ERROR, message=message)
 
 
+def _another_plan(saved: str, own: str) -> Diagnostic:
+    message = f"the checkpoint was made by another plan ({saved[:12]}, this one is {own[:12]})"
+    advice = "go on with the plan that it was made by, or start again from its weights"
+    return diagnostic("FP445", message, help=advice)
+
+
 def _half(what: str) -> Diagnostic:
     advice = "`Trainer(..., optimizers=guest.optimizers, callbacks=[guest.callback])`"
     return diagnostic("FP446", f"the guest is only half in the Trainer: {what}", help=advice)
@@ -359,19 +370,3 @@ def _unmeasured(metric: str, state: TrainerState) -> Diagnostic:
     message = f"the evaluation after step {state.global_step} has no `{second}` (nor `{first}`)"
     listed = quoted(dict.fromkeys(there)) or "none"
     return diagnostic("FP444", message, help="compute it in `compute_metrics`", notes=[f"there is: {listed}"])
-
-
-def _check_saved(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Refuse a saved state whose groups are others: torch would put it in place by position (FP445)."""
-    ours = [(group["name"], list(group["param_names"])) for group in optimizer.param_groups]
-    theirs = [(group.get("name"), list(group.get("param_names", ()))) for group in saved["param_groups"]]
-    if ours != theirs:
-        message = "the checkpoint's optimizer has other groups than the plan"
-        advice = "go on with the plan that the checkpoint was made by, or start again from its weights"
-        notes = [f"only {which}: `{name}`" for which, name in _difference(ours, theirs)]
-        raise DiagnosticError([diagnostic("FP445", message, help=advice, notes=notes)])
-
-
-def _difference(ours: list[Any], theirs: list[Any]) -> Iterable[tuple[str, str]]:
-    yield from (("in the plan", name) for name, members in ours if (name, members) not in theirs)
-    yield from (("in the checkpoint", name) for name, members in theirs if (name, members) not in ours)
