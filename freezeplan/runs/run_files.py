@@ -30,6 +30,7 @@ from freezeplan.runs.weight_files import WeightFiles
 from freezeplan.spec.tables import Spec
 from freezeplan.spec.validators import one_or_list
 
+SCORES = "scores.json"
 LIBRARIES = ("freezeplan", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
 
 
@@ -41,7 +42,8 @@ class RunFiles:
     whole run, at most. ``hashes`` holds the sha256 of every file that was written, for ``run.json``.
     ``plan_text`` is the plan as JSON; a resumed run keeps the one it began with, whose advice has its places, and
     its config and encoder, which ``model_files`` then copies. ``attention`` is what the config asks for.
-    ``scored`` is the evaluation that the weights were last measured by, ``test`` the scores on test data.
+    ``scored`` is the evaluation that the weights were last measured by, ``test`` the scores on test data; at the end
+    of a run ``in_full`` holds all that was counted on either.
     ``place`` is the run's folder, there or to be made; ``checkpoints`` maps those that a run has at its end to
     the sha256 of their state.
     """
@@ -58,6 +60,7 @@ class RunFiles:
     times: Times = field(default_factory=Times)
     scored: Measured | None = None
     test: Scores = field(default_factory=dict)
+    in_full: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     place: Path | None = None
     checkpoints: dict[str, str] | None = None
 
@@ -87,6 +90,8 @@ class RunFiles:
         self.log.append((home or folder) / LOG)
         if evidence is not None:
             write_json(folder / "evidence.json", evidence.as_record())
+        if self.in_full:
+            write_json(folder / SCORES, self.in_full)
         found = {item.relative_to(folder).as_posix(): item for item in sorted(folder.rglob("*"))}
         plain = {name: path for name, path in found.items() if path.is_file() and name not in (LOG, TIMES)}
         self.hashes |= {

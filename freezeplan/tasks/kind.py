@@ -160,6 +160,14 @@ class TaskKind(ABC):
     def scorer(self, labels: Sequence[str]) -> Scorer:
         """Return a scorer that has counted nothing, for outputs of these names."""
 
+    def report(self, scorer: Any, labels: Sequence[str]) -> dict[str, Any]:
+        """Return what a scorer has counted in full, in plain JSON types; nothing where its metrics say it all.
+
+        A section that holds scores of classes, labels or types is what :func:`report_of` returns.
+        """
+        full = getattr(scorer, "report", None)
+        return {} if full is None else full(labels)
+
     @abstractmethod
     def answers(
         self, out: torch.Tensor, labels: Sequence[str], form: Answering = PLAIN

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import fsum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
+
+from freezeplan.tasks.report import ClassCounts, report_of
 
 if TYPE_CHECKING:
     import torch
@@ -63,4 +66,13 @@ class LabelTally:
             "micro_f1": 2.0 * int(self.hits.sum()) / max(int(occurring.sum()), 1),
             "macro_f1": float(numpy.average(each)),
             "loss": fsum(self.losses) / self.terms,
+        }
+
+    def report(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return the scores of each label."""
+        counts = zip(self.hits.tolist(), self.true.tolist(), self.predicted.tolist(), strict=True)
+        return {
+            "labels": report_of(
+                {name: ClassCounts(*found) for name, found in zip(labels, counts, strict=True)}, micro=True
+            )
         }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import fsum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from freezeplan.tasks.report import ClassCounts, report_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +20,7 @@ OUTSIDE = "O"
 class SpanTally:
     """Hold counts of spans and words, and one sum of losses per batch.
 
-    ``spans`` and ``strict`` count the spans that are found and true, that are true, and that are found.
+    ``spans`` and ``strict`` count of each type the spans that are found and true, that are true, and that are found.
 
     >>> tally = SpanTally(("B-x", "I-x", "O"))
     >>> tally.add([0, 1, 2, 1], [0, 1, 2, 2])
@@ -28,8 +30,8 @@ class SpanTally:
     """
 
     labels: tuple[str, ...]
-    spans: list[int] = field(default_factory=lambda: [0, 0, 0])
-    strict: list[int] = field(default_factory=lambda: [0, 0, 0])
+    spans: dict[str, ClassCounts] = field(default_factory=dict)
+    strict: dict[str, ClassCounts] = field(default_factory=dict)
     words: int = 0
     right: int = 0
     losses: list[float] = field(default_factory=list)
@@ -52,8 +54,9 @@ class SpanTally:
 
     def merge(self, other: SpanTally) -> None:
         """Count what another tally has counted."""
-        self.spans = [one + more for one, more in zip(self.spans, other.spans, strict=True)]
-        self.strict = [one + more for one, more in zip(self.strict, other.strict, strict=True)]
+        for mine, others in ((self.spans, other.spans), (self.strict, other.strict)):
+            for kind, found in others.items():
+                mine.setdefault(kind, ClassCounts()).add(found)
         self.words, self.right = self.words + other.words, self.right + other.right
         self.losses += other.losses
 
@@ -65,20 +68,35 @@ class SpanTally:
         """
         words = max(self.words, 1)
         return {
-            "span_f1": _f1(*self.spans),
-            "strict_span_f1": _f1(*self.strict),
+            "span_f1": _f1(self.spans),
+            "strict_span_f1": _f1(self.strict),
             "accuracy": self.right / words,
             "loss": fsum(self.losses) / words,
         }
 
+    def report(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return the scores of each type of spans, as each of the two readings of tags finds them."""
+        return {
+            name: report_of(dict(sorted(found.items())), micro=True)
+            for name, found in (("spans", self.spans), ("strict_spans", self.strict))
+        }
 
-def _count(counts: list[int], true: set[Span], found: set[Span]) -> None:
-    for place, number in enumerate((len(true & found), len(true), len(found))):
-        counts[place] += number
+
+def _count(counts: dict[str, ClassCounts], true: set[Span], found: set[Span]) -> None:
+    for spans, more in (
+        (true & found, ClassCounts(hits=1)),
+        (true, ClassCounts(true=1)),
+        (found, ClassCounts(predicted=1)),
+    ):
+        for kind, _, _ in spans:
+            counts.setdefault(kind, ClassCounts()).add(more)
 
 
-def _f1(hits: int, true: int, found: int) -> float:
-    return 2.0 * hits / max(true + found, 1)
+def _f1(counts: dict[str, ClassCounts]) -> float:
+    whole = ClassCounts()
+    for found in counts.values():
+        whole.add(found)
+    return whole.scores()["f1"]
 
 
 def spans_of(tags: Sequence[str]) -> list[Span]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -20,11 +21,23 @@ def evaluate(
     ranks: Ranks = ALONE,
     told: Callable[[str, int], None] = lambda task, rows: None,
 ) -> dict[str, dict[str, float]]:
-    """Return the metrics of each task, in the order of ``splits``.
+    """Return the metrics of each task, in the order of ``splits``; see :func:`count`."""
+    counted = count(forward, splits, batch_size, ranks, told)
+    return {task: scorer.compute() for task, scorer in counted.items()}
+
+
+def count(
+    forward: Forward,
+    splits: Mapping[str, EncodedSplit],
+    batch_size: int,
+    ranks: Ranks = ALONE,
+    told: Callable[[str, int], None] = lambda task, rows: None,
+) -> dict[str, Scorer]:
+    """Return what the scorer of each task has counted, in the order of ``splits``.
 
     The model runs in eval mode without gradients and is put back into the mode it was in. Only what a kind's
     scorer counts is kept of a batch, ``batch_size`` rows at most. The ranks share the batches; all return the same
-    scores, to the bit those of one process. ``told`` is called with the task and its rows so far after each batch of
+    counts, those of one process. ``told`` is called with the task and its rows so far after each batch of
     this rank.
     """
     model = forward.model
@@ -33,27 +46,39 @@ def evaluate(
     try:
         with torch.no_grad():
             return {
-                task: _scores(forward, task, split, batch_size, ranks, partial(told, task))
+                task: _counted(forward, task, split, batch_size, ranks, partial(told, task))
                 for task, split in splits.items()
             }
     finally:
         model.train(training)
 
 
-def _scores(
+def in_full(splits: Mapping[str, EncodedSplit], counted: Mapping[str, Scorer]) -> dict[str, dict[str, Any]]:
+    """Return, in plain JSON types, the ``metrics`` of each task, and what its kind reports besides."""
+    return {
+        task: {
+            "rows": len(splits[task]),
+            "metrics": scorer.compute(),
+            **splits[task].kind.report(scorer, splits[task].labels),
+        }
+        for task, scorer in counted.items()
+    }
+
+
+def _counted(
     forward: Forward,
     task: str,
     split: EncodedSplit,
     batch_size: int,
     ranks: Ranks,
     told: Callable[[int], None],
-) -> dict[str, float]:
+) -> Scorer:
     order, scorer = split.longest_first, split.kind.scorer(split.labels)
     chunks = list(in_chunks(len(split), rows_at_once(forward.device.type, batch_size)))
     for rows in chunks[ranks.number :: ranks.count]:
         _add(scorer, forward, task, split, order[rows.start : rows.stop])
         told(rows.stop)
-    return merged(ranks.gather(scorer)).compute()
+    return merged(ranks.gather(scorer))
 
 
 def _add(scorer: Scorer, forward: Forward, task: str, split: EncodedSplit, rows: Sequence[int]) -> None:

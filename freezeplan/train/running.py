@@ -34,10 +34,11 @@ from freezeplan.runs.metrics_log import FILE as LOG
 from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.runs.phase_evidence import PhaseEvidence
 from freezeplan.runs.position import Measured, Position, position_of
-from freezeplan.runs.run_files import RunFiles
+from freezeplan.runs.run_files import SCORES, RunFiles
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.runs.weight_files import remove_unused
-from freezeplan.train.evaluation import evaluate
+from freezeplan.tasks import Scorer
+from freezeplan.train.evaluation import count, in_full
 from freezeplan.train.execution import STORE, STORED, Execution
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.identity import identity_of
@@ -68,6 +69,7 @@ class Running:
     def __post_init__(self) -> None:
         setup = self.setup
         self.warnings: list[Diagnostic] = []
+        self.counted: dict[str, tuple[int, Mapping[str, Scorer]]] = {}
         labels = {task.name: task.labels for task in setup.tasks}
         self.files = RunFiles(
             setup.spec,
@@ -131,6 +133,29 @@ class Running:
 
         Raises ``DiagnosticError`` (FP503) when a loss is not finite.
         """
+        scores = {task: scorer.compute() for task, scorer in self._count(split, tasks).items()}
+        for task, values in scores.items():
+            if not isfinite(values["loss"]):
+                epoch = self.position.epoch
+                message = f"the {split} loss of task `{task}` is {values['loss']} after epoch {epoch}"
+                raise DiagnosticError([diagnostic("FP503", message, help="lower the learning rates")])
+        return scores
+
+    def in_full(self, split: str) -> dict[str, dict[str, Any]]:
+        """Return all that is known of how the current weights do on a split, in plain JSON types.
+
+        They are evaluated only where that was not just done.
+        """
+        step, counted = self.counted.get(split, (-1, {}))
+        if step != self.position.step:
+            counted = self._count(split)
+        found = in_full(self.setup.data[split], counted)
+        if split == "validation":
+            # The same to the bit, also where the counts were taken again without a store.
+            found = {task: item | {"metrics": dict(self.validation[task])} for task, item in found.items()}
+        return found
+
+    def _count(self, split: str, tasks: tuple[str, ...] | None = None) -> dict[str, Scorer]:
         data: dict[str, EncodedSplit] = dict(self.setup.data[split])
         chosen = {name: rows for name, rows in data.items() if tasks is None or name in tasks}
         size = self.setup.spec.train.eval_batch_size
@@ -138,13 +163,10 @@ class Running:
         def told(task: str, rows: int) -> None:
             self.observer(Working(f"evaluating {split} rows of task {task}", rows, len(chosen[task])))
 
-        scores = evaluate(self.forward, chosen, size, self.ranks, told)
-        for task, values in scores.items():
-            if not isfinite(values["loss"]):
-                epoch = self.position.epoch
-                message = f"the {split} loss of task `{task}` is {values['loss']} after epoch {epoch}"
-                raise DiagnosticError([diagnostic("FP503", message, help="lower the learning rates")])
-        return scores
+        found = count(self.forward, chosen, size, self.ranks, told)
+        if tasks is None:
+            self.counted[split] = (self.position.step, found)
+        return found
 
     def publish(self, evidence: Evidence, *, everything: bool = False) -> None:
         """Put the current weights, with what is proved about them, into the run's folder."""
@@ -260,6 +282,8 @@ class Running:
         later = [name for name in self.store.names() if step_of(name) > self.position.step]
         with self.folder.disk_errors():
             self.log.cut(self.folder.path / LOG)
+            # A run that goes on after its end has other weights at the next one.
+            (self.folder.path / SCORES).unlink(missing_ok=True)
             self._tidy(later)
 
     def _is_kept(self, step: int) -> bool:
@@ -328,6 +352,7 @@ class Running:
         still = self.files.tensors.still(self.position.phase)
         load_tensors(found, self.folder.path, self.setup.model, self.optimizer, still)
         self.validation = best.scores
+        self.counted.clear()
 
     def reason_to_end(self) -> str | None:
         """Say why the current phase is over after the epoch that was evaluated last, None if it goes on."""

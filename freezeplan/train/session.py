@@ -104,8 +104,11 @@ class Session:
         if self.test:
             running.log.add_scores("test", epoch, self.test)
             self.observer(Evaluated("test", self.test))
-        running.execution.close()
         running.files.test = self.test
+        running.files.in_full = {
+            split: running.in_full(split) for split in ("validation", "test") if self.setup.data[split]
+        }
+        running.execution.close()
         with interrupt_after():
             self.mark("finished")
             self.finished = True
