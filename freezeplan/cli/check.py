@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezeplan.cli.compiling import compiled_spec, for_model
+from freezeplan.cli.fixing import fix_slips
 from freezeplan.cli.locking import check_locked
 from freezeplan.cli.options import common_options, format_option, model_option, remote_code_option
 from freezeplan.cli.status import CLEAN, FOUND, status_of
@@ -48,6 +49,7 @@ class Verdict:
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @click.option("--data", "with_data", is_flag=True, help="Also read the data, and check all that train would.")
+@click.option("--fix", is_flag=True, help="First mend in the file what can mean one thing only, and say so.")
 @click.option("--locked", is_flag=True, help="Also fail where the plan is not the one in the spec's lock.")
 @model_option(multiple=True)
 @format_option("full", "json", "github", "sarif")
@@ -59,6 +61,7 @@ def check(
     specs: tuple[Path, ...],
     strict: bool,
     with_data: bool,
+    fix: bool,
     locked: bool,
     models: tuple[str, ...],
     form: str,
@@ -68,6 +71,9 @@ def check(
     With --data, also read every row of the tasks' data: columns, labels, tokens against the model's
     embedding, images that open, texts that are cut.
 
+    With --fix, slips that can mean one thing only are mended first: a key or a role that is one letter
+    off, [rule] for [[rule]], layer.[0-11] for layer.{0..11}. What compiles is never changed.
+
     With --locked, the plan must be the one in the lock beside the spec (`freezeplan lock`).
 
     Exits with 0 when all are clean, 1 when one has errors (with --strict: or warnings), 2 when one
@@ -75,6 +81,8 @@ def check(
     """
     if locked and models:
         raise click.UsageError("a lock is of the spec's own model: leave --model or --locked out")
+    if fix:
+        fix_slips(specs, settings)
     verdicts = []
     asked = {"strict": strict, "with_data": with_data, "locked": locked}
     for verdict in (item for spec in specs for item in verdicts_of(spec, models or (None,), **asked)):

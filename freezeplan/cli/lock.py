@@ -10,9 +10,9 @@ import click
 from freezeplan.cli.compiling import compiled
 from freezeplan.cli.locking import lock_of, lock_path, read_lock_file
 from freezeplan.cli.options import common_options, remote_code_option
-from freezeplan.cli.show import write_whole
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_out, report
+from freezeplan.cli.writing import write_whole
 from freezeplan.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:

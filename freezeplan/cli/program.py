@@ -15,6 +15,7 @@ from freezeplan.cli.check import check
 from freezeplan.cli.diff import diff
 from freezeplan.cli.explain import explain
 from freezeplan.cli.export import export
+from freezeplan.cli.fmt import fmt
 from freezeplan.cli.init import init
 from freezeplan.cli.interrupts import noting_interrupts, signal_name, stopped_status
 from freezeplan.cli.lock import lock
@@ -64,7 +65,22 @@ def program() -> None:
     """Compile a fine-tuning spec into a plan you can read and check, and train exactly that plan."""
 
 
-for _command in (show, why, check, lock, diff, init, params, train, verify, predict, export, explain, schema):
+for _command in (
+    show,
+    why,
+    check,
+    lock,
+    diff,
+    fmt,
+    init,
+    params,
+    train,
+    verify,
+    predict,
+    export,
+    explain,
+    schema,
+):
     program.add_command(_command)
 
 

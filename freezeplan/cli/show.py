@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ from freezeplan.cli.options import (
 )
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out, report_below
+from freezeplan.cli.writing import write_whole
 
 if TYPE_CHECKING:
     from freezeplan.cost.records import Cost
@@ -135,41 +134,3 @@ def plan_view(work: Compiled, *, folded: bool = True) -> PlanView | MatrixView:
     return view(
         work.plan, work.inventory.notes, execution=work.execution, training=work.training, folded=folded
     )
-
-
-def write_whole(path: Path, text: str, option: str = "--out") -> None:
-    """Write a text file as UTF-8 so that it is there complete or not at all.
-
-    What a link names is written, not the link; a device or a pipe is written to and stays what it is. Raises
-    ``click.BadParameter`` where the file cannot be written.
-    """
-    data = (text.rstrip("\n") + "\n").encode()
-    target = Path(os.path.realpath(path))
-    try:
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)
-        else:
-            _replace(target, data)
-    except OSError as error:
-        raise click.BadParameter(f"cannot write {path}: {_reason(error)}", param_hint=option) from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -4,6 +4,7 @@ from freezeplan.diagnostics.capping import capped
 from freezeplan.diagnostics.diagnostic import (
     Diagnostic,
     DiagnosticError,
+    Fix,
     KeyPart,
     KeyPath,
     Pointer,
@@ -18,6 +19,7 @@ __all__ = [
     "Diagnostic",
     "DiagnosticError",
     "Entry",
+    "Fix",
     "KeyPath",
     "KeyPart",
     "Pointer",

@@ -62,6 +62,14 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Fix:
+    """Say what is certain to be meant: ``text`` in place of ``was``, which is all that the diagnostic points at."""
+
+    was: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Diagnostic:
     """Hold one finding: what is wrong or doubtful, where, and what to do about it.
 
@@ -69,7 +77,8 @@ class Diagnostic:
     ``help`` is a suggestion, ``notes`` are facts beside it. ``span`` is the place in a file (line and column),
     ``where`` is a key path such as ``rule[1].match`` for specs that have no file. ``pointer`` is that path for
     code that has no file at hand; ``Locations.attach`` turns it into a span. ``more`` counts the alike findings
-    that were left out behind this one (``capped``). :func:`freezeplan.diagnostics.diagnostic` creates one.
+    that were left out behind this one (``capped``). ``fix`` is set where only one thing can be meant.
+    :func:`freezeplan.diagnostics.diagnostic` creates one.
     """
 
     code: str
@@ -81,6 +90,7 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
     more: int = 0
     pointer: Pointer | None = field(default=None, repr=False)
+    fix: Fix | None = None
 
     @property
     def is_error(self) -> bool:
@@ -94,6 +104,8 @@ class Diagnostic:
         """
         record = asdict(self)
         del record["pointer"]
+        if self.fix is None:
+            del record["fix"]
         if self.span:
             record["span"]["text"] = self.span.text[:MOST_TEXT]
         return record
@@ -108,6 +120,7 @@ def diagnostic(
     help: str | None = None,  # noqa: A002 - the field's usual name in compilers
     notes: Iterable[str] = (),
     pointer: Pointer | None = None,
+    fix: Fix | None = None,
 ) -> Diagnostic:
     """Create a diagnostic with the severity that the registry gives its code.
 
@@ -117,7 +130,7 @@ def diagnostic(
     'error'
     """
     severity = Severity(entry(code).severity)
-    return Diagnostic(code, severity, message, span, where, help, tuple(notes), pointer=pointer)
+    return Diagnostic(code, severity, message, span, where, help, tuple(notes), pointer=pointer, fix=fix)
 
 
 class DiagnosticError(Exception):

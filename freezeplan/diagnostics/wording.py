@@ -229,6 +229,28 @@ def closest(
     return f"{lead} {shape.format(found[0])}?" if found else None
 
 
+def one_slip_away(word: str, known: Iterable[str]) -> str | None:
+    """Return the one known word that is a single slip away: a letter too many, missing, wrong, or two exchanged.
+
+    None where there are several, or the word has fewer than four letters.
+
+    >>> one_slip_away("optmizer", ["optimizer", "schedule"]), one_slip_away("lr", ["lrs"])
+    ('optimizer', None)
+    """
+    if not 4 <= len(word) <= LONGEST_WORD:
+        return None
+    found = [other for other in known if other != word and _is_one_slip(word, other)]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_one_slip(word: str, other: str) -> bool:
+    start = next((at for at, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), None)
+    if start is None:
+        return abs(len(word) - len(other)) == 1
+    a, b = word[start:], other[start:]
+    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
+
+
 def closest_or_all(word: str, known: Iterable[str], what: str) -> str:
     """Suggest the closest of the known words, else list them; ``what`` names their kind in the plural.
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from freezeplan.diagnostics.wording import closest, quoted
+from freezeplan.diagnostics.wording import closest, one_slip_away, quoted
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.optimizer_tables import NamedOptimizer, OptimizerTable
 from freezeplan.spec.tables import Spec, Table
@@ -31,6 +31,10 @@ SYNONYMS = {
     "wd": "weight_decay",
     "wd_mult": "weight_decay_mult",
 }
+
+
+# Of these the value means the same under either name.
+SAME_VALUE = frozenset(["except", "lr", "lr_mult", "match", "weight_decay", "weight_decay_mult"])
 
 
 def fields_of(table: type[Table]) -> dict[str, FieldInfo]:
@@ -67,6 +71,20 @@ def suggestion(name: str, parent: KeyPath) -> str | None:
     if homes and wanted not in known:
         hints.append(f"`{wanted}` is a key of {' and of '.join(homes)}")
     return "; ".join(hints) or f"known keys: {quoted(known)}"
+
+
+def meant_key(name: str, parent: KeyPath) -> str | None:
+    """Return the one key that a misspelt one of the table at ``parent`` can mean; None where it is not certain.
+
+    >>> meant_key("optimizr", ()), meant_key("learning_rate", ("rule", 0)), meant_key("freeze", ("rule", 0))
+    ('optimizer', 'lr', None)
+    """
+    table = table_at(parent)
+    if table is None:
+        return None
+    known = fields_of(table)
+    other = SYNONYMS.get(name)
+    return other if other in SAME_VALUE and other in known else one_slip_away(name, known)
 
 
 def title(parent: KeyPath) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from freezeplan.diagnostics import (
     Diagnostic,
     DiagnosticError,
+    Fix,
     KeyPart,
     KeyPath,
     Pointer,
@@ -147,15 +148,17 @@ def at_key(
     notes: Iterable[str] = (),
     part: KeyPart = KeyPart.VALUE,
     within: tuple[int, int] | None = None,
+    fix: Fix | None = None,
 ) -> Diagnostic:
     """Return a diagnostic that points at a key of the spec, or at the closest table around it that is written.
 
     The one way to point at a key. Whoever holds the spec attaches its file, line and column
     (:meth:`Locations.attach`); what is raised is attached by :meth:`Locations.attached`. ``part`` says what of
-    the key is meant, ``within`` the first character and the length of a part of its string.
+    the key is meant, ``within`` the first character and the length of a part of its
+    string; ``fix`` what is certain to be meant there.
     """
-    where = dotted(path) or None
-    return diagnostic(code, message, where=where, help=help, notes=notes, pointer=Pointer(path, part, within))
+    pointer, where = Pointer(path, part, within), dotted(path) or None
+    return diagnostic(code, message, where=where, help=help, notes=notes, pointer=pointer, fix=fix)
 
 
 def error_at_key(path: KeyPath, code: str, message: str, **more: Any) -> DiagnosticError:

@@ -34,7 +34,8 @@ def pattern_problems(data: Mapping[str, Any]) -> Iterator[Diagnostic]:
 
 def syntax_problem(error: SelectorError, path: KeyPath) -> Diagnostic:
     """Return the diagnostic of a pattern that cannot be read, its caret inside the pattern."""
-    return at_key(path, error.code, error.message, help=error.advice, within=(error.start, error.length))
+    inside = (error.start, error.length)
+    return at_key(path, error.code, error.message, help=error.advice, within=inside, fix=error.fix)
 
 
 def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:

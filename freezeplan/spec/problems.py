@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from freezeplan.diagnostics import Diagnostic, KeyPart
-from freezeplan.diagnostics.wording import closest
+from freezeplan.diagnostics import Diagnostic, Fix, KeyPart
+from freezeplan.diagnostics.wording import closest, one_slip_away
 from freezeplan.spec.document import Document, printable, written
-from freezeplan.spec.fields import fields_of, suggestion, table_at, title
+from freezeplan.spec.fields import fields_of, meant_key, suggestion, table_at, title
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.optimizer_tables import OptimizerTable
 
@@ -67,7 +67,18 @@ def as_diagnostic(document: Document, error: dict[str, Any]) -> Diagnostic:
     code, message, advice = _value_problem(path, error)
     if kind in ("list_type", "model_type") and document.locations.value(path) is None:
         return at_key(path, code, message, help=advice, part=KeyPart.HEADER)
-    return at_key(path, code, message, help=advice)
+    return at_key(path, code, message, help=advice, fix=_fix(path, error))
+
+
+def _fix(path: KeyPath, error: dict[str, Any]) -> Fix | None:
+    """Return two brackets for the one of an array of tables, or the choice that is one slip away."""
+    given = error["input"]
+    if error["type"] == "list_type" and isinstance(given, dict) and len(path) == 1:
+        return Fix(f"[{path[0]}]", f"[[{path[0]}]]")
+    if error["type"] == "literal_error" and isinstance(given, str):
+        meant = one_slip_away(given, CHOICE.findall(error["ctx"]["expected"]))
+        return Fix(f'"{given}"', f'"{meant}"') if meant else None
+    return None
 
 
 def _is_strange(path: KeyPath) -> bool:
@@ -79,7 +90,15 @@ def _is_strange(path: KeyPath) -> bool:
 def _unknown_key(document: Document, path: KeyPath) -> Diagnostic:
     parent, name = path[:-1], str(path[-1])
     message = f"unknown key `{printable(name)}` in {title(parent)}"
-    return at_key(path, "FP101", message, help=suggestion(name, parent), part=KeyPart.KEY)
+    fix = _renamed(document, parent, name)
+    return at_key(path, "FP101", message, help=suggestion(name, parent), part=KeyPart.KEY, fix=fix)
+
+
+def _renamed(document: Document, parent: KeyPath, name: str) -> Fix | None:
+    """Return the key that is certain to be meant, where the table does not have it already."""
+    meant, table = meant_key(name, parent), document.at(parent)
+    taken = isinstance(table, dict) and meant in table
+    return Fix(name, meant) if meant and not taken else None
 
 
 def _missing_key(document: Document, path: KeyPath, name: str) -> Diagnostic:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from freezeplan.diagnostics.wording import closest, quoted
+from freezeplan.diagnostics import Fix
+from freezeplan.diagnostics.wording import closest, one_slip_away, quoted
 from freezeplan.spec.braces import Choice, Piece, alternatives
 from freezeplan.spec.quoting import FILLER, without_quoted
 from freezeplan.spec.regexes import check_regex
@@ -242,8 +243,9 @@ def _segment(text: str, parts: Sequence[Piece]) -> Segment:
 
 def _check_glob(whole: str, start: int, end: int) -> None:
     if "[" in whole or "]" in whole:
-        advice = _braces_for(whole)
-        raise SelectorError("FP141", "`[…]` is not a character class", start, end - start, advice)
+        advice, meant = _braces_for(whole), _CHARACTER_CLASS.sub(r"{\1..\2}", whole)
+        fix = Fix(whole, meant) if "[" not in meant else None
+        raise SelectorError("FP141", "`[…]` is not a character class", start, end - start, advice, fix)
     if "**" in whole and whole != "**":
         raise SelectorError(
             "FP140", "`**` must be a segment of its own", start, end - start, "write `**.` before a name"
@@ -281,6 +283,7 @@ def _role(text: str, whole: str, start: int, end: int) -> Segment:
             _as_list(text)
             or closest(name, ROLES, shape="`@{}`")
             or f"{known}; a name that begins with `@` is written in quotes: `'{whole}'`",
+            Fix(whole, whole.replace(name, meant, 1)) if (meant := one_slip_away(name, ROLES)) else None,
         )
     if match is None:
         raise SelectorError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import BinaryIO
 
 from freezeplan.diagnostics import Diagnostic, Span, diagnostic
 from freezeplan.diagnostics.wording import first_line, nearest, some
@@ -90,7 +91,15 @@ def read_file(path: Path) -> SourceText:
     FP004 (not UTF-8).
     """
     name = shown(path)
-    data = _read_bytes(path, name)
+    return _as_text(_read_bytes(path, name), name, path.parent)
+
+
+def read_text(stream: BinaryIO) -> SourceText:
+    """Read a spec from a stream as :func:`read_file` does; raises the same."""
+    return _as_text(stream.read(MAX_BYTES + 1), "standard input", None)
+
+
+def _as_text(data: bytes, name: str, directory: Path | None) -> SourceText:
     if len(data) > MAX_BYTES:
         raise UnreadableSpec(
             "FP003", f"`{name}` is larger than 1 MiB", "a spec is a short text: is this the right file?"
@@ -99,7 +108,7 @@ def read_file(path: Path) -> SourceText:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _not_utf8(name, data, error.start) from None
-    return SourceText(name, text.removeprefix("\ufeff"), path.parent)
+    return SourceText(name, text.removeprefix("\ufeff"), directory)
 
 
 def _read_bytes(path: Path, name: str) -> bytes:

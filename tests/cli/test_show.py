@@ -8,7 +8,7 @@ import click
 import pytest
 from rich.cells import cell_len
 
-from freezeplan.cli.show import write_whole
+from freezeplan.cli.writing import write_whole
 from tests.cli.rooms import GOOD, SHAPES
 
 NAMES = ("everything", "upper", "top of all", "@layers[-2:]", "classifier")
