@@ -20,7 +20,7 @@ PIPE = Path("-")
 
 
 @dataclass(frozen=True)
-class Laid:
+class LaidOut:
     """A spec's text as it is, and as it would be."""
 
     path: Path
@@ -51,7 +51,7 @@ def fmt(settings: Settings, specs: tuple[Path, ...], only_check: bool) -> int:
     return FOUND if changed and only_check else CLEAN
 
 
-def _change(item: Laid, settings: Settings, *, only_check: bool) -> None:
+def _change(item: LaidOut, settings: Settings, *, only_check: bool) -> None:
     from freezeplan.render.visible import visible
 
     if not only_check:
@@ -60,7 +60,7 @@ def _change(item: Laid, settings: Settings, *, only_check: bool) -> None:
     print_out(f"{word} {visible(str(item.path), keep='')}", settings)
 
 
-def _all_laid(paths: Iterable[Path]) -> Iterator[Laid]:
+def _all_laid(paths: Iterable[Path]) -> Iterator[LaidOut]:
     """Yield all specs laid out. Raises ``DiagnosticError`` with what is wrong with any of them."""
     problems: list[Diagnostic] = []
     for path in paths:
@@ -72,7 +72,7 @@ def _all_laid(paths: Iterable[Path]) -> Iterator[Laid]:
         raise DiagnosticError(problems)
 
 
-def _laid(path: Path) -> Laid:
+def _laid(path: Path) -> LaidOut:
     """Read a spec and lay it out. Raises ``DiagnosticError`` for what is not TOML."""
     from freezeplan.spec.formatting import formatted
     from freezeplan.spec.parsing import parse
@@ -92,4 +92,4 @@ def _laid(path: Path) -> Laid:
         message = f"`{source.name}` is written in a form of TOML that is not laid out"
         advice = "it is valid, and stays as it is; other forms: inline tables on one line"
         raise DiagnosticError([diagnostic("FP149", message, help=advice)])
-    return Laid(path, source.text.encode(), after.encode())
+    return LaidOut(path, source.text.encode(), after.encode())
