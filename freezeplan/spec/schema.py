@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from typing import Any
 
 from freezeplan.spec.tables import Spec
 
+IDENTITY = "urn:freezeplan:spec:1"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DESCRIPTION = "A fine-tuning spec: which parameters train, at which rates, on which tasks."
 
@@ -21,12 +23,22 @@ def json_schema() -> dict[str, Any]:
     1
     """
     schema = _without_null(Spec.model_json_schema(by_alias=True))
-    return {"$schema": DIALECT, "title": "freezeplan spec", **schema, "description": DESCRIPTION}
+    for table in ("OptimizerTable", "NamedOptimizer"):
+        schema["$defs"][table]["properties"]["name"]["anyOf"] = _optimizers()
+    head = {"$schema": DIALECT, "$id": IDENTITY, "title": "freezeplan spec"}
+    return {**head, **schema, "description": DESCRIPTION}
 
 
 def schema_text() -> str:
     """Return the schema as the text of its file."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _optimizers() -> list[dict[str, Any]]:
+    """Return the names that `name` of an optimizer may have: in lower case, or as torch.optim spells them."""
+    text = (files("freezeplan") / "plan" / "optimizers.json").read_text("utf-8")
+    names = [row["name"] for row in json.loads(text)["optimizers"]]
+    return [{"enum": [name.lower() for name in names]}, {"enum": names}]
 
 
 def _without_null(node: Any) -> Any:

@@ -16,6 +16,7 @@ from pydantic import (
 
 from freezeplan.spec.validators import (
     NO_DECAY_RULES,
+    TASK_NAME,
     as_it_is,
     as_list,
     check_budget,
@@ -25,6 +26,7 @@ from freezeplan.spec.validators import (
     check_warmup,
     one_or_list,
 )
+from freezeplan.tasks import metric_names
 
 Strings = Annotated[
     list[str],
@@ -68,8 +70,20 @@ ScheduleName = Literal[
     "polynomial",
     "slanted_triangular",
 ]
-Metric = Annotated[str, BeforeValidator(check_metric)]
-Budget = Annotated[str, BeforeValidator(check_budget)]
+Metric = Annotated[
+    str,
+    BeforeValidator(check_metric),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": rf"^{TASK_NAME.pattern}/({'|'.join(metric_names())})$",
+            "examples": [f"task/{name}" for name in metric_names()],
+        }
+    ),
+]
+Budget = Annotated[
+    str, BeforeValidator(check_budget), WithJsonSchema({"type": "string", "examples": ["500MB", "2GiB"]})
+]
 Warmup = Annotated[Any, BeforeValidator(check_warmup), WithJsonSchema({"type": "number", "minimum": 0})]
 
 

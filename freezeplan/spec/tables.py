@@ -285,13 +285,21 @@ class Spec(Table):
     requires: dict[str, str] = {}
     """Versions of installed packages that the spec is for, by name: `{ transformers = ">=5.0, <6" }`."""
     model: ModelTable = ModelTable()
+    """The model that the plan is for."""
     optimizer: OptimizerTable = OptimizerTable()
+    """The optimizer, the base learning rate and the weight decay."""
     schedule: ScheduleTable = ScheduleTable()
+    """How the rates of all groups change over the steps."""
     rule: list[Rule] = []
+    """What is frozen, what trains and at which rate; later rules refine earlier ones."""
     task: list[Task] = []
+    """What is learned, each task by a head of its own on the one backbone."""
     phase: list[PhaseTable] = []
+    """Parts of the run with rules of their own, in order."""
     gradual: Gradual | None = None
+    """Phases that thaw a stack of layers step by step."""
     train: TrainTable = TrainTable()
+    """Length and shape of the training run."""
 
     _locations: Locations = PrivateAttr(default_factory=lambda: NOWHERE)
 

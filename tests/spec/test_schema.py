@@ -54,6 +54,30 @@ def test_shipped_specs_name_it_in_their_first_line(path: Path) -> None:
     assert path.read_text("utf-8").startswith("#:schema freezeplan.schema.json\n")
 
 
+def test_it_has_a_name_and_says_what_every_key_is() -> None:
+    schema = json_schema()
+    assert schema["$id"] == "urn:freezeplan:spec:1"
+    for table in (schema, *schema["$defs"].values()):
+        assert [key for key, value in table["properties"].items() if not value.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "allowed"),
+    [
+        ({"optimizer": {"name": "adamw"}}, True),
+        ({"optimizer": {"name": "AdamW"}}, True),
+        ({"optimizer": {"name": "adamv"}}, False),
+        ({"optimizer": {"top": {"match": "a", "name": "muon"}}}, True),
+        ({"optimizer": {"top": {"match": "a", "name": "moun"}}}, False),
+        ({"train": {"keep_best": "topic/accuracy"}}, True),
+        ({"train": {"keep_best": "topic/acuracy"}}, False),
+        ({"train": {"keep_best": "accuracy"}}, False),
+    ],
+)
+def test_it_knows_names_of_optimizers_and_metrics(spec: dict, allowed: bool, validator) -> None:
+    assert validator.is_valid(spec) is allowed
+
+
 @pytest.mark.parametrize("name", BY_TYPE)
 def test_it_refuses_what_the_types_refuse(name: str, validator) -> None:
     text = (ROOT / "tests" / "specs" / "invalid" / f"{name}.toml").read_text("utf-8")
