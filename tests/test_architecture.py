@@ -33,6 +33,7 @@ ORDER = (
     "render",
     "runs",
     "train",
+    "choose",
     "export",
     "guests",
     "api",
@@ -50,7 +51,7 @@ HEAVY = {"torch", "transformers", "datasets", "accelerate", "sklearn"}
 WITHOUT_TORCH = ("diagnostics", "spec", "plan", "render")
 # Of a room that knows live models, the compiler may only know the records.
 INVENTORY_FOR_PLAN = {"freezeplan.inventory.records"}
-WITH_TORCH = ("prefix", "cost", "runs", "train", "export", "guests")
+WITH_TORCH = ("prefix", "cost", "runs", "train", "choose", "export", "guests")
 # What tables are drawn from is plain; the model behind it is not.
 COST_FOR_RENDER = {"freezeplan.cost.records"}
 # These handle tensors throughout; others import them inside functions only.

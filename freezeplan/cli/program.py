@@ -22,6 +22,7 @@ from freezeplan.cli.lock import lock
 from freezeplan.cli.options import common_options
 from freezeplan.cli.params import params
 from freezeplan.cli.predict import predict
+from freezeplan.cli.probe import probe
 from freezeplan.cli.ranks import is_first
 from freezeplan.cli.schema import schema
 from freezeplan.cli.show import show
@@ -74,6 +75,7 @@ for _command in (
     fmt,
     init,
     params,
+    probe,
     train,
     verify,
     predict,

@@ -92,6 +92,10 @@ class MultiTaskModel(nn.Module):
         """Run the backbone and return one pooled vector per example, ``(batch, hidden)``, whatever the heads read."""
         return self.pooled(self._trunk()(**inputs), inputs)
 
+    def states(self, **inputs: Any) -> torch.Tensor:
+        """Run the backbone and return its last hidden states as they are: of texts ``(batch, tokens, hidden)``."""
+        return _states(self._trunk()(**inputs))
+
     def pooled(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return one vector per example, ``(batch, hidden)``, of what the backbone has put out for ``inputs``."""
         states = _states(output)

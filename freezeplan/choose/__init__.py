@@ -1,0 +1,1 @@
+"""Choosing what to freeze by measuring: a linear probe of every layer."""
