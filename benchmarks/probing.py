@@ -1,6 +1,7 @@
 """What a probe's pass over the data costs beside one plain forward pass over the same batches, in CPU seconds.
 
-``python -m benchmarks.probing SPEC`` prints both, best of three rounds in turn, their ratio, and how long the fits take.
+``python -m benchmarks.probing SPEC`` prints both, the least of three rounds in turn, their ratio, and the
+time of the fits.
 """
 
 from __future__ import annotations
