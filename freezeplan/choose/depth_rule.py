@@ -23,7 +23,7 @@ def first_enough(outcomes: Sequence[Outcome]) -> int:
     >>> import numpy
     >>> from freezeplan.choose.outcomes import share_of_hits
     >>> right = numpy.arange(100)
-    >>> first_enough([share_of_hits(right < most) for most in (50, 89, 90)])
+    >>> first_enough([share_of_hits(right < 50), share_of_hits(right >= 12), share_of_hits(right < 90)])
     1
     """
     best = outcomes[best_of(outcomes)]
