@@ -40,7 +40,7 @@ def export(
     column: str | None,
     form: str,
 ) -> int:
-    """Write the run in DIR into FOLDER, a new folder that another library loads.
+    """Write a task of the run in DIR into FOLDER, a new folder that another library loads.
 
     Both sides, the run and what the library loads from FOLDER, are run on the task's own inputs before FOLDER
     gets its name; the largest difference is printed. What cannot be expressed there is refused with the reason.

@@ -52,11 +52,11 @@ def export(
     """Write a run, or one of its checkpoints, in the form of another library into a new folder.
 
     ``form`` is a key of ``FORMS``: ``transformers`` writes one ``task`` (which may be left out where there is one) as
-    a stock model with its tokenizer or image processor. Both sides, the run and what the other library loads from the
-    folder, are run on inputs of the task's own data (of the file ``data`` where that is named, and its ``column``)
-    before the folder gets its name. Raises ``DiagnosticError``: FP570 where the other library cannot give the run's
-    answers, FP571 for a place that is taken, FP573 where no inputs are here, and what loading a run raises. Then
-    nothing is left behind.
+    a stock model, ``onnx`` as a graph, each with its tokenizer or image processor. Both sides, the run and what the
+    other library loads from the folder, are run on inputs of the task's own data (of the file ``data`` where that is
+    named, and its ``column``) before the folder gets its name. Raises ``DiagnosticError``: FP570 where the other
+    library cannot give the run's answers, FP571 for a place that is taken, FP573 where no inputs are here, FP575
+    where the other library is not installed, and what loading a run raises. Then nothing is left behind.
     """
     home, _ = home_of(folder)
     check_free(out, home)
@@ -67,7 +67,7 @@ def export(
     written.check(run, name)
     inputs = inputs_of(run, name, data, column)
     with new_folder(out, home) as place:
-        loads_as = written.write(run, name, place)
+        loads_as = written.write(run, name, place, inputs)
         sides = written.ours(run, name), written.theirs(place, run, name)
         difference = _proved(*sides, inputs, written.apart(run, name, loads_as))
     return Exported(

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from freezeplan.export.inputs import ProofInputs
 from freezeplan.export.proof import Side, logits_of
 from freezeplan.train.saved_run import SavedRun
 
@@ -23,8 +24,10 @@ class ExportForm(ABC):
         return
 
     @abstractmethod
-    def write(self, run: SavedRun, task: str, folder: Path) -> str:
+    def write(self, run: SavedRun, task: str, folder: Path, inputs: ProofInputs) -> str:
         """Write the task into a folder; returns the name of what the library loads from it.
+
+        ``inputs`` are those that both sides will run on.
 
         Raises ``DiagnosticError`` (FP570) for what the library has no form of.
         """

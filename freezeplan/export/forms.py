@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from freezeplan.export.form import ExportForm
+from freezeplan.export.onnx_form import Onnx
 from freezeplan.export.stock import Stock
 
-FORMS: Mapping[str, ExportForm] = {form.name: form for form in (Stock(),)}
+FORMS: Mapping[str, ExportForm] = {form.name: form for form in (Stock(), Onnx())}

@@ -12,6 +12,7 @@ from freezeplan.data.modality import IMAGE
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line, quoted
 from freezeplan.export.form import IN_PYTHON, ExportForm
+from freezeplan.export.inputs import ProofInputs
 from freezeplan.export.proof import Side, refused, without_padding
 from freezeplan.models.build import dtype_of, from_config
 from freezeplan.models.classes import model_class
@@ -28,7 +29,7 @@ class Stock(ExportForm):
 
     name = "transformers"
 
-    def write(self, run: SavedRun, task: str, folder: Path) -> str:
+    def write(self, run: SavedRun, task: str, folder: Path, inputs: ProofInputs) -> str:
         """Write the stock model; returns its class's name."""
         return write_stock(run, task, folder)
 
@@ -150,7 +151,7 @@ def loaded_stock(folder: Path, run: SavedRun, task: str) -> Side:
     lost = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     if lost:
         raise refused(f"transformers does not load {quoted(str(name) for name in lost[:3])}", NATIVE)
-    encode = _images(folder, run.encoder.channels) if kind is IMAGE else texts_side(folder)
+    encode = images_side(folder, run.encoder.channels) if kind is IMAGE else texts_side(folder)
     model.eval()
 
     def side(values: Sequence[Any]) -> torch.Tensor:
@@ -177,7 +178,8 @@ def texts_side(folder: Path) -> Any:
     return encode
 
 
-def _images(folder: Path, channels: int) -> Any:
+def images_side(folder: Path, channels: int) -> Any:
+    """Return what the folder's own image processor makes of images."""
     from transformers import AutoImageProcessor
 
     from freezeplan.data.images import read_image

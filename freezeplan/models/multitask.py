@@ -103,6 +103,16 @@ class MultiTaskModel(nn.Module):
             return self._over_space(states)
         return self._over_tokens(states, inputs.get("attention_mask")) if states.dim() == 3 else states
 
+    def answer(self, task: str, **inputs: Any) -> torch.Tensor:
+        """Run the backbone and one task's own head on what it reads; returns what :meth:`forward` returns.
+
+        Nothing in it depends on the values of tensors, nor on the heads of other tasks: it can be traced.
+        """
+        output = self._trunk()(**inputs)
+        if task in self.over_words:
+            return self.heads[task](_states(output))
+        return self.heads[task](self.pooled(output, inputs))
+
     def logits(
         self, task: str, pooled: torch.Tensor, inputs: Mapping[str, torch.Tensor] | None = None
     ) -> torch.Tensor:

@@ -25,6 +25,7 @@ class Similarity(Regression):
     most_columns = 1
     stock: ClassVar[Mapping[str, str]] = {}
     without_stock = "its answer is the cosine of two vectors, and its head has no tensors"
+    other_form = "use `--to onnx`, or `freezeplan.load_run` in Python"
     problem_type = None
 
     def __init__(self, most: float = 1.0) -> None:
