@@ -1,5 +1,6 @@
 # make demo    the main job: compile the quickstart's plan, show it, train it
 # make test    all tests
+# make guests  the tests of a plan in other trainers, with these installed
 # PYTHON       the interpreter the virtual environment is made from (3.11 or newer)
 # TORCH_INDEX  a package index for torch alone, for instance one with CPU builds
 # VENV         where the virtual environment goes
@@ -15,7 +16,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test docs atlas lint bench clean
+.PHONY: demo test guests docs atlas lint bench clean
 
 demo: $(READY)
 	$(BIN)/freezeplan show examples/quickstart.toml
@@ -24,6 +25,10 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+guests: $(READY)
+	$(PIP) --no-deps lightning lightning-utilities torchmetrics
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/guests
 
 $(READY): constraints.txt pyproject.toml examples/minilm.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "freezeplan needs Python 3.11 or newer: make PYTHON=...")'

@@ -22,6 +22,7 @@ from freezeplan.diagnostics.wording import quoted
 from freezeplan.guests.arguments import without_effect
 from freezeplan.guests.beside import Beside
 from freezeplan.guests.processes import await_wrapping, process_problems
+from freezeplan.guests.rates import logged_rates
 from freezeplan.guests.rest import RestAtTheEnd
 from freezeplan.guests.strays import StrayGradients, check_hosted
 from freezeplan.plan.document import plan_hash
@@ -302,17 +303,6 @@ class LoggedMetrics:
 
 def _value(metric: str, entry: dict[str, Any]) -> float | None:
     return next((entry[key] for key in _keys(metric) if key in entry), None)
-
-
-def logged_rates(rates: dict[str, float]) -> dict[str, float]:
-    """Return groups' rates by the names that they are logged under.
-
-    A store of files cannot have `lr/head` and `lr/head/no_decay`: one would be a file and a folder.
-
-    >>> logged_rates({"head": 0.1, "head/no_decay": 0.2})
-    {'lr/head': 0.1, 'lr/head.no_decay': 0.2}
-    """
-    return {f"lr/{name.replace('/', '.')}": rate for name, rate in rates.items()}
 
 
 def _keys(metric: str) -> tuple[str, str]:
