@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import click
 
 from freezeplan.cli.options import common_options, format_option, remote_code_option
+from freezeplan.cli.pulsing import pulsing
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
-from freezeplan.cli.streams import Settings, nobody_reads, print_err, print_json, print_out
+from freezeplan.cli.streams import Settings, nobody_reads, print_json, print_out
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-
-if TYPE_CHECKING:
-    from freezeplan.train.pulse import Pulse
 
 LONGEST_LINE = 1 << 26
 
@@ -65,7 +62,7 @@ def predict(
         from freezeplan.train.saved_run import checkpoint_folder
 
         folder = checkpoint_folder(folder, checkpoint)
-    with _pulse(settings) as pulse:
+    with pulsing(settings) as pulse:
         for number, answer in enumerate(_answers(folder, texts, source, (column, pair_column), tasks), 1):
             begun()
             if nobody_reads():
@@ -76,21 +73,6 @@ def predict(
                 print_out(_line(answer), settings)
             pulse.now = f"{number:,} {'input' if number == 1 else 'inputs'} labelled"
     return CLEAN
-
-
-@contextmanager
-def _pulse(settings: Settings) -> Iterator[Pulse]:
-    """Say on standard error, at least every half minute, how far it is, where nobody sees the answers."""
-    from freezeplan.train.pulse import Pulse
-
-    pulse = Pulse(lambda line: print_err(line, settings))
-    pulse.now = "loading the run"
-    if not sys.stdout.isatty() and settings.diagnostics == "full":
-        pulse.start()
-    try:
-        yield pulse
-    finally:
-        pulse.stop()
 
 
 def _answers(

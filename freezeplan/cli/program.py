@@ -13,6 +13,7 @@ import click
 
 from freezeplan.cli.check import check
 from freezeplan.cli.diff import diff
+from freezeplan.cli.evaluate import evaluate
 from freezeplan.cli.explain import explain
 from freezeplan.cli.export import export
 from freezeplan.cli.fmt import fmt
@@ -78,6 +79,7 @@ for _command in (
     probe,
     train,
     verify,
+    evaluate,
     predict,
     export,
     explain,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from freezeplan.data.builders import WANTED
@@ -54,6 +54,27 @@ def load_task_data(
     return tuple(tasks), tuple(found)
 
 
+def load_split(
+    spec: Spec, tasks: Collection[str], split: str, known: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[TaskData, ...], tuple[Diagnostic, ...]]:
+    """Read and check one split of some tasks, whose outputs ``known`` names; see :func:`load_task_data`.
+
+    A task without that split has no splits.
+    """
+    found: list[Diagnostic] = []
+    try:
+        read = [
+            _load_task(spec, index, known, found, (split,))
+            for index, task in enumerate(spec.task)
+            if task.name in tasks
+        ]
+    except NoRoom as error:
+        raise no_room(error) from None
+    if any(item.is_error for item in found):
+        raise DiagnosticError(found)
+    return tuple(read), tuple(found)
+
+
 def no_room(error: NoRoom) -> DiagnosticError:
     """Return the error for a temporary folder that is full."""
     advice = "free some space, or set TMPDIR to a folder on another disk"
@@ -75,12 +96,16 @@ def check_training_data(spec: Spec, learning: Collection[str]) -> tuple[Diagnost
 
 
 def _load_task(
-    spec: Spec, index: int, known: Mapping[str, tuple[str, ...]], found: list[Diagnostic]
+    spec: Spec,
+    index: int,
+    known: Mapping[str, tuple[str, ...]],
+    found: list[Diagnostic],
+    wanted: Sequence[str] = SPLITS,
 ) -> TaskData:
     task = spec.task[index]
     found += _check_name(spec, index)
     splits = {}
-    for name in SPLITS:
+    for name in wanted:
         split = _load_split(spec, index, name, found)
         if split is not None:
             splits[name] = split

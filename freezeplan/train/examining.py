@@ -1,0 +1,134 @@
+"""Evaluates a finished run on its own test data, or on a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from freezeplan.data.reader import READER
+from freezeplan.data.split import TaskData
+from freezeplan.data.task_rows import load_split
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import quoted
+from freezeplan.models.run_record import home_of
+from freezeplan.spec.reading import load_spec
+from freezeplan.spec.tables import DataTable, Spec, Task
+from freezeplan.tasks import task_kind
+from freezeplan.train.encoded_rows import encoded_data, notes_on_cuts
+from freezeplan.train.evaluation import count, in_full
+from freezeplan.train.failures import explained
+from freezeplan.train.forward import Forward
+from freezeplan.train.predict import Asked, ready
+from freezeplan.train.saved_run import SavedRun
+
+TEST = "test"
+Told = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class AskedRows:
+    """Say which rows a run is evaluated on: those of its own ``split``, or of ``file``.
+
+    The columns of a file are those that the run's data have, unless ``column``, ``pair_column`` (of what the model
+    reads) or ``labels`` (of what is to be learned, in their order) name others.
+    """
+
+    split: str = TEST
+    file: Path | None = None
+    column: str | None = None
+    pair_column: str | None = None
+    labels: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """What people call them."""
+        return self.split if self.file is None else str(self.file)
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """Hold what was counted of each task, in plain JSON types, and what is to be said of the rows."""
+
+    tasks: Mapping[str, Mapping[str, Any]]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def evaluate_run(
+    folder: Path,
+    rows: AskedRows = AskedRows(),  # noqa: B008 - immutable
+    tasks: Sequence[str] | None = None,
+    told: Told = lambda task, rows: None,
+) -> RunScores:
+    """Evaluate a run, or a checkpoint of one, on rows with labels.
+
+    Returns for each task (all, or those that are named) the number of ``rows``, its ``metrics``, and what its kind
+    reports besides. Raises ``DiagnosticError``: FP520 and FP521 for a folder that cannot be used, FP574 for a task
+    that the run has not, FP576 where there are no rows, the codes of data (FP452 to FP479) for rows that cannot be
+    used, FP531 where the outputs are no numbers.
+    """
+    run, device = ready(folder)
+    names = Asked(tasks).of(run)
+    read, found = _read(run, rows, names)
+    chosen = tuple(task for task in read if rows.split in task.splits)
+    if tasks is not None and len(chosen) < len(names) or not chosen:
+        raise _no_rows(rows, [name for name in names if name not in {task.name for task in chosen}])
+    data = encoded_data(chosen, run.encoder)
+    READER.forget()
+    found += notes_on_cuts(chosen, data, run.encoder, run.model.backbone)
+    splits = data[rows.split]
+    with explained():
+        counted = count(Forward(run.model, run.encoder, device), splits, run.batch_size, told=told)
+    scores = in_full(splits, counted)
+    _check_finite(scores)
+    return RunScores(scores, found)
+
+
+def _read(
+    run: SavedRun, rows: AskedRows, names: Sequence[str]
+) -> tuple[tuple[TaskData, ...], tuple[Diagnostic, ...]]:
+    """Read the rows of some tasks, their outputs in the order of the run's heads."""
+    spec = load_spec(home_of(run.folder)[0] / "spec.toml")
+    if rows.file is not None:
+        spec = _over_file(spec, rows)
+    read, found = load_split(spec, names, rows.split, run.labels)
+    fixed = (
+        replace(task, labels=run.labels[task.name], kind=task.kind.over(run.labels[task.name]))
+        for task in read
+    )
+    return tuple(fixed), found
+
+
+def _over_file(spec: Spec, rows: AskedRows) -> Spec:
+    """Return the tasks of a spec over the rows of a file; nothing of it points into the spec's text any more."""
+    tasks = [task.model_copy(update={"data": _data_over(task, rows)}) for task in spec.task]
+    return Spec.model_validate({}).model_copy(update={"task": tasks})
+
+
+def _data_over(task: Task, rows: AskedRows) -> DataTable:
+    usual = {"tokens": "tokens"} if task_kind(task).reads_words else {}
+    data = task.data or DataTable.model_validate({TEST: "", **usual})
+    update: dict[str, Any] = dict.fromkeys(("train", "validation", "hub", "subset"))
+    update[rows.split] = [str(rows.file.resolve())]
+    given = zip(data.inputs, (rows.column, rows.pair_column), strict=False)
+    update |= {key: name for key, name in given if name is not None}
+    if rows.labels:
+        update[data.target_key] = list(rows.labels) if data.target_key == "label" else rows.labels[0]
+    return data.model_copy(update=update)
+
+
+def _no_rows(rows: AskedRows, names: Sequence[str]) -> DiagnosticError:
+    message = f"the run's spec names no {rows.split} data for {quoted(names)}"
+    advice = "name a file with `--data FILE`, or another split with `--split`"
+    return DiagnosticError([diagnostic("FP576", message, help=advice)])
+
+
+def _check_finite(scores: Mapping[str, Mapping[str, Any]]) -> None:
+    for task, found in scores.items():
+        loss = found["metrics"].get("loss", 0.0)
+        if not isfinite(loss):
+            message = f"the model gives no numbers for task `{task}`: its loss is {loss}"
+            advice = "train again with lower rates; of float16, prefer bfloat16 or float32"
+            raise DiagnosticError([diagnostic("FP531", message, help=advice)])
