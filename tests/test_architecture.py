@@ -62,6 +62,7 @@ TORCH_AT_THE_TOP = {
     "freezeplan.models.loading",
     "freezeplan.models.multitask",
     "freezeplan.models.native",
+    "freezeplan.tasks.contrast",
     "freezeplan.tasks.heads",
 }
 

@@ -55,13 +55,14 @@ class Trial:
         output = self.output(objective, self.size_of(objective))
         if self.tasks is None:
             return output.float().mean()
-        kind, out = self.tasks[objective], output.float()
+        kind = self.tasks[objective]
+        out = kind.by_row(output.float(), self.batch_size)
         return kind.loss(out, kind.blank(out)) / len(out)
 
     def batch(self, objective: str, rows: int) -> dict[str, torch.Tensor]:
-        """Return the inputs of some rows; those of a task that compares hold two texts each."""
-        compared = self.tasks is not None and self.tasks[objective].compares
-        return self.inputs.batch(2 * rows if compared else rows)
+        """Return the inputs of some rows; a task that compares has several texts in each."""
+        texts = 1 if self.tasks is None else self.tasks[objective].texts
+        return self.inputs.batch(texts * rows)
 
     def output(self, objective: str, rows: int) -> torch.Tensor:
         """Return the logits of a task, or the first floating-point output of the model."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from freezeplan.data.formats.row_source import Unreadable
-from freezeplan.data.reader import RowTable, columns_of, read_split
+from freezeplan.data.reader import RowTable, columns_of, read_split, targets_of
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import MOST_NAMES, closest, in_quotes, some
 from freezeplan.spec.locations import KeyPath, Locations
-from freezeplan.spec.tables import DataTable, Spec, Task
+from freezeplan.spec.tables import Spec, Task
 from freezeplan.tasks import task_kind
 
 NO_RUN: Mapping[str, tuple[str, ...]] = {}
@@ -53,7 +53,7 @@ def _labels(task: Task, index: int, spec: Spec, run: Mapping[str, tuple[str, ...
     if task.labels is not None:
         return tuple(task.labels), None
     trained = run.get(task.name)
-    named = task_kind(task).named_by_columns((task.data or DataTable()).targets)
+    named = task_kind(task).named_by_columns(targets_of(task))
     if named is not None:
         return (trained if trained and task.data is None else named), None
     try:

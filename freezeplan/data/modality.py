@@ -24,6 +24,11 @@ class Kind:
     read_by: str
     takes: tuple[str, ...]
 
+    @property
+    def several(self) -> bool:
+        """Whether a row holds several texts."""
+        return len(self.takes) > 1
+
 
 TEXT = Kind("text", "texts", "FP457", "every row needs a text that is not blank", "input_ids", ("text",))
 TEXT_PAIR = Kind(
@@ -33,6 +38,14 @@ TEXT_PAIR = Kind(
     "every row needs two texts that are not blank",
     "input_ids",
     ("text", "text_pair"),
+)
+TEXT_TRIPLET = Kind(
+    "text_triplet",
+    "text triplets",
+    "FP457",
+    "every row needs three texts that are not blank",
+    "input_ids",
+    ("text", "text_pair", "text_negative"),
 )
 IMAGE = Kind(
     "image",
@@ -45,7 +58,7 @@ IMAGE = Kind(
 TOKENS = Kind(
     "tokens", "texts in words", "FP457", "every row needs a list of words", "input_ids", ("tokens",)
 )
-KINDS = {kind.name: kind for kind in (TEXT, TEXT_PAIR, TOKENS, IMAGE)}
+KINDS = {kind.name: kind for kind in (TEXT, TEXT_PAIR, TEXT_TRIPLET, TOKENS, IMAGE)}
 
 
 def kind_of(backbone: Any) -> Kind | None:

@@ -14,7 +14,7 @@ from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
 from freezeplan.data.places import FilePlaces, Places
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all
-from freezeplan.spec.tables import Spec, Task
+from freezeplan.spec.tables import DataTable, Spec, Task
 from freezeplan.tasks import task_kind
 
 if TYPE_CHECKING:
@@ -182,12 +182,18 @@ def columns_of(task: Task) -> TaskColumns:
     data = task.data
     if data is None:
         return TaskColumns((), ())
-    role = task_kind(task).role(len(data.targets))
+    names = targets_of(task)
+    role = task_kind(task).role(len(names))
     holds = {"image": "image", "tokens": "tokens"}.get(data.kind, "text")
     return TaskColumns(
         tuple(Wanted(name, holds) for name in data.inputs.values()),
-        tuple(Wanted(name, role) for name in data.targets),
+        tuple(Wanted(name, role) for name in names),
     )
+
+
+def targets_of(task: Task) -> tuple[str, ...]:
+    """Return the columns that hold what a task is to learn; none for a kind that learns from its texts alone."""
+    return (task.data or DataTable()).targets if task_kind(task).most_columns != 0 else ()
 
 
 def read_split(spec: Spec, index: int, split: str, *, targets_only: bool = False) -> RowTable | None:

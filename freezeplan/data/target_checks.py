@@ -22,8 +22,32 @@ from freezeplan.tasks import task_kind
 
 def check_outputs(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
     """Check the targets of all splits against the names of a task's outputs."""
+    if task_kind(task).most_columns == 0:
+        return [item for split in splits.values() for item in _contrasts(split)] + _alone(splits)
     roles = {wanted.role for wanted in columns_of(task).targets}
     return [item for role in sorted(roles) for item in CHECKS[role](task, labels, splits)]
+
+
+def _contrasts(split: Split) -> list[Diagnostic]:
+    """Report rows whose third text is the first or the second one: it cannot be far from itself."""
+    anchors, positives, *negatives = (column.keys() for column in split.inputs.columns)
+    rows = [
+        int(row) + 1 for keys in negatives for row in ((keys == anchors) | (keys == positives)).nonzero()[0]
+    ]
+    if not rows:
+        return []
+    where = split.places.phrase(rows[:SHOWN_ROWS], len(rows))
+    message = f"`{split.source}` has a negative that is the text or its positive in {where}"
+    return [split.report("FP458", message, help="give these rows another third text, or take them out")]
+
+
+def _alone(splits: Mapping[str, Split]) -> list[Diagnostic]:
+    """Report training data of one pair: its positive stands alone, and nothing is learned."""
+    train = splits.get("train")
+    if train is None or len(train) > 1 or len(train.inputs.columns) > 2:
+        return []
+    message = f"`{train.source}` has one pair of texts: there is nothing to tell its positive from"
+    return [train.report("FP460", message, help="give two pairs or more")]
 
 
 def _classes(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> list[Diagnostic]:
@@ -71,7 +95,7 @@ def _numbers(task: Task, labels: Sequence[str], splits: Mapping[str, Split]) -> 
 
 def _scores(task: Task, split: Split) -> list[Diagnostic]:
     """Report scores of a similarity that no cosine can be."""
-    if not task_kind(task).compares:
+    if "max_score" not in task_kind(task).own_keys:
         return []
     most, numbers = task.max_score or 1.0, split.targets[0].numbers
     rows = [int(row) + 1 for row in (abs(numbers) > most).nonzero()[0]]

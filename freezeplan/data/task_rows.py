@@ -19,7 +19,7 @@ from freezeplan.data.checks import (
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.modality import KINDS, TEXT, Kind
 from freezeplan.data.pairs import TextPairs
-from freezeplan.data.reader import RowTable, columns_of, parts_of, read_split
+from freezeplan.data.reader import RowTable, columns_of, parts_of, read_split, targets_of
 from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
 from freezeplan.data.target_checks import check_outputs
@@ -138,7 +138,7 @@ def _outputs_in(task: Task, splits: Mapping[str, Split]) -> tuple[str, ...]:
     kind = task_kind(task)
     if task.data is None:
         return ()
-    named = kind.named_by_columns(task.data.targets)
+    named = kind.named_by_columns(targets_of(task))
     if named is not None:
         return named
     return kind.declare(splits["train"].targets) if "train" in splits else ()
@@ -162,7 +162,7 @@ def _load_split(spec: Spec, index: int, name: str, found: list[Diagnostic]) -> S
         return None
     if table is None or data is None:
         return None
-    problems = check_columns(table.lacks, _column_reports(spec, index, data))
+    problems = check_columns(table.lacks, _column_reports(spec, index))
     if problems:
         found += problems
         return None
@@ -178,8 +178,10 @@ def _read_again(spec: Spec, index: int, split: str) -> list[str]:
     return list({part.signature: part.name for part in parts if times[part.signature] > 1}.values())
 
 
-def _column_reports(spec: Spec, index: int, data: DataTable) -> dict[str, Report]:
-    keys = {column: key for key, column in data.inputs.items()} | dict.fromkeys(data.targets, data.target_key)
+def _column_reports(spec: Spec, index: int) -> dict[str, Report]:
+    data = spec.task[index].data or DataTable()
+    keys = {column: key for key, column in data.inputs.items()}
+    keys |= dict.fromkeys(targets_of(spec.task[index]), data.target_key)
     return {
         column: partial(spec.locations.report, ("task", index, "data", key)) for column, key in keys.items()
     }

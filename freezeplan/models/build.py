@@ -89,6 +89,7 @@ def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any
     if hidden is None:
         message = f"the size of the vectors that `{source.label}` puts out is not in its config"
         raise error_at_key(source.config_at, "FP170", message, help="give its config a `hidden_size`")
+    _check_sizes(spec, hidden)
     heads = {
         task.name: task_kind(task).head(hidden, labels[task.name], task.dropout)
         if task.head == "linear"
@@ -99,6 +100,17 @@ def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any
     model = MultiTaskModel(backbone, hidden, heads, pooling_of(spec, source), over_words)
     model.heads.to(dtype_of(spec))
     return model
+
+
+def _check_sizes(spec: Spec, hidden: int) -> None:
+    """Refuse vectors that are to be cut to more numbers than they have."""
+    for index, task in enumerate(spec.task):
+        over = [size for size in task.matryoshka or () if size > hidden]
+        if over:
+            message = f"`matryoshka` cuts vectors to {over[0]} numbers, and the model's have {hidden}"
+            raise error_at_key(
+                ("task", index, "matryoshka"), "FP104", message, help=f"name sizes up to {hidden}"
+            )
 
 
 def native_head_of(index: int, config: Any, source: Source, spec: Spec, labels: tuple[str, ...]) -> Any:

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from freezeplan.spec.tables import Spec, Task
 
 SHARING = ("proportional", "temperature")
-READ = {"text": "texts", "text_pair": "text pairs", "tokens": "texts in words", "image": "images"}
+READ = {
+    "text": "texts",
+    "text_pair": "text pairs",
+    "text_triplet": "text triplets",
+    "tokens": "texts in words",
+    "image": "images",
+}
 MIXINGS = {
     "alternate": "one task per step, in turn (alternate)",
     "joint": "a batch of each task per step, losses summed (joint)",
@@ -58,6 +64,8 @@ def _task(task: Task, plan: Plan) -> dict[str, Any]:
         "batch_size": task.batch_size,
         "label_smoothing": task.label_smoothing,
         "class_weights": task.class_weights,
+        "temperature": task.temperature,
+        "matryoshka": task.matryoshka,
     }
 
 
@@ -74,7 +82,7 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
         weight = f", loss weight {format_number(task['loss_weight'])}"
         output = TASK_KINDS[task["kind"]].output
         labels = counted(task["labels"], output) if task["labels"] is not None else f"{output}s unknown"
-        labels = labels if output else "cosine"
+        labels = labels if output else TASK_KINDS[task["kind"]].said
         text = f"{task['name']}: {task['kind']} of {READ[task['reads']]}, {labels}"
         shown = several or task["loss_weight"] != 1
         line = text + (weight if shown else "") + "".join(_options(task))
@@ -90,6 +98,10 @@ def _options(task: dict[str, Any]) -> Iterator[str]:
     if task["class_weights"]:
         named = (f"{name} {format_number(weight)}" for name, weight in task["class_weights"].items())
         yield f", class weights {', '.join(named)}"
+    if task["temperature"]:
+        yield f", temperature {format_number(task['temperature'])}"
+    if task["matryoshka"]:
+        yield f", loss of vectors cut to {', '.join(map(format_count, task['matryoshka']))}"
 
 
 def training_facts(record: dict[str, Any], plan: Plan) -> Iterator[Fact]:

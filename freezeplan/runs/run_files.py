@@ -13,6 +13,7 @@ import torch
 
 from freezeplan.apply.ending import Scores
 from freezeplan.data.encoder import Encoder
+from freezeplan.data.reader import targets_of
 from freezeplan.models.attention import save_config
 from freezeplan.models.run_record import RUN_MARKER, RunRecord, RunTask
 from freezeplan.models.sealed import file_sha256, write_sealed
@@ -131,12 +132,9 @@ class RunFiles:
         record = RunRecord(tasks, self.model.pooling, "spec.toml", self.tensors.weights).as_record()
         for task in self.spec.task:
             if task.data is not None:
-                record["tasks"][task.name] |= {
-                    "columns": {
-                        **task.data.inputs,
-                        task.data.target_key: one_or_list(task.data.label),
-                    }
-                }
+                learned = targets_of(task)
+                targets = {task.data.target_key: one_or_list(list(learned))} if learned else {}
+                record["tasks"][task.name]["columns"] = {**task.data.inputs, **targets}
         return record | {
             "status": status,
             "epoch": position.epoch,

@@ -21,6 +21,7 @@ from freezeplan.spec.optimizer_checks import check_optimizers
 from freezeplan.spec.problems import label
 from freezeplan.spec.requirements import check_requirements
 from freezeplan.spec.task_checks import check_task
+from freezeplan.spec.whole_batches import check_whole_batches
 
 NO_DECAY = "no_decay"
 NOT_PROPERTIES = frozenset({"name", "match", "except", "expect", "optional", "override"})
@@ -38,6 +39,7 @@ def check_all(document: Document) -> Iterator[Diagnostic]:
     for layer in rule_layers(document):
         yield from _rules(document, layer)
     yield from _tasks(document)
+    yield from check_whole_batches(document)
     yield from check_heads(document)
     yield from _store(document)
     yield from check_mixing(document)

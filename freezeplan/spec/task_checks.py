@@ -12,6 +12,8 @@ from freezeplan.spec.problems import label
 from freezeplan.tasks import TASK_KINDS, TaskKind
 
 DEFAULT = "classification"
+TEXTS = ("text", "text_pair", "text_negative")
+OWN_KEYS = frozenset[str]().union(*(kind.own_keys for kind in TASK_KINDS.values()))
 
 
 def kind_written(task: dict[str, Any]) -> TaskKind | None:
@@ -32,23 +34,29 @@ def check_task(document: Document, path: KeyPath, task: dict[str, Any]) -> Itera
 
 
 def _keys(path: KeyPath, task: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
-    for key in ("label_smoothing", "class_weights"):
-        if task.get(key) is not None and not kind.weighs:
+    for key in sorted(OWN_KEYS - kind.own_keys):
+        if task.get(key) is not None:
             message = f"`{key}` has no effect on a task of kind {kind.name}"
             yield at_key((*path, key), "FP138", message, help="remove it", part=KeyPart.KEY)
-    if not kind.compares and task.get("max_score") is not None:
-        message = f"`max_score` has no effect on a task of kind {kind.name}"
-        yield at_key((*path, "max_score"), "FP138", message, help="remove it", part=KeyPart.KEY)
     if kind.compares and task.get("dropout") is not None:
-        message = f"`dropout` has no effect on a task of kind {kind.name}: its head is a cosine"
+        message = f"`dropout` has no effect on a task of kind {kind.name}: its head has no tensors"
         yield at_key((*path, "dropout"), "FP138", message, help="remove it", part=KeyPart.KEY)
+    sizes = task.get("matryoshka")
+    if isinstance(sizes, list) and (not sizes or len({str(size) for size in sizes}) < len(sizes)):
+        message = "`matryoshka` names a size twice" if sizes else "`matryoshka` names no size"
+        yield at_key((*path, "matryoshka"), "FP114", message, help="name each size once: [384, 128]")
 
 
 def _labels(document: Document, path: KeyPath, labels: Any, kind: TaskKind) -> Iterator[Diagnostic]:
     if not isinstance(labels, list):
         return
     if not kind.takes_labels:
-        message = f"a {kind.name} task has no labels: its outputs are the columns that `data.label` names"
+        why = (
+            "its texts alone tell"
+            if kind.most_columns == 0
+            else "its outputs are the columns that `data.label` names"
+        )
+        message = f"a task of kind {kind.name} has no labels: {why}"
         yield at_key(path, "FP113", message, help="remove `labels`", part=KeyPart.KEY)
         return
     if len(labels) < kind.fewest:
@@ -77,15 +85,30 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
         message = "`data` names no rows: `train`, `validation` and `test` are all absent"
         yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
     yield from _words(path, data, kind)
+    yield from _texts(path, data, kind)
     if kind.compares and data.get("text_pair") is None:
-        message = f"a {kind.name} task compares two texts, and `data` does not name the column of the second"
+        message = (
+            f"a task of kind {kind.name} compares texts, and `data` does not name the column of the second"
+        )
         yield at_key(path, "FP115", message, help='write text_pair = "…"', part=KeyPart.HEADER)
-    for key in ("text", "text_pair"):
+    for key in TEXTS:
         if data.get(key) is not None and data.get("image") is not None:
             later = max(key, "image", key=list(data).index)
             message = f"`{key}` and `image` both name what the model reads"
             yield at_key((*path, later), "FP115", message, help="keep one of the two", part=KeyPart.KEY)
     yield from _columns(path, data, kind)
+
+
+def _texts(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
+    """Yield a problem for a third text that is not read, and for a target where texts alone tell."""
+    if data.get("text_negative") is not None and kind.most_columns != 0:
+        message = f"`text_negative` belongs to an embedding task; this one is of kind {kind.name}"
+        advice = 'write kind = "embedding", or remove it'
+        yield at_key((*path, "text_negative"), "FP115", message, help=advice, part=KeyPart.KEY)
+    if data.get("label") is not None and kind.most_columns == 0:
+        message = f"a task of kind {kind.name} learns from its texts alone; it has no `label`"
+        advice = 'remove it; scored pairs are for kind = "similarity"'
+        yield at_key((*path, "label"), "FP115", message, help=advice, part=KeyPart.KEY)
 
 
 def _words(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
@@ -100,7 +123,7 @@ def _words(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diag
         message = f"a {kind.name} task reads lists of words, and `data` does not name their column"
         advice = 'write tokens = "…", the column of the words, and tags = "…", that of their tags'
         yield at_key(path, "FP115", message, help=advice, part=KeyPart.HEADER)
-    for key in ("text", "text_pair", "image", "label"):
+    for key in (*TEXTS, "image", "label"):
         if data.get(key) is not None:
             message = f"a {kind.name} task reads `tokens` and learns `tags`; it has no `{key}`"
             yield at_key((*path, key), "FP115", message, help="remove it", part=KeyPart.KEY)
@@ -110,11 +133,17 @@ def _columns(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Di
     given, learned = ("text" if data.get("image") is None else "image"), "label"
     if kind.reads_words:
         given, learned = "tokens", "tags"
-    source, written = data.get(given, given), data.get(learned, learned)
-    second = data.get("text_pair")
-    if second is not None and second == source:
-        message = f"`text` and `text_pair` are both column `{printable(second)}`"
-        yield at_key((*path, "text_pair"), "FP115", message, help="name two different columns")
+    written = data.get(learned, learned)
+    named = {data.get(given, given): given}
+    for key in TEXTS[1:]:
+        column = data.get(key)
+        if isinstance(column, str) and column in named:
+            message = f"`{named[column]}` and `{key}` are both column `{printable(column)}`"
+            yield at_key((*path, key), "FP115", message, help="name two different columns")
+        elif isinstance(column, str):
+            named[column] = key
+    if kind.most_columns == 0:
+        return
     targets = written if isinstance(written, list) else [written]
     if kind.most_columns is not None and len(targets) > kind.most_columns:
         message = f"a {kind.name} task has one label column, not {len(targets)}"
@@ -123,8 +152,8 @@ def _columns(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Di
         if not isinstance(target, str):
             continue
         at = (*path, learned, place) if isinstance(written, list) else (*path, learned)
-        if target in (source, second):
-            name = given if target == source else "text_pair"
+        if target in named:
+            name = named[target]
             key = at if learned in data else (*path, name)
             message = f"`{name}` and `{learned}` are both column `{printable(target)}`"
             yield at_key(key, "FP115", message, help="name two different columns")

@@ -23,7 +23,10 @@ names of splits when `hub` is set."""
     text: str = "text"
     """Column that holds the text."""
     text_pair: str | None = None
-    """Column that holds a second text; the model reads both together, as its tokenizer joins them."""
+    """Column that holds a second text; the model reads both together, as its tokenizer joins them. \
+Tasks that compare texts (`similarity`, `embedding`) read each by itself."""
+    text_negative: str | None = None
+    """Column that holds a third text, for tasks of kind `embedding`: one that the first must not be close to."""
     image: str | None = None
     """Column that holds the image, in place of `text`: a path relative to the data file, an encoded image, \
 or numbers from 0 to 255 (height x width, or height x width x channels)."""
@@ -53,12 +56,12 @@ UPOS of CoNLL-U; other columns of these are `"2"` or `"XPOS"`."""
 
     @property
     def kind(self) -> str:
-        """What the rows hold for the model to read: ``text``, ``text_pair``, ``tokens`` or ``image``."""
+        """What the model reads of a row: ``text``, ``text_pair``, ``text_triplet``, ``tokens`` or ``image``."""
         if self.image is not None:
             return "image"
         if self.tokens is not None:
             return "tokens"
-        return "text" if self.text_pair is None else "text_pair"
+        return ("text", "text_pair", "text_triplet")[len(self.inputs) - 1]
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -67,7 +70,8 @@ UPOS of CoNLL-U; other columns of these are `"2"` or `"XPOS"`."""
             return {"image": self.image}
         if self.tokens is not None:
             return {"tokens": self.tokens}
-        return {"text": self.text} | ({} if self.text_pair is None else {"text_pair": self.text_pair})
+        others = {"text_pair": self.text_pair, "text_negative": self.text_negative}
+        return {"text": self.text} | {key: name for key, name in others.items() if name is not None}
 
 
 class Task(Table):
@@ -75,11 +79,12 @@ class Task(Table):
 
     name: Annotated[str, BeforeValidator(check_task_name)]
     """Name of the head: its parameters are `heads.<name>.…`."""
-    kind: Literal["classification", "multi_label", "regression", "similarity", "token_classification"] = (
-        "classification"
-    )
-    """What the head predicts: one of the labels (`classification`), any number of them (`multi_label`), numbers \
-(`regression`), how alike two texts are (`similarity`), or a tag for each word (`token_classification`)."""
+    kind: Literal[
+        "classification", "embedding", "multi_label", "regression", "similarity", "token_classification"
+    ] = "classification"
+    """What is learned: one of the labels (`classification`), any number of them (`multi_label`), numbers \
+(`regression`), how alike two texts are (`similarity`), vectors in which a text is nearest to its partner \
+(`embedding`), or a tag for each word (`token_classification`)."""
     data: DataTable | None = None
     """Where the rows come from; `show` does not need it, `train` does."""
     labels: list[str] | None = None
@@ -90,6 +95,11 @@ class Task(Table):
     """Of a `classification` task: factors of the losses of rows, by their label; 1 for labels that are not named."""
     max_score: Positive | None = None
     """Of a `similarity` task: the score of two texts that say the same, by which scores are divided. Default: 1."""
+    temperature: Positive | None = None
+    """Of an `embedding` task: what cosines are divided by; the smaller, the more the nearest negatives count. \
+Default: 0.05."""
+    matryoshka: list[Count] | None = None
+    """Of an `embedding` task: numbers of a vector's first dimensions; the loss is summed over vectors cut to each."""
     head: Literal["linear", "native"] = "linear"
     """`linear`: one linear layer on the pooled output; `native`: the head that transformers has for this \
 architecture and kind of task, so that the result is a stock model."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from freezeplan.tasks.classification import Classification
+from freezeplan.tasks.embedding import Embedding
 from freezeplan.tasks.kind import Answering, Metric, Scorer, TaskKind, merged
 from freezeplan.tasks.multi_label import MultiLabel
 from freezeplan.tasks.regression import Regression
@@ -26,7 +27,14 @@ __all__ = [
 
 TASK_KINDS: Mapping[str, TaskKind] = {
     kind.name: kind
-    for kind in (Classification(), MultiLabel(), Regression(), Similarity(), TokenClassification())
+    for kind in (
+        Classification(),
+        Embedding(),
+        MultiLabel(),
+        Regression(),
+        Similarity(),
+        TokenClassification(),
+    )
 }
 """Every kind of task, by its name in a spec."""
 METRICS = {metric.name: metric for kind in TASK_KINDS.values() for metric in kind.metrics}

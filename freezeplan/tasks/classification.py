@@ -27,7 +27,7 @@ class Classification(TaskKind):
 
     name = "classification"
     fewest = 2
-    weighs = True
+    own_keys = frozenset({"label_smoothing", "class_weights"})
     metrics = (Metric("accuracy"), Metric("macro_f1"), LOSS)
     stock = STOCK
     problem_type = "single_label_classification"

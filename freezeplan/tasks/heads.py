@@ -27,3 +27,11 @@ class CosineHead(nn.Module):
         """Return cosines ``(rows, 1)`` for ``pooled`` of shape ``(2 x rows, hidden)``."""
         half = len(pooled) // 2
         return cosine_similarity(pooled[:half], pooled[half : 2 * half], dim=-1).unsqueeze(1)
+
+
+class VectorHead(nn.Module):
+    """Hand on the vectors as they are."""
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return ``pooled``."""
+        return pooled

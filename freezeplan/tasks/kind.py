@@ -62,19 +62,23 @@ class TaskKind(ABC):
     name: ClassVar[str]
     """What a spec calls it."""
     output: ClassVar[str] = "label"
-    """What one output of the head is called."""
+    """What one output of the head is called; empty where outputs have no names."""
+    said: ClassVar[str] = ""
+    """What its head gives, where outputs have no names."""
     fewest: ClassVar[int] = 1
     """How many outputs a task needs."""
     takes_labels: ClassVar[bool] = True
     """Whether a spec may list the outputs' names."""
     reads_words: ClassVar[bool] = False
     """Whether its rows are lists of words, and its head reads a state for each token."""
-    compares: ClassVar[bool] = False
-    """Whether each row has two texts, and its head reads a vector of each."""
-    weighs: ClassVar[bool] = False
-    """Whether its loss can be smoothed, and weighed by label."""
+    texts: int = 1
+    """How many texts of a row the backbone reads, each by itself; a head reads a vector of each."""
+    rowwise: ClassVar[bool] = True
+    """Whether a row's loss is its own; where it is not, a batch is one whole that cannot be split."""
+    own_keys: ClassVar[frozenset[str]] = frozenset()
+    """The keys of a task's table that not every kind reads, and this one does."""
     most_columns: ClassVar[int | None] = 1
-    """How many target columns a task may have, None for any number."""
+    """How many target columns a task may have, None for any number; 0 for a kind that learns from its texts alone."""
     metrics: ClassVar[tuple[Metric, ...]]
     """What an evaluation measures."""
     stock: ClassVar[Mapping[str, str]] = {}
@@ -95,6 +99,11 @@ class TaskKind(ABC):
         return self
 
     # Without torch.
+
+    @property
+    def compares(self) -> bool:
+        """Whether each row has several texts that are read by themselves."""
+        return self.texts > 1
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -135,6 +144,10 @@ class TaskKind(ABC):
         from freezeplan.tasks.heads import LinearHead
 
         return LinearHead(hidden, len(labels), dropout)
+
+    def by_row(self, out: torch.Tensor, rows: int) -> torch.Tensor:
+        """Return what the head put out for some rows, the first axis counting them."""
+        return out
 
     def collate(self, targets: numpy.ndarray, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """Return the targets of some rows, counted from 0, on a device."""

@@ -21,7 +21,9 @@ class Similarity(Regression):
 
     name = "similarity"
     output = ""
-    compares = True
+    said = "cosine"
+    texts = 2
+    own_keys = frozenset({"max_score"})
     most_columns = 1
     stock: ClassVar[Mapping[str, str]] = {}
     without_stock = "its answer is the cosine of two vectors, and its head has no tensors"

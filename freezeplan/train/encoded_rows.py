@@ -7,7 +7,7 @@ from typing import Any
 
 from freezeplan.data.checks import check_inputs
 from freezeplan.data.encoder import Encoded, Encoder
-from freezeplan.data.modality import IMAGE, TEXT_PAIR, TOKENS, kind_of
+from freezeplan.data.modality import IMAGE, TOKENS, kind_of
 from freezeplan.data.pairs import TextPairs
 from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
@@ -144,7 +144,7 @@ def cut_of(split: EncodedSplit) -> int:
 
 
 def _note(rows: Split, split: EncodedSplit, cut: int, length: int, longest: int) -> Diagnostic:
-    count, paired = len(split.inputs), rows.kind is TEXT_PAIR and not split.kind.compares
+    count, paired = len(split.inputs), rows.kind.several and not split.kind.compares
     few = f"{format_count(cut)} of {counted(count, 'text pair' if paired else 'text')}"
     message = f"{few} of `{rows.source}` {'is' if cut == 1 else 'are'} cut at {length} tokens"
     more = (

@@ -20,6 +20,7 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import counted, first_line
 from freezeplan.models.positions import LONGEST, UNLIMITED, most_positions
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import task_kind
 from freezeplan.tasks.flaws import Flaw
 from freezeplan.train.tokens import IDS, MASK, WORDS, EncodedTexts, TokenWriter, joined
 
@@ -45,7 +46,7 @@ class TextEncoder:
 
     ``names`` are the inputs that both the tokenizer gives and the backbone takes; ``max_length`` is in
     tokens; ``vocabulary`` counts the rows of the model's embedding, None where it has none of its own. ``apart`` says
-    that the two texts of a pair are read by themselves.
+    that the texts of a pair or triplet are read by themselves.
     """
 
     tokenizer: Any
@@ -58,26 +59,30 @@ class TextEncoder:
     def located(self, value: Any) -> Any:
         """Return the text itself.
 
-        Where words are read, that is a list of them, or a text cut at its blanks; where pairs are read, two texts, or a
-        line of two with a tab between.
+        Where words are read, that is a list of them, or a text cut at its blanks; where several texts are read, a tuple
+        of them, or a line of them with tabs between.
         """
         if self.kind is TOKENS:
             return value.split() if isinstance(value, str) else value
-        if self.kind is not TEXT_PAIR:
+        if not self.kind.several:
             return value
         if isinstance(value, str):
             value = value.split(TAB)
         return tuple(value) if isinstance(value, list) else value
 
     def flaw(self, value: Any) -> Flaw | None:
-        """Say what a value is when it is not a text, or a pair of them where pairs are read."""
+        """Say what a value is when it is not a text, or a pair of them where pairs are read.
+
+        Where triplets are read, a pair will do: the third text may be left out.
+        """
         if self.kind is TOKENS:
             return words_flaw(value)
-        if self.kind is not TEXT_PAIR:
+        if not self.kind.several:
             return text_flaw(value)
-        if not isinstance(value, tuple) or len(value) != 2:
-            return Flaw("no pair of texts", advice="two texts with a tab between them are a pair")
-        return text_flaw(value[0]) or text_flaw(value[1])
+        if not isinstance(value, tuple) or not 2 <= len(value) <= len(self.kind.takes):
+            what = "no pair of texts" if self.kind is TEXT_PAIR else "no pair or triplet of texts"
+            return Flaw(what, advice="two texts with a tab between them are a pair")
+        return next((flaw for text in value if (flaw := text_flaw(text)) is not None), None)
 
     def encode(self, texts: Sequence[Given]) -> EncodedTexts:
         """Tokenise texts, or pairs of texts, cutting each at ``max_length`` tokens (of a pair the longer text).
@@ -98,11 +103,11 @@ class TextEncoder:
             writer.add(found)
         return writer.done(flaws, cut)
 
-    def encode_apart(self, pairs: Sequence[tuple[str, str]]) -> EncodedTexts:
-        """Tokenise all first texts of pairs, then all second ones, as texts of their own; flaws are of pairs."""
-        sides = zip(*pairs, strict=True) if len(pairs) else ((), ())
-        first, second = (self.encode(list(side)) for side in sides)
-        return joined(first, second, Flaws({**second.flaws.rows(), **first.flaws.rows()}))
+    def encode_apart(self, rows: Sequence[tuple[str, ...]]) -> EncodedTexts:
+        """Tokenise all first texts of rows, then all second ones, as texts of their own; flaws are of rows."""
+        parts = [self.encode(list(side)) for side in zip(*rows, strict=True)] or [self.encode([])]
+        flaws = {row: flaw for part in reversed(parts) for row, flaw in part.flaws.rows().items()}
+        return joined(parts, Flaws(dict(sorted(flaws.items()))))
 
     def _tokenised(self, texts: Sequence[Given]) -> tuple[Lists, dict[int, Flaw], int]:
         """Return the numbers of some texts, which of them the tokenizer refuses, and how many are cut."""
@@ -278,14 +283,23 @@ def check_tokenizer(spec: Spec, encoder: TextEncoder) -> None:
 
 
 def reads_pairs(spec: Spec) -> bool:
-    """Whether some task of a spec reads pairs of texts."""
-    return any(task.data is not None and task.data.text_pair is not None for task in spec.task)
+    """Whether some task of a spec reads pairs of texts, both at once."""
+    return bool(_over_pairs(spec))
+
+
+def _over_pairs(spec: Spec) -> list[int]:
+    """Return the places of the tasks whose texts are read in pairs: not each by itself, to be compared."""
+    return [
+        place
+        for place, task in enumerate(spec.task)
+        if task.data is not None and task.data.text_pair is not None and not task_kind(task).compares
+    ]
 
 
 def _check_pairs(spec: Spec, tokenizer: Any) -> None:
     if not reads_pairs(spec) or _added(tokenizer, pair=True) > _added(tokenizer, pair=False):
         return
-    index = next(place for place, task in enumerate(spec.task) if task.data and task.data.text_pair)
+    index = _over_pairs(spec)[0]
     message = "the tokenizer puts nothing between two texts: the model could not tell where the second begins"
     advice = "write both texts into one column, with words between them, or name another source"
     raise spec.locations.error(("task", index, "data", "text_pair"), "FP478", message, help=advice)

@@ -30,11 +30,13 @@ class EncodedSplit:
     name: str = ""
 
     def __len__(self) -> int:
-        return len(self.inputs) // 2 if self.kind.compares else len(self.inputs)
+        return len(self.inputs) // self.kind.texts
 
     def entries(self, rows: Sequence[int]) -> Sequence[int]:
-        """Return where the inputs of some rows stand: of rows that are compared, all first texts, then all second."""
-        return [*rows, *(row + len(self) for row in rows)] if self.kind.compares else rows
+        """Return where the inputs of some rows stand: of rows of several texts all first ones, then all second ones."""
+        if not self.kind.compares:
+            return rows
+        return [row + text * len(self) for text in range(self.kind.texts) for row in rows]
 
     def target(self, rows: Sequence[int], device: torch.device) -> torch.Tensor:
         """Return the targets of some rows on a device."""
@@ -42,9 +44,11 @@ class EncodedSplit:
 
     @property
     def lengths(self) -> numpy.ndarray | None:
-        """Tokens of each row (of two texts, of the longer), None for images."""
+        """Tokens of each row (of several texts, of the longest), None for images."""
         lengths = self.inputs.lengths
-        return lengths.reshape(2, -1).max(axis=0) if self.kind.compares and lengths is not None else lengths
+        if lengths is None or not self.kind.compares:
+            return lengths
+        return lengths.reshape(self.kind.texts, -1).max(axis=0)
 
     @cached_property
     def longest_first(self) -> Sequence[int]:
@@ -71,12 +75,12 @@ class Forward:
 
     def outputs(self, task: str, split: EncodedSplit, rows: Sequence[int]) -> torch.Tensor:
         """Return what a task's head puts out for rows of a split, counted from 0, as float32."""
-        rows = split.entries(rows)
+        count, rows = len(rows), split.entries(rows)
         stored = self.store is not None and split.name in self.store.examples.entries
         unread = stored and self.cut.whole
         batch = {} if unread else self.encoder.batch(split.inputs, rows, self.device)
         with self._prefix(split.name if stored else None, rows):
-            return self.model(task=task, **batch).float()
+            return split.kind.by_row(self.model(task=task, **batch).float(), count)
 
     def _prefix(self, stored: str | None, rows: Sequence[int]) -> AbstractContextManager[None]:
         if self.cut is None:

@@ -34,6 +34,8 @@ OF_TASKS = (
     "max_score",
     "label_smoothing",
     "class_weights",
+    "temperature",
+    "matryoshka",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.findings import Flaws
-from freezeplan.data.modality import IMAGE, TEXT_PAIR, TOKENS, Kind
+from freezeplan.data.modality import IMAGE, TOKENS, Kind
 from freezeplan.data.pairs import TextPairs
 from freezeplan.data.reader import texts_in
 from freezeplan.diagnostics import DiagnosticError, diagnostic
@@ -79,16 +79,17 @@ def inputs_in(
     kind: Kind, path: Path, column: str | None = None, pair_column: str | None = None
 ) -> Iterable[Any]:
     """Return what a data file holds of a kind of inputs, row by row."""
-    if pair_column is not None and kind is not TEXT_PAIR:
+    if pair_column is not None and not kind.several:
         message = f"the run reads {kind.plural}, one of them per row, and `{pair_column}` would be a second"
         raise DiagnosticError([diagnostic("FP530", message, help="leave --pair-column out")])
-    given = (column or kind.takes[0], pair_column or kind.takes[-1])[: len(kind.takes)]
+    takes = kind.takes[:2]
+    given = (column or takes[0], pair_column or takes[-1])[: len(takes)]
     if len(set(given)) < len(given):
         message = f"both texts of a pair would be of column `{given[0]}`"
         raise DiagnosticError([diagnostic("FP530", message, help="name two columns")])
     options = dict(zip(given, ("--column", "--pair-column"), strict=False))
     texts = texts_in(path, options, "tokens" if kind is TOKENS else "text")
-    if kind is TEXT_PAIR:
+    if kind.several:
         return TextPairs(*texts)
     return (str(path.parent / text) for text in texts[0]) if kind is IMAGE else texts[0]
 
@@ -113,8 +114,8 @@ def answers(
     encoder = run.encoder_for(tasks)
 
     def named(batch: list[Any]) -> list[dict[str, Any]]:
-        several = encoder.kind is TEXT_PAIR
-        return [dict(zip(encoder.kind.takes, value if several else [value], strict=True)) for value in batch]
+        several = encoder.kind.several
+        return [dict(zip(encoder.kind.takes, value if several else [value], strict=False)) for value in batch]
 
     return _batched(run, encoder, device, inputs, named, label)
 
@@ -153,11 +154,21 @@ def _batched(
         )
         _check(flaws, encoder.kind, done)
         apart = getattr(encoder, "apart", False)
-        encoded = encoder.encode_apart(values) if apart else encoder.encode(values)
-        _check(encoded.flaws, encoder.kind, done)
-        shown = values if encoder.kind in (TEXT_PAIR, TOKENS) else batch
-        yield from _filled(run, named(shown), encoded, device, fill)
+        for part in _of_one_width(values) if apart else [slice(0, len(batch))]:
+            encoded = encoder.encode_apart(values[part]) if apart else encoder.encode(values[part])
+            _check(encoded.flaws, encoder.kind, done + part.start)
+            shown = values if encoder.kind.several or encoder.kind is TOKENS else batch
+            yield from _filled(run, named(shown[part]), encoded, device, fill)
         done += len(batch)
+
+
+def _of_one_width(rows: Sequence[Sequence[str]]) -> Iterator[slice]:
+    """Yield the runs of neighbours that hold equally many texts."""
+    start = 0
+    for _, alike in groupby(rows, key=len):
+        end = start + sum(1 for _ in alike)
+        yield slice(start, end)
+        start = end
 
 
 def _check(flaws: Flaws, kind: Kind, done: int) -> None:
@@ -184,14 +195,14 @@ def _filled(
 ) -> Rows:
     """Run encoded inputs, those of like length together; returns the rows in the order of the inputs."""
     lengths, count = encoded.lengths, len(rows)
-    # Of two texts that are compared, both stand in one batch, all first ones before all second ones.
-    compared = len(encoded) == 2 * count
-    alike = lengths is not None and not compared
+    # Texts that are compared stand in one batch, all first ones before all second ones.
+    texts = len(encoded) // count
+    alike = lengths is not None and texts == 1
     order = (-lengths).argsort(kind="stable") if alike else range(count)
     for places in in_chunks(len(rows), rows_at_once(device.type, run.batch_size)):
         chosen = [int(row) for row in order[places.start : places.stop]]
         words = encoded.padded(WORDS, chosen, 0) if WORDS in getattr(encoded, "inputs", ()) else None
-        entries = [*chosen, *(row + count for row in chosen)] if compared else chosen
+        entries = [row + text * count for text in range(texts) for row in chosen]
         fill([rows[row] for row in chosen], run.encoder.batch(encoded, entries, device), words)
     return rows
 
@@ -211,6 +222,7 @@ def _label(
         labels = run.labels[task]
         name = f"task `{task}`"
         out = _finite(run, name, run.model.logits(task, pooled, batch).float())
+        out = run.kinds[task].by_row(out, len(found))
         given = run.kinds[task].answers(out, labels, form)
         for answer, value in zip(found, given, strict=True):
             answer[task] = value

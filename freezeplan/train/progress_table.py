@@ -12,6 +12,9 @@ from freezeplan.render.visible import visible
 
 NAMES = {
     "macro_f1": "macro-F1",
+    "mrr": "MRR",
+    "recall_at_1": "recall@1",
+    "recall_at_10": "recall@10",
     "micro_f1": "micro-F1",
     "span_f1": "span-F1",
     "strict_span_f1": "strict span-F1",

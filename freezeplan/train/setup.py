@@ -32,6 +32,7 @@ from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import task_kind
 from freezeplan.train.checking import check_run, training_rows
 from freezeplan.train.encoded_rows import Data, encoded_data, encoder_for, notes_on_cuts, with_labels
 from freezeplan.train.foreign_optimizers import check_foreign
@@ -111,6 +112,7 @@ def prepare(
         check_foreign(spec, shown)
     observer(Working("reading the data"))
     accelerator = start_accelerator()
+    _check_processes(spec, ranks_of(accelerator).count)
     place = spec if own is None else own_spec(spec, own)
     source = resolve_source(place)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
@@ -156,6 +158,17 @@ def _encoded(
     data = encoded_data(tasks, encoder)
     READER.forget()
     return data, notes_on_cuts(tasks, data, encoder, model.backbone)
+
+
+def _check_processes(spec: Spec, count: int) -> None:
+    """Refuse several processes where a batch is one whole: each would see a part of the negatives."""
+    for index, task in enumerate(spec.task):
+        if count > 1 and not task_kind(task).rowwise:
+            message = (
+                f"{count} processes would share each batch, and a task of kind {task.kind} needs it whole"
+            )
+            advice = "start one process, or leave the task out"
+            raise spec.locations.error(("task", index, "kind"), "FP128", message, help=advice)
 
 
 def _inventory(model: torch.nn.Module, record: LoadRecord, label: str, origin: str) -> Inventory:

@@ -105,23 +105,26 @@ class EncodedTexts:
             yield whole.digest()
 
 
-def joined(first: EncodedTexts, second: EncodedTexts, flaws: Flaws) -> EncodedTexts:
-    """Return the texts of both, one after the other; ``flaws`` are theirs together.
+def joined(parts: Sequence[EncodedTexts], flaws: Flaws) -> EncodedTexts:
+    """Return the texts of some parts, one after the other; ``flaws`` are theirs together.
 
-    >>> one, other = (encoded_texts({"input_ids": [ids]}) for ids in ([5, 6], [7]))
-    >>> joined(one, other, Flaws()).padded("input_ids", [0, 1], 0).tolist()
+    >>> parts = [encoded_texts({"input_ids": [ids]}) for ids in ([5, 6], [7])]
+    >>> joined(parts, Flaws()).padded("input_ids", [0, 1], 0).tolist()
     [[5, 6], [7, 0]]
     """
-    middle = int(first.ends[-1]) if len(first) else 0
-    sizes = (middle, int(second.ends[-1]) if len(second) else 0)
-    inputs = {}
-    for name, numbers in first.inputs.items():
-        sides = (numbers, second.inputs[name])
-        same = all(side.values is None for side in sides) and sides[0].constant == sides[1].constant
-        parts = [side.between(0, size) for side, size in zip(sides, sizes, strict=True)]
-        inputs[name] = Numbers(None, numbers.constant) if same else Numbers(numpy.concatenate(parts))
-    ends = numpy.concatenate([first.ends, second.ends + middle])
-    return EncodedTexts(inputs, ends, flaws, first.cut + second.cut)
+    sizes = [int(part.ends[-1]) if len(part) else 0 for part in parts]
+    inputs = {name: _joined([part.inputs[name] for part in parts], sizes) for name in parts[0].inputs}
+    starts = numpy.cumsum([0, *sizes])
+    ends = numpy.concatenate([part.ends + start for part, start in zip(parts, starts, strict=False)])
+    return EncodedTexts(inputs, ends, flaws, sum(part.cut for part in parts))
+
+
+def _joined(columns: Sequence[Numbers], sizes: Sequence[int]) -> Numbers:
+    first = columns[0].constant
+    if all(column.values is None and column.constant == first for column in columns):
+        return Numbers(None, first)
+    parts = [column.between(0, size) for column, size in zip(columns, sizes, strict=True)]
+    return Numbers(numpy.concatenate(parts))
 
 
 def encoded_texts(inputs: Mapping[str, Sequence[Sequence[int]]]) -> EncodedTexts:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from freezeplan.data.builders import BUILDERS
 from freezeplan.tasks import TASK_KINDS, TaskKind
+from freezeplan.tasks.embedding import Embedding
 from freezeplan.train.tokens import EncodedTexts, encoded_texts
 
 Values = list[list[Any]]
@@ -61,8 +62,22 @@ def scores(chance: numpy.random.Generator, rows: int, width: int) -> Values:
     return [[float(value) for value in chance.integers(-4, 5, rows) / 4]]
 
 
+def texts(chance: numpy.random.Generator, rows: int, width: int) -> Values:
+    """Return two or three texts per row, some of them alike: what a kind learns from that has no target columns."""
+    return [
+        [f"t{number}" for number in chance.integers(0, 4 * width + 4, rows)]
+        for _ in range(int(chance.integers(2, 4)))
+    ]
+
+
+def apart(columns: Values) -> EncodedTexts:
+    """Return columns of texts, one after the other, a token for each text."""
+    return encoded_texts({"input_ids": [[int(text[1:])] for column in columns for text in column]})
+
+
 MAKERS: dict[str, Callable[[numpy.random.Generator, int, int], Values]] = {
     "classification": classes,
+    "embedding": texts,
     "multi_label": flags,
     "regression": numbers,
     "similarity": scores,
@@ -85,8 +100,10 @@ class Made:
     def targets(self, rows: Sequence[int] | None = None) -> numpy.ndarray:
         """Return the targets of some rows, encoded by themselves."""
         rows = range(len(self)) if rows is None else rows
+        if self.kind.most_columns == 0:
+            return self.kind.encode([], self.labels, apart(self._picked(rows)))
         encoded = encoded_of([self.values[0][row] for row in rows]) if self.kind.reads_words else None
-        return self.kind.encode(self._columns(rows), self.labels, encoded)
+        return self.kind.encode(columns_of(self.kind, self._picked(rows)), self.labels, encoded)
 
     def outputs(self, rows: Sequence[int]) -> torch.Tensor:
         """Return what a head gives for some rows, as a batch."""
@@ -97,8 +114,8 @@ class Made:
         """Return the targets of some rows of the whole, as a batch."""
         return self.kind.collate(self.targets(), rows, torch.device("cpu"))
 
-    def _columns(self, rows: Sequence[int]) -> list[Any]:
-        return columns_of(self.kind, [[column[row] for row in rows] for column in self.values])
+    def _picked(self, rows: Sequence[int]) -> Values:
+        return [[column[row] for row in rows] for column in self.values]
 
 
 def columns_of(kind: TaskKind, values: Values) -> list[Any]:
@@ -120,6 +137,8 @@ def made(draw: st.DrawFn, names: Sequence[str] = tuple(TASK_KINDS)) -> Made:
     rows, width = draw(st.integers(1, 30)), draw(st.integers(1, 5))
     chance = numpy.random.default_rng(draw(st.integers(0, 2**32)))
     values = MAKERS[kind.name](chance, rows, width)
+    if kind.most_columns == 0:
+        return _of_texts(kind, chance, values, width)
     names_of_columns = [f"column {number}" for number in range(len(values))]
     labels = kind.named_by_columns(names_of_columns) or kind.declare(columns_of(kind, values))
     shape = (
@@ -127,3 +146,11 @@ def made(draw: st.DrawFn, names: Sequence[str] = tuple(TASK_KINDS)) -> Made:
     )
     out = torch.from_numpy(chance.normal(size=shape).astype(numpy.float32))
     return Made(kind, values, labels, out)
+
+
+def _of_texts(kind: TaskKind, chance: numpy.random.Generator, values: Values, width: int) -> Made:
+    """Return a kind that learns from texts alone, with a vector of each; texts that are alike have one vector."""
+    assert isinstance(kind, Embedding)
+    table = chance.normal(size=(4 * width + 4, width + 1)).astype(numpy.float32)
+    out = numpy.stack([table[[int(text[1:]) for text in column]] for column in values], axis=1)
+    return Made(Embedding(len(values)), values, (), torch.from_numpy(out))

@@ -21,13 +21,26 @@ def test_every_kind_can_be_written_and_is_made_here() -> None:
     assert MAKERS.keys() == TASK_KINDS.keys()
 
 
-@given(made())
+ROWWISE = [name for name, kind in TASK_KINDS.items() if kind.rowwise]
+
+
+@given(made(ROWWISE))
 def test_the_loss_of_a_batch_is_the_sum_over_its_rows(given: Made) -> None:
     rows = range(len(given))
     whole = given.kind.loss(given.outputs(rows), given.target(rows))
     alone = [given.kind.loss(given.outputs([row]), given.target([row])) for row in rows]
     assert (whole.dtype, whole.shape) == (torch.float32, ())
     assert float(whole) == pytest.approx(float(torch.stack(alone).double().sum()), rel=1e-4, abs=1e-5)
+
+
+@given(made(), st.randoms())
+def test_the_loss_of_a_batch_does_not_depend_on_the_order_of_its_rows(given: Made, chance: Random) -> None:
+    rows = list(range(len(given)))
+    whole = given.kind.loss(given.outputs(rows), given.target(rows))
+    chance.shuffle(rows)
+    assert (whole.dtype, whole.shape) == (torch.float32, ())
+    mixed = given.kind.loss(given.outputs(rows), given.target(rows))
+    assert float(mixed) == pytest.approx(float(whole), rel=1e-4, abs=1e-4)
 
 
 @given(made(), st.data())
@@ -41,7 +54,15 @@ def test_terms_are_the_losses_of_targets_that_are_not_ignored(given: Made, data:
 def test_no_target_is_lost_between_the_data_and_a_batch(given: Made, data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.integers(0, len(given) - 1), min_size=1, max_size=8))
     alone = given.kind.collate(given.targets(rows), range(len(rows)), torch.device("cpu"))
-    assert torch.equal(given.target(rows), alone)
+    if given.kind.most_columns == 0:
+        assert torch.equal(alike(given.target(rows)), alike(alone))
+    else:
+        assert torch.equal(given.target(rows), alone)
+
+
+def alike(texts: torch.Tensor) -> torch.Tensor:
+    """Return which numbers of texts are equal: that is all they tell."""
+    return texts.flatten()[:, None] == texts.flatten()[None, :]
 
 
 @given(made(), st.integers(1, 7), st.integers(1, 3), st.randoms())
@@ -77,4 +98,5 @@ def test_answers_are_plain_and_one_for_each_row(given: Made, probabilities: bool
 @given(made())
 def test_blank_targets_fit_the_outputs(given: Made) -> None:
     found = given.kind.losses(given.out, given.kind.blank(given.out))
-    assert found.isfinite().all() and found.numel() > 0
+    assert found.isfinite().all()
+    assert found.numel() > 0 or given.kind.terms(given.targets(), range(len(given))) == 0

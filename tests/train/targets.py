@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import TASK_KINDS
 from tests.train.phased import ALL, HEADS_ONLY, POOLER, TOP
 from tests.train.tiny import FILLERS, MOODS, save_tiny_bert, toy_data, toy_rows, toy_spec, write_jsonl
 
@@ -25,6 +26,7 @@ def with_targets(row: dict[str, str]) -> dict[str, Any]:
         | said
         | {
             "other": other,
+            "unlike": f"box now {row['text']}",
             "tokens": words,
             "tags": tags,
             "words": len(words) / 4,
@@ -56,6 +58,12 @@ def word_data(folder: Path) -> dict[str, Any]:
     }
 
 
+def pair_data(folder: Path) -> dict[str, Any]:
+    """Return a task's data table over two texts of the toy files, without anything to learn besides."""
+    found = toy_data(folder, "none", text_pair="other")
+    return {key: value for key, value in found.items() if key != "label"}
+
+
 def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
     """Return a task of each kind over the same texts."""
     return [
@@ -80,6 +88,18 @@ def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
             "max_score": 2.0,
             "data": toy_data(folder, "charge", text_pair="other"),
         },
+        {
+            "name": "find",
+            "kind": "embedding",
+            "matryoshka": [16, 4],
+            "data": pair_data(folder),
+        },
+        {
+            "name": "pick",
+            "kind": "embedding",
+            "temperature": 0.1,
+            "data": pair_data(folder) | {"text_negative": "unlike"},
+        },
         {"name": "pair", "data": toy_data(folder, "mood", text_pair="other")},
         {
             "name": "numbers",
@@ -100,11 +120,14 @@ PHASES = [
 def mixed_spec(folder: Path, **train: Any) -> Spec:
     """Return a spec whose tasks are of every kind, in phases."""
     table = {"batch_size": 24, "mixing": "joint", **train}
+    tasks = tasks_of_every_kind(folder)
+    if table.get("accumulation", 1) > 1:
+        tasks = [task for task in tasks if TASK_KINDS[task.get("kind", "classification")].rowwise]
     return toy_spec(
         folder,
         rule=HEADS_ONLY,
         optimizer={"lr": 2e-3},
-        task=tasks_of_every_kind(folder),
+        task=tasks,
         phase=PHASES,
         train=table,
     )
