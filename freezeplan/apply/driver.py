@@ -6,10 +6,12 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from freezeplan.apply.ending import weighted_mean
 from freezeplan.apply.phases import enter_phase, set_rates
 from freezeplan.apply.timetable import NextStep, Timetable
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.plan.records import Plan
+from freezeplan.spec.validators import SCORE
 
 if TYPE_CHECKING:
     import torch
@@ -79,9 +81,16 @@ class PhaseDriver:
         self.rates = {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
 
     def measured(self, step: int, values: Mapping[str, float]) -> None:
-        """Note metrics (``task/name``) measured after ``step`` steps; of several values at a step the first counts."""
+        """Note metrics (``task/name``) measured after ``step`` steps; of several values at a step the first counts.
+
+        The score over several is worked out once all of them are measured.
+        """
         for metric, value in values.items():
             self.values[metric].setdefault(step, float(value))
+        parts = [self.values[metric] for metric, _ in self.plan.score if SCORE in self.values]
+        if parts and all(step in part for part in parts):
+            score = weighted_mean(self.plan.score, lambda metric: self.values[metric][step])
+            self.values[SCORE].setdefault(step, score)
 
     def wanted(self, step: int) -> tuple[str, ...]:
         """Return the metrics that decide how the run goes on after its first ``step`` steps."""
@@ -110,10 +119,11 @@ class PhaseDriver:
 
 
 def deciding(plan: Plan) -> tuple[str, ...]:
-    """Name the metrics that decide how a run over a plan goes on, each once."""
+    """Name the metrics that decide how a run over a plan goes on, each once; those of a score among them, too."""
     wanted = [phase.length.metric for phase in plan.phases]
     wanted.append(plan.stop_when.metric if plan.stop_when else None)
-    return tuple(dict.fromkeys(metric for metric in wanted if metric))
+    parts = [metric for metric, _ in plan.score] if SCORE in wanted else []
+    return tuple(dict.fromkeys(metric for metric in [*wanted, *parts] if metric))
 
 
 def check_saved_groups(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:

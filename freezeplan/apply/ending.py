@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from freezeplan.diagnostics.wording import counted
-from freezeplan.plan.records import Length, Target
+from freezeplan.plan.records import Length, Target, Weights
+from freezeplan.spec.validators import SCORE
 from freezeplan.tasks import falls
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -50,16 +51,28 @@ def reason_to_end(length: Length, values: Sequence[float]) -> str | None:
     return "it had its most epochs" if len(values) >= length.count else None
 
 
-def metric_value(metric: str, scores: Scores) -> float:
-    """Return the value of a metric named ``task/name``.
+def metric_value(metric: str, scores: Scores, weights: Weights = ()) -> float:
+    """Return the value of a metric named ``task/name``, or of the score, the mean of some with these weights.
 
     >>> metric_value("topic/loss", {"topic": {"loss": 0.3}})
     0.3
     """
+    if metric == SCORE:
+        return weighted_mean(weights, lambda part: metric_value(part, scores))
     task, _, name = metric.partition("/")
     return scores[task][name]
 
 
-def reached(target: Target | None, scores: Scores) -> bool:
+def weighted_mean(weights: Weights, value_of: Callable[[str], float]) -> float:
+    """Return the sum of weighted metrics over that of the weights, a negative one counted as positive there.
+
+    >>> weighted_mean((("a/accuracy", 1.0), ("b/loss", -3.0)), {"a/accuracy": 0.8, "b/loss": 0.4}.__getitem__)
+    -0.1
+    """
+    total = sum(abs(weight) for _, weight in weights)
+    return sum(weight * value_of(metric) for metric, weight in weights) / total
+
+
+def reached(target: Target | None, scores: Scores, weights: Weights = ()) -> bool:
     """Whether the scores reach the target of ``stop_when``; False without one."""
-    return target is not None and metric_value(target.metric, scores) >= target.at_least
+    return target is not None and metric_value(target.metric, scores, weights) >= target.at_least

@@ -305,9 +305,9 @@ def _value(metric: str, entry: dict[str, Any]) -> float | None:
     return next((entry[key] for key in _keys(metric) if key in entry), None)
 
 
-def _keys(metric: str) -> tuple[str, str]:
-    task, _, name = metric.partition("/")
-    return f"eval_{task}_{name}", f"eval_{name}"
+def _keys(metric: str) -> tuple[str, ...]:
+    task, slash, name = metric.partition("/")
+    return (f"eval_{task}_{name}", f"eval_{name}") if slash else (f"eval_{metric}",)
 
 
 def _steps_per_epoch(loader: Any, args: TrainingArguments) -> int | None:
@@ -354,9 +354,10 @@ def _half(what: str) -> Diagnostic:
 
 
 def _unmeasured(metric: str, state: TrainerState) -> Diagnostic:
-    first, second = _keys(metric)
+    *others, wanted = _keys(metric)
+    nor = f" (nor `{others[0]}`)" if others else ", nor all that it is the mean of"
     entries = [entry for entry in state.log_history if entry["step"] == state.global_step]
     there = [key for entry in entries for key in entry if key.startswith("eval_")]
-    message = f"the evaluation after step {state.global_step} has no `{second}` (nor `{first}`)"
+    message = f"the evaluation after step {state.global_step} has no `{wanted}`{nor}"
     listed = quoted(dict.fromkeys(there)) or "none"
     return diagnostic("FP444", message, help="compute it in `compute_metrics`", notes=[f"there is: {listed}"])

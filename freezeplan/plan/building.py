@@ -51,6 +51,7 @@ def build_plan(resolution: Resolution) -> Plan:
         frozen=frozen,
         diagnostics=spec.locations.attach(problems),
         stop_when=_stop_when(spec),
+        score=tuple((spec.train.score or {}).items()),
     )
 
 

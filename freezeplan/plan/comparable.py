@@ -25,6 +25,7 @@ def comparable(record: Record) -> dict[str, Any]:
         "optimizer": main,
         "optimizers": optimizers,
         "stop_when": record["stop_when"],
+        "score": record.get("score"),
         "phases": [
             _phase(record, place, {"": main, **optimizers}, grouped) for place in range(len(record["phases"]))
         ],

@@ -65,6 +65,7 @@ def _of_run(before: Record, after: Record) -> Iterator[Difference]:
         yield from _changed(OPTIMIZER, None, f"optimizer.{label}", *pair)
     yield from _by_value(OPTIMIZER, None, "optimizer", _owners(before), _owners(after))
     yield from _changed(LENGTHS, None, "stop_when", before["stop_when"], after["stop_when"])
+    yield from _changed(LENGTHS, None, "score", before.get("score"), after.get("score"))
 
 
 def _of_tensors(before: Record, after: Record) -> Iterator[Difference]:

@@ -44,6 +44,8 @@ def _head(record: Record, head: Record) -> Iterator[str]:
         yield from _table(f"[optimizers.{_string(label)}]", optimizer)
     if record["stop_when"]:
         yield from _table("[stop_when]", record["stop_when"])
+    if record.get("score"):
+        yield from _table("[score]", record["score"])
     for phase in record["phases"]:
         yield from _table("[[phase]]", {key: phase[key] for key in phase if key != "parameters"})
 

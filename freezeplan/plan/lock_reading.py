@@ -126,8 +126,13 @@ def _record(tables: Record) -> dict[str, Any]:
         "optimizer": _optimizer(tables["optimizer"]),
         "optimizers": {label: _optimizer(item) for label, item in tables.get("optimizers", {}).items()},
         "stop_when": _table(tables["stop_when"]) if "stop_when" in tables else None,
+        "score": _score(tables["score"]) if "score" in tables else None,
         "phases": [{**phase, "parameters": rows[place]} for place, phase in enumerate(phases)],
     }
+
+
+def _score(table: Any) -> dict[str, float]:
+    return {metric: float(_of_kind((int, float), weight)) for metric, weight in _table(table).items()}
 
 
 def _of_kind(kind: type | tuple[type, ...], value: Any) -> Any:

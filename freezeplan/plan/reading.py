@@ -27,6 +27,7 @@ from freezeplan.plan.records import (
     PlannedOptimizer,
     PlannedParam,
     Target,
+    Weights,
 )
 
 Record = Mapping[str, Any]
@@ -128,6 +129,7 @@ def _plan(record: Record) -> Plan:
         frozen=tuple(_made(list[FrozenSet], [_frozen(row) for row in record["frozen"]])),
         diagnostics=tuple(_made(list[Diagnostic], record["diagnostics"])),
         stop_when=_made(Target | None, record["stop_when"]),
+        score=_made(Weights, tuple(record.get("score", {}).items())),
     )
 
 

@@ -247,9 +247,13 @@ class Phase:
     drops_state: tuple[str, ...] = ()
 
 
+Weights = tuple[tuple[str, float], ...]
+"""Metrics (``task/name``), each with its weight."""
+
+
 @dataclass(frozen=True)
 class Target:
-    """Where a run may end early: ``metric`` (``task/name``) has reached ``at_least``."""
+    """Where a run may end early: ``metric`` (``task/name``, or ``score``) has reached ``at_least``."""
 
     metric: str
     at_least: float
@@ -267,6 +271,7 @@ class Plan:
     one of them. ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0
     and never changes. ``optimizers`` are that of ``[optimizer]``, then those of ``[optimizer.NAME]`` in the order of
     the spec; each group says which has it. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
+    ``score`` holds the metrics, with their weights, that the metric ``score`` is the mean of.
     :func:`freezeplan.compile_plan` makes one. It prints as the table of ``freezeplan show``, and a notebook shows it
     as one.
     """
@@ -281,6 +286,7 @@ class Plan:
     frozen: tuple[FrozenSet, ...]
     diagnostics: tuple[Diagnostic, ...] = field(default=(), compare=False)
     stop_when: Target | None = None
+    score: Weights = ()
     format_version: str = FORMAT_VERSION
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from freezeplan.diagnostics.wording import counted, format_number
-from freezeplan.plan.records import Length, Phase, Plan
+from freezeplan.plan.records import Length, Phase, Plan, Weights
 from freezeplan.render.written import format_options
 
 Fact = tuple[str, str]
@@ -60,8 +60,21 @@ def schedule_facts(plan: Plan) -> Iterator[Fact]:
         several = f"again in each of the phases {_joined(found)}"
         over = f"over {'phases' if '-' in found[0] else 'phase'} {found[0]}" if len(found) == 1 else several
         yield "schedule", text if whole else f"{text}, {over}"
+    if plan.score:
+        yield "score", score_text(plan.score)
     if plan.stop_when:
         yield "stops when", f"{plan.stop_when.metric} >= {format_number(plan.stop_when.at_least)}"
+
+
+def score_text(weights: Weights) -> str:
+    """Say what a score is the mean of.
+
+    >>> score_text((("topic/accuracy", 1.0), ("tone/pearson", 0.5)))
+    'weighted mean of topic/accuracy (1), tone/pearson (0.5)'
+    """
+    if len({weight for _, weight in weights}) == 1 and weights[0][1] > 0:
+        return f"mean of {', '.join(metric for metric, _ in weights)}"
+    return f"weighted mean of {', '.join(f'{name} ({format_number(weight)})' for name, weight in weights)}"
 
 
 def _joined(spans: Sequence[str]) -> str:

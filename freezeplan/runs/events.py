@@ -111,7 +111,7 @@ class EpochDone:
     """An epoch is trained, evaluated and saved in ``folder``.
 
     ``losses`` holds each task's mean training loss, ``scores`` its metrics on validation data (tasks with
-    some), ``phase`` the phase's name in a plan with phases.
+    some), ``phase`` the phase's name in a plan with phases, ``score`` the one over them where the spec says one.
     """
 
     epoch: int
@@ -122,6 +122,7 @@ class EpochDone:
     rates: Mapping[str, float]
     folder: Path
     phase: str = ""
+    score: float | None = None
 
 
 @dataclass(frozen=True)

@@ -35,17 +35,25 @@ class MetricsLog:
         self._add("step", epoch=epoch, step=step, losses=dict(losses), rates=dict(rates))
 
     def add_epoch(
-        self, epoch: int, step: int, losses: Mapping[str, float], scores: Scores, rates: Mapping[str, float]
+        self,
+        epoch: int,
+        step: int,
+        losses: Mapping[str, float],
+        scores: Scores,
+        rates: Mapping[str, float],
+        score: float | None = None,
     ) -> None:
-        """Add an epoch's mean training losses and its scores on validation data."""
-        scores = {task: dict(values) for task, values in scores.items()}
-        self._add("epoch", epoch=epoch, step=step, losses=dict(losses), validation=scores, rates=dict(rates))
+        """Add an epoch's mean training losses and its scores on validation data, and the one over them if any."""
+        validation = {task: dict(values) for task, values in scores.items()}
+        more = {} if score is None else {"score": score}
+        values = {"losses": dict(losses), "validation": validation, **more, "rates": dict(rates)}
+        self._add("epoch", epoch=epoch, step=step, **values)
 
-    def add_scores(self, split: str, epoch: int, scores: Scores) -> None:
-        """Add the scores of a split that is evaluated once, at the end."""
-        self._add(
-            "evaluation", epoch=epoch, split=split, scores={task: dict(v) for task, v in scores.items()}
-        )
+    def add_scores(self, split: str, epoch: int, scores: Scores, score: float | None = None) -> None:
+        """Add the scores of a split that is evaluated once, at the end, and the one over them if any."""
+        more = {} if score is None else {"score": score}
+        found = {task: dict(values) for task, values in scores.items()}
+        self._add("evaluation", epoch=epoch, split=split, scores=found, **more)
 
     def add_phase(self, phase: str, epoch: int, step: int, what: Mapping[str, Any]) -> None:
         """Add that a phase is over: why, the rates that its groups really had, which epoch was brought back."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from freezeplan.apply.ending import Scores, is_better, metric_value
+from freezeplan.apply.ending import Scores, is_better
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,8 @@ class Position:
         """Return the evaluations of one phase, in order."""
         return [item for item in self.history if item.phase == phase]
 
-    def note_best(self, metric: str, scores: Scores) -> None:
+    def note_best(self, metric: str, value: float) -> None:
         """Note the current step as the best by a metric when it is strictly better than the best so far."""
-        value = metric_value(metric, scores)
         if self.best is None or is_better(metric, value, self.best[1]):
             self.best = (self.step, value)
 

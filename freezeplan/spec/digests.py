@@ -15,7 +15,7 @@ from freezeplan.spec.tables import Spec
 
 DIGITS = 16
 # Of how a run is trained, the plan holds these; what else is in the table changes no group.
-PLANNED = ("epochs", "stop_when", "restore_best")
+PLANNED = ("epochs", "score", "stop_when", "restore_best")
 UNPLANNED = {"version", "extends", "requires"}
 HERE = "a mapping"
 

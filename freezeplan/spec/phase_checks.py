@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
-from freezeplan.diagnostics.wording import closest, quoted
 from freezeplan.spec.checks import repeated_names
 from freezeplan.spec.document import Document, printable
 from freezeplan.spec.locations import KeyPath, at_key
+from freezeplan.spec.metric_checks import check_metrics
 from freezeplan.spec.problems import label
-from freezeplan.spec.task_checks import DEFAULT, kind_written
-from freezeplan.tasks import TASK_KINDS, TaskKind, falls, metric_names
 
 LENGTHS = ("epochs", "steps", "until")
 SLANTED = "slanted_triangular"
@@ -29,8 +27,7 @@ def check_phases(document: Document) -> Iterator[Diagnostic]:
         yield from _length(document, path, phase)
         yield from _until(document, (*path, "until"), phase.get("until"))
     yield from _schedules(document, [path for path, _ in phases])
-    yield from _metrics(document, [(*path, "until", "metric") for path, _ in phases])
-    yield from _stop(document)
+    yield from check_metrics(document, [(*path, "until", "metric") for path, _ in phases])
 
 
 def _exclusions(document: Document) -> Iterator[Diagnostic]:
@@ -92,47 +89,3 @@ def _schedule(
             message = f"`{key}` belongs to the `{SLANTED}` schedule; this one is `{printable(str(name))}`"
             advice = f'write name = "{SLANTED}", or remove the key'
             yield at_key((*path, key), "FP134", message, help=advice, part=KeyPart.KEY)
-
-
-def _metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnostic]:
-    tasks = {name: task for _, task in document.entries("task") if isinstance(name := task.get("name"), str)}
-    for path in [
-        *places,
-        ("train", "stop_when", "metric"),
-        ("train", "keep_best"),
-        ("train", "restore_best"),
-    ]:
-        text = document.at(path)
-        name, slash, metric = text.partition("/") if isinstance(text, str) else ("", "", "")
-        if not slash:
-            continue
-        if name not in tasks:
-            advice = closest(name, tasks) or f"tasks: {quoted(tasks) or 'none'}"
-            yield at_key(path, "FP133", f"there is no task `{printable(name)}`", help=advice)
-        elif isinstance(data := tasks[name].get("data"), dict) and data.get("validation") is None:
-            message = f"task `{name}` has no validation data: `{printable(text)}` is never measured"
-            yield at_key(path, "FP133", message, help="add `validation` to its `data`")
-        elif (kind := kind_written(tasks[name])) is not None and metric in _of_others(kind):
-            message = f"a {kind.name} task has no metric `{printable(metric)}`"
-            known = quoted(f"{name}/{item}" for item in kind.metric_names)
-            yield at_key(path, "FP133", message, help=f"metrics: {known}")
-
-
-def _of_others(kind: TaskKind) -> set[str]:
-    """Return the metrics that other kinds have; one that no kind has is reported where it is read."""
-    return set(metric_names()) - set(kind.metric_names)
-
-
-def _stop(document: Document) -> Iterator[Diagnostic]:
-    path: KeyPath = ("train", "stop_when", "metric")
-    metric = document.at(path)
-    if isinstance(metric, str) and falls(metric.rpartition("/")[2]):
-        message = "`stop_when` ends the run when the metric is at least a value; a loss falls"
-        yield at_key(path, "FP133", message, help=f"use {_rising(document, metric.partition('/')[0])}")
-
-
-def _rising(document: Document, task: str) -> str:
-    """Name the metrics of a task that are better when they are larger."""
-    found = next((entry for _, entry in document.entries("task") if entry.get("name") == task), {})
-    kind = kind_written(found) or TASK_KINDS[DEFAULT]
-    return " or ".join(metric.name for metric in kind.metrics if not metric.falls)

@@ -16,9 +16,11 @@ from pydantic import (
 
 from freezeplan.spec.validators import (
     NO_DECAY_RULES,
+    SCORE,
     TASK_NAME,
     as_it_is,
     as_list,
+    as_weights,
     check_budget,
     check_metric,
     check_no_decay,
@@ -76,8 +78,20 @@ Metric = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": rf"^{TASK_NAME.pattern}/({'|'.join(metric_names())})$",
-            "examples": [f"task/{name}" for name in metric_names()],
+            "pattern": rf"^({SCORE}|{TASK_NAME.pattern}/({'|'.join(metric_names())}))$",
+            "examples": [*(f"task/{name}" for name in metric_names()), SCORE],
+        }
+    ),
+]
+Weights = Annotated[
+    dict[str, float],
+    BeforeValidator(as_weights),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "object", "additionalProperties": {"type": "number"}, "minProperties": 1},
+            ]
         }
     ),
 ]

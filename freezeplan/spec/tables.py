@@ -22,6 +22,7 @@ from freezeplan.spec.table import (
     Strings,
     Table,
     Warmup,
+    Weights,
 )
 from freezeplan.spec.task_tables import DataTable, Task
 from freezeplan.spec.validators import check_lr_mult, check_version
@@ -161,7 +162,8 @@ class Until(Table):
     """End a phase when a validation metric says so."""
 
     metric: Metric
-    """`task/accuracy`, `task/macro_f1` or `task/loss`, measured on the task's validation data."""
+    """`task/accuracy`, `task/macro_f1`, `task/loss` …, measured on the task's validation data; or `score`, that of \
+`[train]`."""
     target: float | None = None
     """The phase ends once the metric is at least this (a loss: at most)."""
     patience: Count | None = None
@@ -221,7 +223,7 @@ class StopWhen(Table):
     """End the run, and thaw no more, once a validation metric is good enough."""
 
     metric: Metric
-    """`task/accuracy` or `task/macro_f1`, measured on the task's validation data."""
+    """`task/accuracy`, `task/macro_f1` …, measured on the task's validation data; or `score`, that of `[train]`."""
     at_least: float
     """The run ends after the epoch in which the metric is at least this."""
 
@@ -259,6 +261,9 @@ work, `off` never, `require` or else stop with an error."""
     """Most memory that the store may take; what is beyond goes into files in the run's folder."""
     seed: Annotated[int, Field(ge=0)] = 13
     """Seed of everything random: heads, shuffling, dropout."""
+    score: Weights | None = None
+    """One number over the metrics of several tasks, larger for better: a list of them, of which it is the mean, or \
+a table with their weights. `until`, `stop_when`, `keep_best` and `restore_best` call it `score`."""
     stop_when: StopWhen | None = None
     """End the run early, once a metric is good enough."""
     checkpoint_steps: Count | None = None
@@ -266,7 +271,7 @@ work, `off` never, `require` or else stop with an error."""
     keep_last: Count = 2
     """Checkpoints to keep; older ones are removed."""
     keep_best: Metric | None = None
-    """Also keep the checkpoint in which this metric (`task/accuracy` …) was best."""
+    """Also keep the checkpoint in which this metric (`task/accuracy` …, or `score`) was best."""
     restore_best: Metric | None = None
     """End with the weights of the epoch in which this metric was best; a phase says so in its `until`."""
 

@@ -16,6 +16,8 @@ from freezeplan.diagnostics.wording import closest, nearest, quoted
 from freezeplan.spec.amounts import parse_bytes
 from freezeplan.tasks import metric_names
 
+SCORE = "score"
+"""What the score over several metrics is called where a metric is named."""
 NO_DECAY_RULES = ("beit", "timm", "transformers")
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -167,18 +169,34 @@ def check_no_decay(value: Any, check_list: Callable[[Any], list[str]]) -> str | 
 
 
 def check_metric(value: Any) -> Any:
-    """Accept ``task/metric`` with a metric that the evaluation prints."""
-    if not isinstance(value, str):
+    """Accept ``task/metric`` with a metric that the evaluation prints, or the score over several of them."""
+    if not isinstance(value, str) or value == SCORE:
         return value
-    task, slash, metric = value.partition("/")
+    advice = metric_advice(value)
+    if advice is None:
+        return value
+    raise _wrong("FP133", f"{value!r} is not a metric of a task", advice)
+
+
+def metric_advice(text: str) -> str | None:
+    """Return what to write in place of something that is no ``task/metric``, None where it is one."""
+    task, slash, metric = text.partition("/")
     names = metric_names()
     if slash and TASK_NAME.fullmatch(task) and metric in names:
-        return value
+        return None
     task, metric = (task, metric) if slash else ("task", task)
+    if not slash and nearest(metric, [SCORE]):
+        return f"did you mean `{SCORE}`?"
     close = [name for name in names if metric and metric in name] or nearest(metric, names)
     known = quoted(f"{task}/{name}" for name in names)
-    advice = f"did you mean `{task}/{close[0]}`?" if close else f"metrics: {known}"
-    raise _wrong("FP133", f"{value!r} is not a metric of a task", advice)
+    return f"did you mean `{task}/{close[0]}`?" if close else f"metrics: {known}"
+
+
+def as_weights(value: Any) -> Any:
+    """Let a list of metrics stand for a table in which each has the weight 1."""
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return dict.fromkeys(value, 1.0)
+    return value
 
 
 def check_budget(value: Any) -> Any:

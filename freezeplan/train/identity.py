@@ -21,6 +21,7 @@ SETTINGS = (
     "accumulation",
     "clip_norm",
     "length_buckets",
+    "score",
     "store",
     "store_dtype",
     "seed",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from freezeplan.apply.ending import metric_value, reached
+from freezeplan.apply.ending import reached
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.records import WHOLE_RUN
 from freezeplan.runs.events import (
@@ -114,7 +114,7 @@ def _only_evaluate(run: Running) -> None:
     """Evaluate once in a phase in which no task learns."""
     position = run.position
     run.validation = run.evaluate("validation")
-    run.log.add_scores("validation", position.epoch, run.validation)
+    run.log.add_scores("validation", position.epoch, run.validation, run.setup.score_of(run.validation))
     position.note(run.validation)
     _check_target(run)
     _close(run, "no task learns in it: evaluated only", None)
@@ -125,7 +125,9 @@ def _complete_epoch(run: Running, losses: dict[str, float]) -> None:
     position, rates = run.position, dict(run.log.records[-1]["rates"])
     scores = run.validation = run.evaluate("validation")
     position.complete_epoch(scores)
-    run.log.add_epoch(position.epoch, position.step, losses, scores, rates)
+    run.log.add_epoch(
+        position.epoch, position.step, losses, scores, rates, run.setup.score_of(run.validation)
+    )
     _check_target(run)
     done = EpochDone(
         position.epoch,
@@ -136,6 +138,7 @@ def _complete_epoch(run: Running, losses: dict[str, float]) -> None:
         rates,
         run.folder.path,
         run.scheduled.phase.name if has_phases(run.setup) else "",
+        run.setup.score_of(scores),
     )
     ended = run.reason_to_end()
     if ended is None:
@@ -150,8 +153,8 @@ def _complete_epoch(run: Running, losses: dict[str, float]) -> None:
 def _check_target(run: Running) -> None:
     """Note that the run ends here when ``stop_when`` is reached."""
     target = run.setup.plan.stop_when
-    if target is not None and reached(target, run.validation):
-        value = metric_value(target.metric, run.validation)
+    if target is not None and reached(target, run.validation, run.setup.plan.score):
+        value = run.setup.value_of(target.metric, run.validation)
         run.position.ended = f"{target.metric} {value:.4f} is at least {target.at_least:g}"
 
 
@@ -202,7 +205,7 @@ def _tell(run: Running, current: PhaseEvidence, restored: int | None) -> None:
         run.observer(PhaseDone(current.name, number, count, current.line, run.validation, restored))
     elif restored is not None:
         metric = run.scheduled.phase.length.metric
-        run.observer(BestRestored(restored, metric, metric_value(metric, run.validation)))
+        run.observer(BestRestored(restored, metric, run.setup.value_of(metric, run.validation)))
     if run.position.ended:
         run.observer(StoppedEarly(run.position.ended))
 
@@ -210,7 +213,7 @@ def _tell(run: Running, current: PhaseEvidence, restored: int | None) -> None:
 def _note_best(run: Running) -> None:
     metric = run.setup.spec.train.keep_best
     if metric is not None:
-        run.position.note_best(metric, run.validation)
+        run.position.note_best(metric, run.setup.value_of(metric, run.validation))
 
 
 def has_phases(setup: Setup) -> bool:

@@ -118,7 +118,8 @@ class ProgressView:
         of = f" of phase {visible(event.phase, keep='')}" if event.phase else ""
         title = f"epoch {event.epoch}/{event.epochs}{of} (step {event.step:,} of {self.steps:,})"
         rates = rate_lines(event.rates) if self.with_rates else []
-        self._print_lines([title, *score_lines(event.scores, event.losses), *rates])
+        score = [] if event.score is None else [f"score  {event.score:.4f}"]
+        self._print_lines([title, *score_lines(event.scores, event.losses), *score, *rates])
 
     def _start(self, event: RunStarted) -> None:
         self._stop()

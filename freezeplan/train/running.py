@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from freezeplan.apply import build_optimizer, enter_phase, fused_option
-from freezeplan.apply.ending import Scores, best_of, metric_value, reached, reason_to_end
+from freezeplan.apply.ending import Scores, best_of, reached, reason_to_end
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.document import plan_hash, record_hash
@@ -71,26 +71,20 @@ class Running:
         self.warnings: list[Diagnostic] = []
         self.counted: dict[str, tuple[int, Mapping[str, Scorer]]] = {}
         labels = {task.name: task.labels for task in setup.tasks}
+        plan, model, log = setup.plan, setup.model, self.log
         self.files = RunFiles(
-            setup.spec,
-            setup.plan,
-            setup.model,
-            setup.encoder,
-            labels,
-            self.log,
-            setup.epochs,
-            setup.attention,
+            setup.spec, plan, model, setup.encoder, labels, log, setup.epochs, setup.attention
         )
         self.files.place = self.folder.path
-        self.forward = Forward(setup.model, setup.encoder, setup.accelerator.device)
+        self.forward = Forward(model, setup.encoder, setup.accelerator.device)
         self.ranks = setup.ranks
         own = f"{STORE}-{self.ranks.number}" if self.ranks.number else STORE
         self.execution = Execution(setup, self.forward, self.folder, own, self.observer)
         self.optimizer: torch.optim.Optimizer | None = None
         if not setup.evaluation_only:
-            self.optimizer = build_optimizer(setup.model, setup.plan, **fused_option(setup.model, setup.plan))
+            self.optimizer = build_optimizer(model, plan, **fused_option(model, plan))
         self.store = CheckpointStore(self.folder.path)
-        self.ledger: Ledger = new_ledger(setup.plan, setup.model)
+        self.ledger: Ledger = new_ledger(plan, model)
         self.identity = identity_of(setup)
 
     @property
@@ -336,7 +330,11 @@ class Running:
         length, seen = self.scheduled.phase.length, self.position.measured(self.position.phase)
         if not length.restore_best or length.metric is None or not seen:
             return None
-        return seen[best_of(length.metric, [metric_value(length.metric, item.scores) for item in seen])]
+        return seen[best_of(length.metric, self._values(length.metric))]
+
+    def _values(self, metric: str) -> list[float]:
+        seen = self.position.measured(self.position.phase)
+        return [self.setup.value_of(metric, item.scores) for item in seen]
 
     def bring_back(self, best: Measured) -> None:
         """Put weights and optimizer state of an epoch's checkpoint in the place of the current ones.
@@ -361,14 +359,13 @@ class Running:
             return position.ended
         length = scheduled.phase.length
         if length.unit == "until":
-            seen = position.measured(position.phase)
-            return reason_to_end(length, [metric_value(length.metric, item.scores) for item in seen])
+            return reason_to_end(length, self._values(length.metric))
         return "complete" if position.phase_step >= scheduled.steps else None
 
     def _reopen(self) -> None:
         """Go on with a phase, or a run, that was over under a length or a target that has changed since."""
-        position = self.position
-        if position.ended and not reached(self.setup.plan.stop_when, self.validation):
+        position, plan = self.position, self.setup.plan
+        if position.ended and not reached(plan.stop_when, self.validation, plan.score):
             position.ended = None
         may_go_on = self.scheduled.course is not None and not self.scheduled.phase.length.restore_best
         if position.over and may_go_on and self.reason_to_end() is None:

@@ -93,7 +93,7 @@ class Session:
         running.ledger.begin_phase(0)
         scores = running.validation = running.evaluate("validation")
         if scores:
-            running.log.add_scores("validation", 0, scores)
+            running.log.add_scores("validation", 0, scores, self.setup.score_of(scores))
             self.observer(Evaluated("validation", scores))
         put_in_place(running)
 

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from freezeplan.apply import apply_freeze
+from freezeplan.apply.ending import Scores, metric_value
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import check_kinds
 from freezeplan.data.reader import READER
@@ -32,6 +33,7 @@ from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.spec.tables import Spec
+from freezeplan.spec.validators import SCORE
 from freezeplan.tasks import task_kind
 from freezeplan.train.checking import check_run, training_rows
 from freezeplan.train.encoded_rows import Data, encoded_data, encoder_for, notes_on_cuts, with_labels
@@ -90,6 +92,14 @@ class Setup:
     def epochs(self) -> int:
         """Epochs of the whole run, at most; one that the end of a phase cuts short counts."""
         return sum(item.epochs for item in self.phases)
+
+    def value_of(self, metric: str, scores: Scores) -> float:
+        """Return the value of a metric, or of the score over several, in some scores."""
+        return metric_value(metric, scores, self.plan.score)
+
+    def score_of(self, scores: Scores) -> float | None:
+        """Return the score over several metrics, None where the plan has none or nothing was evaluated."""
+        return self.value_of(SCORE, scores) if self.plan.score and scores else None
 
     @property
     def only_evaluated(self) -> tuple[str, ...]:

@@ -179,9 +179,11 @@ def test_training_again_begins_at_the_first_phase(tmp_path: Path) -> None:
     assert taken == [3 * EPOCH, 4 * EPOCH]
 
 
-def test_stop_when_ends_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metric", ["topic/accuracy", "score"])
+def test_stop_when_ends_the_run(tmp_path: Path, metric: str) -> None:
     model = tiny_classifier()
-    stop = {"train": {"stop_when": {"metric": "topic/accuracy", "at_least": 0.7}}}
+    score = {"topic/accuracy": 3.0, "topic/loss": -1e-9}
+    stop = {"train": {"score": score, "stop_when": {"metric": metric, "at_least": 0.69}}}
     phases = (phase("head", steps=None, epochs=2), phase("top", thaws("@layers[-1:]"), steps=4))
     _, trainer = joined(
         model, tmp_path, *phases, tables=stop, eval_dataset=rows(8), compute_metrics=scores(0.5, 0.7)

@@ -57,6 +57,10 @@ def plans(draw: st.DrawFn) -> Plan:
     if stages := draw(phases(inventory)):
         spec["phase"] = stages
         spec["task"] = [{"name": "a", "labels": ["x", "y"]}]
+        if draw(st.booleans()):
+            score = {"a/accuracy": draw(st.floats(0.1, 9)), "a/loss": -1}
+            stop = {"metric": "score", "at_least": 0.5}
+            spec["train"] = spec.get("train", {}) | {"score": score, "stop_when": stop}
     try:
         return compile_plan(inventory, load_spec(spec))
     except DiagnosticError:
