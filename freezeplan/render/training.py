@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from freezeplan.diagnostics.wording import counted, format_count, format_number
 from freezeplan.render.schedule import Fact, length_text, span
 from freezeplan.tasks import TASK_KINDS
+from freezeplan.tasks.scaling import LOG_CLASSES
 
 if TYPE_CHECKING:
     from freezeplan.plan.records import Plan
@@ -61,6 +62,7 @@ def _task(task: Task, plan: Plan) -> dict[str, Any]:
         "reads": reads,
         "labels": _outputs(task, plan),
         "loss_weight": task.weight,
+        "scale": task.scale,
         "batch_size": task.batch_size,
         "label_smoothing": task.label_smoothing,
         "class_weights": task.class_weights,
@@ -79,14 +81,18 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
     """Yield a line per task, the first of them with the label ``tasks``."""
     several = len(record["tasks"]) > 1
     for index, task in enumerate(record["tasks"]):
-        weight = f", loss weight {format_number(task['loss_weight'])}"
+        weight = f", loss weight {format_number(task['loss_weight'])}{_scale(task)}"
         output = TASK_KINDS[task["kind"]].output
         labels = counted(task["labels"], output) if task["labels"] is not None else f"{output}s unknown"
         labels = labels if output else TASK_KINDS[task["kind"]].said
         text = f"{task['name']}: {task['kind']} of {READ[task['reads']]}, {labels}"
-        shown = several or task["loss_weight"] != 1
+        shown = several or task["loss_weight"] != 1 or task["scale"]
         line = text + (weight if shown else "") + "".join(_options(task))
         yield "" if index else "tasks" if several else "task", line
+
+
+def _scale(task: dict[str, Any]) -> str:
+    return f" / ln {task['labels'] or 'of the classes'}" if task["scale"] == LOG_CLASSES else ""
 
 
 def _options(task: dict[str, Any]) -> Iterator[str]:

@@ -105,6 +105,9 @@ Default: 0.05."""
 architecture and kind of task, so that the result is a stock model."""
     weight: Positive = 1.0
     """Factor of this task's loss."""
+    scale: Literal["log_classes"] | None = None
+    """`log_classes`: the loss of a task over classes is divided by the natural logarithm of their number too, so that \
+a task with many classes does not outweigh the others."""
     batch_size: Count | None = None
     """Rows of this task in a batch. Default: `train.batch_size`."""
     dropout: Share = 0.1

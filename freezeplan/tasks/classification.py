@@ -27,7 +27,7 @@ class Classification(TaskKind):
 
     name = "classification"
     fewest = 2
-    own_keys = frozenset({"label_smoothing", "class_weights"})
+    own_keys = frozenset({"label_smoothing", "class_weights", "scale"})
     metrics = (Metric("accuracy"), Metric("macro_f1"), LOSS)
     stock = STOCK
     problem_type = "single_label_classification"

@@ -30,6 +30,7 @@ OF_TASKS = (
     "kind",
     "head",
     "weight",
+    "scale",
     "batch_size",
     "dropout",
     "max_score",

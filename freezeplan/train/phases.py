@@ -18,6 +18,7 @@ from freezeplan.runs.events import (
 )
 from freezeplan.runs.interrupts import stop_after
 from freezeplan.runs.phase_evidence import PhaseEvidence
+from freezeplan.tasks.scaling import loss_factor
 from freezeplan.train.loop import Loop
 from freezeplan.train.running import Running
 from freezeplan.train.setup import Setup
@@ -96,7 +97,7 @@ def _loop(run: Running) -> Loop:
         optimizer=run.optimizer,
         accelerator=setup.accelerator,
         data=setup.data["train"],
-        weights={task.name: task.weight for task in spec.task},
+        weights=loss_factors(setup),
         scheduled=run.scheduled,
         course=replace(run.scheduled.course, offsets=run.position.offsets),
         clip_norm=spec.train.clip_norm,
@@ -108,6 +109,12 @@ def _loop(run: Running) -> Loop:
         checkpoint_steps=spec.train.checkpoint_steps,
         after_step=run.write_checkpoint,
     )
+
+
+def loss_factors(setup: Setup) -> dict[str, float]:
+    """Return what each task's loss is multiplied by in training."""
+    classes = {task.name: len(task.labels) for task in setup.tasks}
+    return {task.name: loss_factor(task, classes[task.name]) for task in setup.spec.task}
 
 
 def _only_evaluate(run: Running) -> None:

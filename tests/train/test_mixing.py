@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from math import log
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from freezeplan.cli.compiling import compiled_spec
-from freezeplan.render.training import training_facts
+from freezeplan.render.training import task_facts, training_facts
 from freezeplan.runs.events import Event, RunStarted, StepDone
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.tables import Spec
+from freezeplan.train.phases import loss_factors
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
+from freezeplan.train.setup import prepare
 from tests.train.phased import assert_same_tree, phased_spec, phases_of_every_kind
-from tests.train.tiny import toy_data, toy_rows, write_jsonl
+from tests.train.tiny import toy_data, toy_rows, toy_spec, write_jsonl
 
 MIXINGS: dict[str, dict[str, Any]] = {
     "proportional": {"mixing": "proportional", "accumulation": 2},
@@ -88,6 +91,25 @@ def test_a_run_under_another_temperature_is_another_run(
     (checkpoint, *_) = sorted((runs["temperature"][0] / "checkpoints").iterdir())
     settings = json.loads((checkpoint / "state.json").read_text("utf-8"))["identity"]["settings"]
     assert (settings["train.temperature"], settings["task `mood`, batch_size"]) == (2.0, 4)
+
+
+def test_a_loss_over_classes_is_divided_by_the_logarithm_of_their_number(toy: Path, tmp_path: Path) -> None:
+    spec = toy_spec(
+        toy,
+        task=[
+            {"name": "topic", "data": toy_data(toy, "topic"), "scale": "log_classes", "weight": 2.0},
+            {"name": "mood", "data": toy_data(toy, "mood"), "scale": "log_classes"},
+            {"name": "plain", "data": toy_data(toy, "mood"), "weight": 0.5},
+        ],
+    )
+    factors = loss_factors(prepare(spec))
+    assert factors == pytest.approx({"topic": 2 / log(3), "mood": 1 / log(2), "plain": 0.5})
+    work = compiled_spec(spec)
+    assert [text.partition(", loss ")[2] for _, text in task_facts(work.training)] == [
+        "weight 2 / ln 3",
+        "weight 1 / ln 2",
+        "weight 0.5",
+    ]
 
 
 def test_the_shares_are_shown_for_each_stretch_of_phases(toy: Path, place: Path) -> None:
