@@ -27,7 +27,8 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 guests: $(READY)
-	$(PIP) --no-deps lightning lightning-utilities torchmetrics
+	$(PIP) --no-deps lightning lightning-utilities torchmetrics sentence-transformers trl setfit evaluate requests \
+		urllib3 charset_normalizer idna certifi
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/guests
 
 $(READY): constraints.txt pyproject.toml examples/minilm.txt

@@ -143,8 +143,9 @@ class GuestCallback(TrainerCallback):
         self._began = False
         epoch = _steps_per_epoch(more["train_dataloader"], args)
         timetable = self.driver.begin(epoch, state.max_steps)
-        check_hosted(more["model"], self.model)
-        self._beside.begin(more["model"], resumed=state.global_step > 0)
+        host = self._host(more["model"])
+        check_hosted(host, self.model)
+        self._beside.begin(host, resumed=state.global_step > 0)
         self._check_plan(state)
         self._say_ignored(args)
         problems = list(self._processes(args)) or list(_lengths(timetable, state))
@@ -186,7 +187,11 @@ class GuestCallback(TrainerCallback):
         if not self._began:
             self._strays = StrayGradients(self.model)
             self._began = True
-        self._set_out(more["model"])
+        self._set_out(self._host(more["model"]))
+
+    def _host(self, model: Any) -> torch.nn.Module:
+        """Return the Trainer's model; SetFit names an object around it that is no module."""
+        return model if isinstance(model, torch.nn.Module) else self.model
 
     def _set_out(self, host: torch.nn.Module) -> None:
         """Do for what stands beside the Trainer's model what the Trainer does for that one alone."""
