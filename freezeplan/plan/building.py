@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, KeyPart
 from freezeplan.inventory.records import ITEM_BYTES, Inventory
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.grouping import partition
 from freezeplan.plan.layout import lay_schedules
-from freezeplan.plan.modes import eval_modules, frozen_prefix
+from freezeplan.plan.modes import BACKBONE, eval_modules, frozen_prefix
 from freezeplan.plan.optimizers import demand_problems
 from freezeplan.plan.owners import Owner
 from freezeplan.plan.phase_advice import phase_advice
@@ -36,7 +36,7 @@ def build_plan(resolution: Resolution) -> Plan:
     params = _planned(inventory)
     whats = [_of_tensors(resolution, phase) for phase in range(len(resolution.stages))]
     groups, frozen = partition(params, whats, _selected_by(resolution.rules), _written(owners))
-    problems = [*resolution.problems, *_demands(resolution, groups)]
+    problems = [*resolution.problems, *_demands(resolution, groups), *_balancing(spec, params, whats)]
     if any(item.is_error for item in problems):
         raise DiagnosticError(spec.locations.attach(problems))
     problems += phase_advice(resolution, whats)
@@ -69,6 +69,17 @@ def _demands(resolution: Resolution, groups: Sequence[Group]) -> Iterator[Diagno
             message = f"{owner.facts.name} calls back for the loss: it cannot be one of several optimizers"
             advice = "use another optimizer, such as `adamw`"
             yield at_key((*owner.path, "name"), "FP402", message, help=advice)
+
+
+def _balancing(
+    spec: Spec, params: Sequence[PlannedParam], whats: Sequence[Sequence[Assignment]]
+) -> Iterator[Diagnostic]:
+    """Report that gradients are to be balanced where no tensor that tasks share ever trains."""
+    trained = (param.name for row in whats for param, what in zip(params, row, strict=True) if what.trainable)
+    if spec.train.balancing is not None and not any(name.startswith(BACKBONE) for name in trained):
+        message = "`balancing` has nothing to balance: no tensor that the tasks share trains in any phase"
+        advice = "remove it, or make layers of the backbone trainable"
+        yield at_key(("train", "balancing"), "FP435", message, help=advice, part=KeyPart.KEY)
 
 
 def _of_tensors(resolution: Resolution, phase: int) -> list[Assignment]:

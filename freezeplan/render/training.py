@@ -119,6 +119,8 @@ def training_facts(record: dict[str, Any], plan: Plan) -> Iterator[Fact]:
     parts.append(_batches(table["batch_size"], table["accumulation"]))
     if len(record["tasks"]) > 1:
         parts.append(MIXINGS[table["mixing"]].format(format_number(table["temperature"] or 1)))
+    if table["balancing"]:
+        parts.append(f"shared gradients balanced by {table['balancing']}")
     yield "training", ", ".join(parts)
     if table["steps_per_epoch"] and table["mixing"] in SHARING:
         yield from _share_facts(table["steps_per_epoch"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.spec.document import Document
@@ -21,3 +22,15 @@ def check_mixing(document: Document) -> Iterator[Diagnostic]:
         message = '`temperature` has no effect without `mixing = "temperature"`'
         advice = 'remove it, or write mixing = "temperature"'
         yield at_key(("train", "temperature"), "FP139", message, help=advice, part=KeyPart.KEY)
+    if table.get("balancing") is not None:
+        yield from _balancing(document, table.get("mixing"))
+
+
+def _balancing(document: Document, mixing: Any) -> Iterator[Diagnostic]:
+    at = ("train", "balancing")
+    if mixing != "joint":
+        message = "`balancing` weighs the gradients of several tasks in one step; here a step is one task's"
+        yield at_key(at, "FP139", message, help='write mixing = "joint"', part=KeyPart.KEY)
+    elif len(list(document.entries("task"))) < 2:
+        message = "`balancing` weighs the gradients of several tasks, and there are not two"
+        yield at_key(at, "FP139", message, help="remove it", part=KeyPart.KEY)

@@ -62,6 +62,7 @@ Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Ratio = Annotated[float, Field(ge=1)]
 PhaseName = Annotated[str, BeforeValidator(check_phase_name)]
+Balancing = Literal["aligned_mtl", "dualproj", "imtl_g", "mgda", "pcgrad", "upgrad"]
 ScheduleName = Literal[
     "constant",
     "constant_with_warmup",

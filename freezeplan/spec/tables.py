@@ -10,6 +10,7 @@ from freezeplan.spec.amounts import DEFAULT_BUDGET
 from freezeplan.spec.locations import NOWHERE, Locations
 from freezeplan.spec.optimizer_tables import NamedOptimizer, OptimizerOptions, OptimizerTable
 from freezeplan.spec.table import (
+    Balancing,
     Budget,
     Count,
     Fraction,
@@ -244,6 +245,9 @@ class TrainTable(Table):
 rows^(1/`temperature`)."""
     temperature: Ratio | None = None
     """Of `mixing = "temperature"`: 1 is `proportional`, and the larger, the more alike the tasks' shares of rows."""
+    balancing: Balancing | None = None
+    """How the gradients that tasks give what they share become one, with `mixing = "joint"`, by torchjd. Default: \
+their sum."""
     accumulation: Count = 1
     """Batches per optimizer step."""
     clip_norm: Positive | None = 1.0

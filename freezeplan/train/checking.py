@@ -15,6 +15,7 @@ from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.optimizers import optimizer_table
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
+from freezeplan.train.balancing import check_balancing
 from freezeplan.train.encoded_rows import (
     cut_of,
     encoded_data,
@@ -70,11 +71,12 @@ def check_data(spec: Spec, plan: Plan) -> DataRead:
 def check_run(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> tuple[Diagnostic, ...]:
     """Return warnings about a plan laid out over its data; raises ``DiagnosticError`` where it cannot run.
 
-    That is: a task that learns without training data (FP451), an optimizer that cannot be stepped (FP402), nothing
-    to do (FP469).
+    That is: a task that learns without training data (FP451), an optimizer that cannot be stepped (FP402), a
+    balancing whose library is not there (FP436), nothing to do (FP469).
     """
     _raise_errors(check_training_data(spec, tasks_that_ever_learn(spec, plan)))
     _check_optimizer(spec, plan)
+    check_balancing(spec)
     _check_purpose(spec, plan, tasks)
     return check_warmups(spec, plan, schedule_phases(spec, plan, training_rows(tasks)))
 

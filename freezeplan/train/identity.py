@@ -18,6 +18,7 @@ SETTINGS = (
     "eval_batch_size",
     "mixing",
     "temperature",
+    "balancing",
     "accumulation",
     "clip_norm",
     "length_buckets",

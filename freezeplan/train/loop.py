@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 
 import torch
 from accelerate import Accelerator
@@ -12,12 +13,14 @@ from accelerate import Accelerator
 from freezeplan.apply import set_rates
 from freezeplan.apply.tensors import parameters_by_name
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.plan.modes import BACKBONE
 from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, StepDone
 from freezeplan.runs.gradients import GradientWatch
 from freezeplan.runs.interrupts import StopRequest
 from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.runs.position import Position
+from freezeplan.train.balancing import combined, weights_of
 from freezeplan.train.batches import Course, Part
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.launching import ranks_of
@@ -40,7 +43,8 @@ class StepLosses:
 class Loop:
     """Hold what one phase's steps need; :meth:`run_epoch` is the only thing it does.
 
-    ``weights`` are the factors of the tasks' losses. ``course`` is the phase's, with the batches before it.
+    ``weights`` are the factors of the tasks' losses; ``balancing`` names how their gradients are weighed, if they are.
+    ``course`` is the phase's, with the batches before it.
     The loop decides no learning rate: before each step it sets the groups' rates to what ``scheduled`` says.
     ``position`` is moved on with each step; ``after_step`` is called when a step is counted and
     ``checkpoint_steps`` divides its number, losses reported; or before an epoch is ``stopped`` since ``stop``
@@ -65,6 +69,7 @@ class Loop:
     after_step: Callable[[], None] = lambda: None
     stop: StopRequest = field(default_factory=StopRequest)
     stopped: bool = False
+    balancing: str | None = None
     _asked: bool = False
 
     @property
@@ -119,6 +124,15 @@ class Loop:
         groups = {group["name"]: float(group["lr"]) for group in self.optimizer.param_groups}
         return {name: rate for name, rate in groups.items() if name in self.scheduled.groups}
 
+    @cached_property
+    def shared(self) -> list[torch.nn.Parameter]:
+        """The tensors of the backbone that train in this phase."""
+        tensors, trained = (
+            parameters_by_name(self.model),
+            self.plan.names(self.scheduled.index, trainable=True),
+        )
+        return [tensors[name] for name in trained if name.startswith(BACKBONE)]
+
     @property
     def _report_every(self) -> int:
         return 1 if self.accelerator.device.type == "cpu" else STEPS_PER_REPORT_ON_DEVICE
@@ -128,8 +142,11 @@ class Loop:
 
     def _step(self, parts: tuple[Part, ...]) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.accumulate_gradients(parts)
-        self.ranks.set_summed_gradients(self.ever_trained)
+        if self.balancing is not None:
+            losses = self.balance_gradients(parts, self.balancing)
+        else:
+            losses = self.accumulate_gradients(parts)
+            self.ranks.set_summed_gradients(self.ever_trained)
         self.watch.see_gradients(self.model, losses)
         if self.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.ever_trained, self.clip_norm)
@@ -155,6 +172,27 @@ class Loop:
             if loss.requires_grad:
                 self.accelerator.backward(loss * self.weights[part.task])
             losses[part.task] = losses.get(part.task, 0.0) + loss.detach()
+        return losses
+
+    def balance_gradients(self, parts: tuple[Part, ...], balancing: str) -> dict[str, torch.Tensor]:
+        """Set the gradients of a joint step, those of what tasks share weighed; returns each task's loss, unweighted.
+
+        The gradients of one task at a time are added up over its batches and over all ranks and taken aside, so that
+        neither accumulation nor the number of ranks changes them; the first rank finds the weights for all.
+        """
+        losses: dict[str, torch.Tensor] = {}
+        rows: list[list[torch.Tensor | None]] = []
+        for _, own in groupby(parts, key=lambda part: part.task):
+            losses |= self.accumulate_gradients(tuple(own))
+            self.ranks.set_summed_gradients(self.shared)
+            rows.append([tensor.grad for tensor in self.shared])
+            for tensor in self.shared:
+                tensor.grad = None
+        shared = {id(tensor) for tensor in self.shared}
+        self.ranks.set_summed_gradients([item for item in self.ever_trained if id(item) not in shared])
+        weights = self.ranks.gather(weights_of(balancing, rows))[0]
+        for tensor, gradient in zip(self.shared, combined(rows, weights), strict=True):
+            tensor.grad = gradient
         return losses
 
     def terms(self, parts: tuple[Part, ...]) -> dict[str, int]:

@@ -107,6 +107,7 @@ def _loop(run: Running) -> Loop:
         observer=run.observer,
         position=run.position,
         checkpoint_steps=spec.train.checkpoint_steps,
+        balancing=spec.train.balancing,
         after_step=run.write_checkpoint,
     )
 

@@ -88,19 +88,26 @@ def test_with_everything_frozen_there_is_no_gradient_and_no_state() -> None:
     assert found.peak == found.evaluation == WIDE + INPUT + HIDDEN + LATE
 
 
-def two_heads(**train: object) -> Memory:
+def two_heads(*frozen: str, **train: object) -> Memory:
     model = MultiTaskModel(nn.Embedding(10, 4), 4, {"topic": (3, 0.0), "mood": (2, 0.0)})
     inputs = Inputs(("input",), 5, None, "texts")
-    return memory_of(trial_of(model, inputs, ("topic", "mood"), **train), ("backbone",))
+    return memory_of(trial_of(model, inputs, ("topic", "mood"), **train), frozen)
 
 
 TOPIC, MOOD = (4 * 3 + 3) * FLOAT, (4 * 2 + 2) * FLOAT
 
 
 def test_tasks_that_alternate_have_one_gradient_at_a_time_and_both_states() -> None:
-    apart, together = two_heads(mixing="alternate"), two_heads(mixing="joint")
+    apart, together = two_heads("backbone", mixing="alternate"), two_heads("backbone", mixing="joint")
     assert (apart.gradients, together.gradients) == (TOPIC, TOPIC + MOOD)
     assert apart.optimizer_state == together.optimizer_state == 2 * (TOPIC + MOOD) + 4 * FLOAT
+
+
+def test_balanced_gradients_of_the_backbone_are_held_once_per_task() -> None:
+    shared = 10 * 4 * FLOAT
+    plain, balanced = two_heads(mixing="joint"), two_heads(mixing="joint", balancing="upgrad")
+    assert (plain.gradients, balanced.gradients) == (shared + TOPIC + MOOD, 2 * shared)
+    assert balanced.peak >= plain.peak
 
 
 def test_accumulated_batches_find_the_gradients_of_the_first_still_there() -> None:

@@ -34,6 +34,7 @@ WITHOUT_FILE = {
     "FP431": "about a live model: test_reentrant_checkpointing_behind_a_frozen_part_is_refused",
     "FP432": "about an optimizer: test_an_optimizer_over_other_tensors_is_refused",
     "FP433": "about a live model: test_a_model_that_left_its_plan_is_refused",
+    "FP436": "found when a run is prepared: test_a_library_that_is_not_there_is_said",
     "FP434": "about several ranks: test_ranks_that_hold_other_weights_are_found",
 }
 
