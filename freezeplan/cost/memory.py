@@ -132,7 +132,7 @@ class _Steps:
         with torch.no_grad():
             for name in self.trial.objectives:
                 with self.live.window() as window:
-                    self.trial.output(name, rows)
+                    self.trial.evaluate(name, rows)
                 self.forwards.append(window)
         model.train()
 

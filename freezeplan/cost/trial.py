@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,14 +60,25 @@ class Trial:
         out = kind.by_row(output.float(), self.batch_size)
         return kind.loss(out, kind.blank(out)) / len(out)
 
+    def evaluate(self, objective: str, rows: int) -> None:
+        """Run what an evaluation runs: of the model's own head, the losses of all tokens too."""
+        out = self.output(objective, rows)
+        if self.tasks is not None and self.tasks[objective].own_head:
+            self.tasks[objective].losses(out, self.tasks[objective].blank(out))
+
     def batch(self, objective: str, rows: int) -> dict[str, torch.Tensor]:
         """Return the inputs of some rows; a task that compares has several texts in each."""
         texts = 1 if self.tasks is None else self.tasks[objective].texts
         return self.inputs.batch(texts * rows)
 
-    def output(self, objective: str, rows: int) -> torch.Tensor:
-        """Return the logits of a task, or the first floating-point output of the model."""
+    def output(self, objective: str, rows: int) -> Any:
+        """Return the logits of a task, or the first floating-point output of the model.
+
+        Of the model's own head that is what stands for the logits.
+        """
         batch = self.batch(objective, rows)
+        if self.tasks is not None and self.tasks[objective].own_head:
+            return self.model(task=objective, by_token=True, **batch)
         if self.tasks is not None:
             return self.model(task=objective, **batch)
         found = first_floats(self.model(**batch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from freezeplan.data.columns import ImagesBuilder, LabelsBuilder, TextsBuilder
+from freezeplan.data.conversations import ConversationsBuilder
 from freezeplan.data.label_lists import FlagsBuilder, LabelListsBuilder, TagListsBuilder
 from freezeplan.data.numbers import NumbersBuilder
 from freezeplan.data.words import WordListsBuilder
@@ -16,6 +17,7 @@ BUILDERS = {
     "number": NumbersBuilder,
     "tokens": WordListsBuilder,
     "tags": TagListsBuilder,
+    "messages": ConversationsBuilder,
 }
 WANTED = {
     "label": "a label is text or a whole number",

@@ -58,7 +58,23 @@ IMAGE = Kind(
 TOKENS = Kind(
     "tokens", "texts in words", "FP457", "every row needs a list of words", "input_ids", ("tokens",)
 )
-KINDS = {kind.name: kind for kind in (TEXT, TEXT_PAIR, TEXT_TRIPLET, TOKENS, IMAGE)}
+PROMPT = Kind(
+    "prompt",
+    "prompts with completions",
+    "FP457",
+    "every row needs a prompt and a completion that are not blank",
+    "input_ids",
+    ("prompt", "completion"),
+)
+MESSAGES = Kind(
+    "messages",
+    "conversations",
+    "FP457",
+    'every row needs a list of messages, {"role": "user", "content": "…"}, and one of them by the assistant',
+    "input_ids",
+    ("messages",),
+)
+KINDS = {kind.name: kind for kind in (TEXT, TEXT_PAIR, TEXT_TRIPLET, TOKENS, IMAGE, PROMPT, MESSAGES)}
 
 
 def kind_of(backbone: Any) -> Kind | None:

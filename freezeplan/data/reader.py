@@ -184,7 +184,7 @@ def columns_of(task: Task) -> TaskColumns:
         return TaskColumns((), ())
     names = targets_of(task)
     role = task_kind(task).role(len(names))
-    holds = {"image": "image", "tokens": "tokens"}.get(data.kind, "text")
+    holds = data.kind if data.kind in ("image", "tokens", "messages") else "text"
     return TaskColumns(
         tuple(Wanted(name, holds) for name in data.inputs.values()),
         tuple(Wanted(name, role) for name in names),

@@ -12,6 +12,7 @@ from freezeplan.models.classes import model_class
 from freezeplan.models.configs import config_object, hidden_size
 from freezeplan.models.left_open import pooling_of
 from freezeplan.models.limits import counting_modules
+from freezeplan.models.own_head import own_tasks, taken_apart, whole_class
 from freezeplan.models.refusals import refused
 from freezeplan.models.resolve import Source
 from freezeplan.models.ties import untie_as_loaded
@@ -47,7 +48,12 @@ def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
 
 
 def chosen_class(config: Any, source: Source, spec: Spec) -> Any:
-    """Return the class to build: the base model for a spec with tasks, else the one that it names."""
+    """Return the class to build: the base model for a spec with tasks, else the one that it names.
+
+    Where a task stands on the model's own head, that is the class that has it.
+    """
+    if own_tasks(spec):
+        return whole_class(config, source, spec)
     return model_class(None if spec.task else spec.model.class_, config, source, spec)
 
 
@@ -81,25 +87,37 @@ def _with_float32_parts(model: Any, dtype: Any) -> Any:
     return model
 
 
-def with_heads(backbone: Any, source: Source, spec: Spec, labels: Labels) -> Any:
-    """Return the backbone with one head per task of the spec; raises FP170 for an unknown output size."""
+def with_heads(model: Any, source: Source, spec: Spec, labels: Labels) -> Any:
+    """Return a model with one head per task of the spec; raises FP170 for an unknown output size.
+
+    The model is a backbone, or, where tasks stand on the model's own head, the whole of both.
+    """
     from freezeplan.models.multitask import MultiTaskModel
 
+    own = own_tasks(spec)
+    backbone, head = taken_apart(model, spec) if own else (model, None)
     hidden = hidden_size(backbone.config)
     if hidden is None:
         message = f"the size of the vectors that `{source.label}` puts out is not in its config"
         raise error_at_key(source.config_at, "FP170", message, help="give its config a `hidden_size`")
     _check_sizes(spec, hidden)
     heads = {
-        task.name: task_kind(task).head(hidden, labels[task.name], task.dropout)
-        if task.head == "linear"
-        else native_head_of(index, backbone.config, source, spec, labels[task.name])
+        task.name: head
+        if task.name in own
+        else _head_of(index, hidden, backbone.config, source, spec, labels[task.name]).to(dtype_of(spec))
         for index, task in enumerate(spec.task)
     }
     over_words = [task.name for task in spec.task if task_kind(task).reads_words]
-    model = MultiTaskModel(backbone, hidden, heads, pooling_of(spec, source), over_words)
-    model.heads.to(dtype_of(spec))
-    return model
+    return MultiTaskModel(backbone, hidden, heads, pooling_of(spec, source), over_words, own)
+
+
+def _head_of(
+    index: int, hidden: int, config: Any, source: Source, spec: Spec, labels: tuple[str, ...]
+) -> Any:
+    task = spec.task[index]
+    if task.head == "linear":
+        return task_kind(task).head(hidden, labels, task.dropout)
+    return native_head_of(index, config, source, spec, labels)
 
 
 def _check_sizes(spec: Spec, hidden: int) -> None:

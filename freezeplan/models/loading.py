@@ -18,7 +18,8 @@ from freezeplan.models.build import Labels, chosen_class, dtype_of, from_config,
 from freezeplan.models.checkpoint import WeightsProblem, check_weights, fetch_weights
 from freezeplan.models.configs import config_object
 from freezeplan.models.native import NativeHead
-from freezeplan.models.provided import BACKBONE, base_prefix
+from freezeplan.models.own_head import own_tasks, renamed, state_in_run
+from freezeplan.models.provided import base_prefix
 from freezeplan.models.refusals import too_large
 from freezeplan.models.remote_code import check_remote_code, place_of, revision_of, trusts
 from freezeplan.models.resolve import Source, resolve_source, with_real_config
@@ -73,9 +74,11 @@ def load_model(spec: Spec, directory: Path | None = None, *, weights: bool = Tru
     state = _read_run(source)
     model, missing, unused = _loaded_backbone(source, spec, state)
     if spec.task:
+        own = own_tasks(spec)
+        missing = renamed(missing, base_prefix(model) if own else "", own)
         with torch.random.fork_rng(devices=[]):
             model = with_heads(model, source, spec, labels)
-        missing = {BACKBONE + name for name in missing} | set(_set_heads(model, source, spec, state))
+        missing |= set(_set_heads(model, source, spec, state))
     names = [name for name, _ in model.named_parameters()]
     fresh = tuple(name for name in names if name in missing)
     return model.train(), LoadRecord(
@@ -204,9 +207,7 @@ def _from_run(
 ) -> tuple[Any, set[str], set[str]]:
     """Load a run's backbone, whose tensors have the names that it has in memory."""
     model = _random(chosen, config, source, spec)
-    prefix = base_prefix(model)
-    own = [name for name in tensors if name.startswith(BACKBONE)]
-    state = {prefix + name.removeprefix(BACKBONE): tensors[name] for name in own}
+    state = state_in_run(tensors, source.run, spec, model)
     untie(model, [name for name, other in tied_pairs(model).items() if _are_two(state, name, other)])
     try:
         missing, unused = model.load_state_dict(state, strict=False)
@@ -262,7 +263,8 @@ def _read(path: Path, source: Source) -> dict[str, Any]:
 def _set_heads(model: Any, source: Source, spec: Spec, state: Mapping[str, Any]) -> list[str]:
     """Fill the heads, from the run where it has them, and return the names of those that are fresh."""
     fresh: list[str] = []
-    for task in spec.task:
+    own = own_tasks(spec)
+    for task in (task for task in spec.task if task.name not in own):
         names = {name: f"heads.{task.name}.{name}" for name, _ in model.heads[task.name].named_parameters()}
         if all(name in state for name in names.values()):
             _set_head(model.heads[task.name], {name: state[full] for name, full in names.items()}, source)

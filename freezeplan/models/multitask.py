@@ -11,6 +11,7 @@ from torch import nn
 
 from freezeplan.models.native import READ, BackboneOutput, NativeHead
 from freezeplan.tasks.heads import LinearHead
+from freezeplan.tasks.token_logits import TokenLogits
 
 
 class MultiTaskModel(nn.Module):
@@ -21,7 +22,7 @@ class MultiTaskModel(nn.Module):
     the size of the backbone's output; ``pooling`` is ``mean`` (over real tokens), ``max`` (of each number over
     them), ``cls`` (first real token) or ``last`` (last real token), whichever side is padded. Outputs that are a map
     (channels, height, width) are averaged over space (``max``: their largest) whatever it says. ``over_words``
-    names the tasks whose head reads each token's state.
+    names the tasks whose head reads each token's state, ``over_vocabulary`` those of the model's own head.
 
     >>> model = MultiTaskModel(nn.Embedding(10, 4), 4, {"topic": (3, 0.0)})
     >>> model(task="topic", input=torch.tensor([[1, 2]])).shape
@@ -38,6 +39,7 @@ class MultiTaskModel(nn.Module):
         heads: Mapping[str, tuple[int, float] | nn.Module],
         pooling: str = "mean",
         over_words: Collection[str] = (),
+        over_vocabulary: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -50,6 +52,7 @@ class MultiTaskModel(nn.Module):
         self.hidden = hidden
         self.pooling = pooling
         self.over_words = frozenset(over_words)
+        self.over_vocabulary = frozenset(over_vocabulary)
         self._layout: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
@@ -66,15 +69,21 @@ class MultiTaskModel(nn.Module):
         return not any(isinstance(head, NativeHead) for head in self.heads.values())
 
     def forward(
-        self, task: str | None = None, pooled: torch.Tensor | None = None, **inputs: Any
-    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        self,
+        task: str | None = None,
+        pooled: torch.Tensor | None = None,
+        *,
+        by_token: bool = False,
+        **inputs: Any,
+    ) -> torch.Tensor | TokenLogits | dict[str, torch.Tensor]:
         """Return the logits ``(batch, labels)`` of ``task``; without a task, a dict of every task's logits.
 
-        ``pooled`` of shape ``(batch, hidden)`` stands in for the backbone, which then does not run.
+        ``pooled`` of shape ``(batch, hidden)`` stands in for the backbone, which then does not run. ``by_token`` asks
+        for the :class:`TokenLogits` of a task over the vocabulary: they are not worked out yet.
         """
         pooled = self.pool(**inputs) if pooled is None else pooled
         if task is not None:
-            return self.logits(task, pooled, inputs)
+            return self.token_logits(task, pooled) if by_token else self.logits(task, pooled, inputs)
         return {name: self.logits(name, pooled, inputs) for name in self.heads}
 
     def pool(self, **inputs: Any) -> torch.Tensor:
@@ -118,8 +127,10 @@ class MultiTaskModel(nn.Module):
     ) -> torch.Tensor:
         """Return the logits of one task for what :meth:`pool` returned for ``inputs``: ``(batch, labels)``.
 
-        Of a task over words they are ``(batch, tokens, labels)``.
+        Of a task over words they are ``(batch, tokens, labels)``, of one over the vocabulary as many for each token.
         """
+        if task in self.over_vocabulary:
+            return self.token_logits(task, pooled).whole()
         head = self.heads[task]
         if self.pools:
             return head(pooled)
@@ -128,6 +139,12 @@ class MultiTaskModel(nn.Module):
             read = {name: parts[name] for name in READ if name in parts}
             return head(BackboneOutput(**read), inputs or {})
         return head(parts["last_hidden_state" if task in self.over_words else "pooled"])
+
+    def token_logits(self, task: str, pooled: torch.Tensor) -> TokenLogits:
+        """Return what stands for the logits of a task over the vocabulary, for what :meth:`pool` returned."""
+        head = self.heads[task]
+        states = self.parts(pooled)["last_hidden_state"]
+        return TokenLogits(states, head.of_states, head.outputs, list(head.parameters()))
 
     def _flat(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         parts = {name: getattr(output, name, None) for name in READ}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -69,6 +70,26 @@ class NativeHead(nn.Module):
         finally:
             self.given.output = None
 
+    def of_states(self, states: torch.Tensor) -> torch.Tensor:
+        """Return the logits ``(some, outputs)`` for the states ``(some, hidden)`` of single tokens."""
+        return self(BackboneOutput(last_hidden_state=states.unsqueeze(0)), {}).squeeze(0)
+
+    @property
+    def outputs(self) -> int:
+        """How many tokens the vocabulary has that a language model's head tells apart."""
+        config = self.stock.config.get_text_config()
+        return config.vocab_size
+
+    @contextmanager
+    def assembled(self, backbone: nn.Module) -> Iterator[Any]:
+        """Yield the whole stock model, the backbone in its place."""
+        name = self.stock.base_model_prefix
+        setattr(self.stock, name, backbone)
+        try:
+            yield self.stock
+        finally:
+            setattr(self.stock, name, self.given)
+
     def _accepted(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         found = {name: value for name, value in inputs.items() if name in self.names}
         mask = inputs.get("attention_mask")
@@ -98,10 +119,8 @@ def native_head(chosen: Any, own: Any) -> NativeHead:
     place = torch.empty(()).device
     with torch.device("meta"):
         stock = build_stock(chosen, own)
-    prefix = stock.base_model_prefix
-    if not prefix or prefix not in stock._modules:
-        raise Unbuildable(f"`{type(stock).__name__}` holds no base model of its own")
-    if "decoder_input_ids" in inspect.signature(stock._modules[prefix].forward).parameters:
+    _check_base(stock)
+    if "decoder_input_ids" in inspect.signature(stock.base_model.forward).parameters:
         raise Unbuildable("it reads the decoder, and only the encoder of the backbone runs")
     head = NativeHead(stock, unpadded)
     if not list(head.parameters()):
@@ -109,9 +128,26 @@ def native_head(chosen: Any, own: Any) -> NativeHead:
     return head if place.type == "meta" else head.to_empty(device=place)
 
 
+def parted(stock: Any) -> tuple[nn.Module, NativeHead]:
+    """Take a stock model apart: its base model, and all else as a head; tensors that they share stay shared."""
+    _check_base(stock)
+    backbone = getattr(stock, stock.base_model_prefix)
+    if getattr(backbone.config, "is_encoder_decoder", False):
+        raise Unbuildable("it reads the decoder, and only the encoder of the backbone runs")
+    return backbone, NativeHead(stock)
+
+
+def _check_base(stock: Any) -> None:
+    prefix = stock.base_model_prefix
+    if not prefix or prefix not in stock._modules:
+        raise Unbuildable(f"`{type(stock).__name__}` holds no base model of its own")
+
+
 def stock_config(config: Any, labels: Sequence[str], problem_type: str | None) -> Any:
     """Return a copy of a backbone's config that has the labels of one task, and its type in transformers' words."""
     own = copy.deepcopy(config)
+    if not labels:
+        return own
     own.id2label = dict(enumerate(labels))
     own.label2id = {label: index for index, label in enumerate(labels)}
     own.problem_type = problem_type

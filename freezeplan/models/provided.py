@@ -34,7 +34,26 @@ def provided_by(source: Source, spec: Spec, model: Any) -> Loaded:
     if not spec.task:
         return backbone
     fresh = False if source.present or source.kind == "hub" else None
-    return lambda name: backbone(name.removeprefix(BACKBONE)) if name.startswith(BACKBONE) else fresh
+    own = _own_heads(source, model)
+
+    def loaded(name: str) -> bool | None:
+        if name.startswith(BACKBONE):
+            return backbone(name.removeprefix(BACKBONE))
+        return own.get(name, fresh)
+
+    return loaded
+
+
+def _own_heads(source: Source, model: Any) -> dict[str, bool | None]:
+    """Return, of the tensors of a language model's own head, whether the checkpoint has them."""
+    if not model.over_vocabulary:
+        return {}
+    names = checkpoint_names(source.files) if source.files and source.kind != "file" else None
+    return {
+        f"heads.{task}.{name}": None if names is None else name in names
+        for task in model.over_vocabulary
+        for name, _ in model.heads[task].named_parameters()
+    }
 
 
 def _from_run(source: Source, spec: Spec, model: Any) -> Loaded:

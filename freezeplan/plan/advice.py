@@ -114,8 +114,10 @@ def drifting_heads(subject: Subject) -> Iterator[Diagnostic]:
     """A frozen head on a backbone that moves: its inputs change under it."""
     if all("pooler" in info.roles for info, _ in subject.where("backbone", trainable=True)):
         return
+    own = {f"heads.{task.name}" for task in subject.spec.task if task.own_head}
     for head, members in _by_head(subject).items():
-        if all(not what.trainable for _, what in members):
+        # A language model learns through its own head, frozen or not.
+        if head not in own and all(not what.trainable for _, what in members):
             message = f"head `{head}` is frozen while the backbone beneath it trains: its accuracy can drift"
             yield at_key(
                 subject.place(members[0][1]),

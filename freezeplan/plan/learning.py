@@ -15,9 +15,11 @@ def learning_tasks(spec: Spec, plan: Plan, phase: int = 0) -> tuple[str, ...]:
     trained = plan.names(phase, trainable=True)
     if any(name.startswith(BACKBONE) for name in trained):
         return tuple(task.name for task in spec.task)
-    return tuple(
-        task.name for task in spec.task if any(name.startswith(f"heads.{task.name}.") for name in trained)
-    )
+    with_own = {name.split(".")[1] for name in trained if name.startswith("heads.")}
+    # The head of a language model is one, whatever the tasks that stand on it are called.
+    language = [task.name for task in spec.task if task.own_head]
+    with_own |= set(language) if with_own & set(language) else set()
+    return tuple(task.name for task in spec.task if task.name in with_own)
 
 
 def tasks_that_ever_learn(spec: Spec, plan: Plan) -> tuple[str, ...]:

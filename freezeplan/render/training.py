@@ -23,6 +23,8 @@ READ = {
     "text_triplet": "text triplets",
     "tokens": "texts in words",
     "image": "images",
+    "prompt": "completions",
+    "messages": "conversations",
 }
 MIXINGS = {
     "alternate": "one task per step, in turn (alternate)",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.spec.document import Document
 from freezeplan.spec.locations import at_key
+from freezeplan.spec.task_checks import kind_written
 
 NATIVE = "native"
 
@@ -21,8 +23,13 @@ def check_heads(document: Document) -> Iterator[Diagnostic]:
             )
             advice = "remove `dropout`, or set the config's own key in [model.config]"
             yield at_key((*path, "dropout"), "FP138", message, help=advice, part=KeyPart.KEY)
-    alone = tasks and all(task.get("head") == NATIVE for _, task in tasks)
+    alone = tasks and all(map(_is_native, (task for _, task in tasks)))
     if alone and document.table("model").get("pooling") is not None:
         message = "`pooling` has no effect: every head is native, and reads the model's output in its own way"
         advice = "remove `pooling`, or make a head linear"
         yield at_key(("model", "pooling"), "FP138", message, help=advice, part=KeyPart.KEY)
+
+
+def _is_native(task: dict[str, Any]) -> bool:
+    kind = kind_written(task)
+    return task.get("head") == NATIVE or (kind is not None and kind.own_head)

@@ -14,6 +14,7 @@ from freezeplan.tasks import TASK_KINDS, TaskKind
 DEFAULT = "classification"
 TEXTS = ("text", "text_pair", "text_negative")
 OWN_KEYS = frozenset[str]().union(*(kind.own_keys for kind in TASK_KINDS.values()))
+LANGUAGE = ("prompt", "completion", "messages")
 
 
 def kind_written(task: dict[str, Any]) -> TaskKind | None:
@@ -38,6 +39,8 @@ def _keys(path: KeyPath, task: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
         if task.get(key) is not None:
             message = f"`{key}` has no effect on a task of kind {kind.name}"
             yield at_key((*path, key), "FP138", message, help="remove it", part=KeyPart.KEY)
+    if kind.own_head:
+        yield from _own_head(path, task, kind)
     if kind.compares and task.get("dropout") is not None:
         message = f"`dropout` has no effect on a task of kind {kind.name}: its head has no tensors"
         yield at_key((*path, "dropout"), "FP138", message, help="remove it", part=KeyPart.KEY)
@@ -45,6 +48,15 @@ def _keys(path: KeyPath, task: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
     if isinstance(sizes, list) and (not sizes or len({str(size) for size in sizes}) < len(sizes)):
         message = "`matryoshka` names a size twice" if sizes else "`matryoshka` names no size"
         yield at_key((*path, "matryoshka"), "FP114", message, help="name each size once: [384, 128]")
+
+
+def _own_head(path: KeyPath, task: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
+    if task.get("dropout") is not None:
+        message = f"`dropout` has no effect on a task of kind {kind.name}: its head is the model's own"
+        yield at_key((*path, "dropout"), "FP138", message, help="remove it", part=KeyPart.KEY)
+    if task.get("head") == "linear":
+        message = f"a task of kind {kind.name} has no linear head: it is the model's own"
+        yield at_key((*path, "head"), "FP138", message, help="remove it", part=KeyPart.KEY)
 
 
 def _labels(document: Document, path: KeyPath, labels: Any, kind: TaskKind) -> Iterator[Diagnostic]:
@@ -84,6 +96,19 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
     if all(split is None for split in splits):
         message = "`data` names no rows: `train`, `validation` and `test` are all absent"
         yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
+    if kind.own_head:
+        yield from _language(path, data, kind)
+        return
+    for key in LANGUAGE:
+        if data.get(key) is not None:
+            message = f"`{key}` belongs to a causal_lm task; this one is of kind {kind.name}"
+            yield at_key(
+                (*path, key),
+                "FP115",
+                message,
+                help='write kind = "causal_lm", or remove it',
+                part=KeyPart.KEY,
+            )
     yield from _words(path, data, kind)
     yield from _texts(path, data, kind)
     if kind.compares and data.get("text_pair") is None:
@@ -109,6 +134,25 @@ def _texts(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diag
         message = f"a task of kind {kind.name} learns from its texts alone; it has no `label`"
         advice = 'remove it; scored pairs are for kind = "similarity"'
         yield at_key((*path, "label"), "FP115", message, help=advice, part=KeyPart.KEY)
+
+
+def _language(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
+    """Yield the problems of rows that a language model learns: one form of text, and nothing beside."""
+    written = [key for key in data if data[key] is not None]
+    for key in written:
+        if key in ("text_pair", "text_negative", "image", "tokens", "tags", "label"):
+            message = f"a task of kind {kind.name} learns the tokens of its texts; it has no `{key}`"
+            yield at_key((*path, key), "FP115", message, help="remove it", part=KeyPart.KEY)
+    forms = [key for key in written if key in ("text", "prompt", "messages")]
+    for key in forms[1:]:
+        message = f"`{forms[0]}` and `{key}` both name what the model reads"
+        yield at_key((*path, key), "FP115", message, help="keep one of the two", part=KeyPart.KEY)
+    if "completion" in written and "prompt" not in written:
+        message = "`completion` follows a prompt, and `data` does not name the column of prompts"
+        yield at_key((*path, "completion"), "FP115", message, help='write prompt = "…"', part=KeyPart.KEY)
+    if "prompt" in written and data["prompt"] == (data.get("completion") or "completion"):
+        message = f"`prompt` and `completion` are both column `{printable(data['prompt'])}`"
+        yield at_key((*path, "prompt"), "FP115", message, help="name two different columns")
 
 
 def _words(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from freezeplan.spec.table import Columns, Count, Files, Positive, Share, Table
 from freezeplan.spec.validators import check_task_name
+from freezeplan.tasks import TASK_KINDS
 
 
 class DataTable(Table):
@@ -36,6 +37,13 @@ the first column of a CoNLL file, and FORM of CoNLL-U."""
     tags: str | None = None
     """Column that holds a tag for each of these words. Default: `tags`, which is the last column of a CoNLL file, and \
 UPOS of CoNLL-U; other columns of these are `"2"` or `"XPOS"`."""
+    prompt: str | None = None
+    """Column that holds a prompt, in place of `text`, for tasks of kind `causal_lm`, which learn the completion."""
+    completion: str | None = None
+    """Column that holds what follows the prompt. Default: `completion`."""
+    messages: str | None = None
+    """Column that holds a list of messages (`role`, `content`), in place of `text`, for tasks of kind `causal_lm`, \
+which learn what the assistant says."""
     label: Columns = ["label"]
     """Column that holds the label (`multi_label`: a list of labels; `regression`: a number), or several columns \
 (`multi_label`: a 0 or a 1 in each; `regression`: a number in each)."""
@@ -56,11 +64,10 @@ UPOS of CoNLL-U; other columns of these are `"2"` or `"XPOS"`."""
 
     @property
     def kind(self) -> str:
-        """What the model reads of a row: ``text``, ``text_pair``, ``text_triplet``, ``tokens`` or ``image``."""
-        if self.image is not None:
-            return "image"
-        if self.tokens is not None:
-            return "tokens"
+        """What the rows hold for the model to read, by the name of a kind of input."""
+        for name in ("image", "tokens", "messages", "prompt"):
+            if getattr(self, name) is not None:
+                return name
         return ("text", "text_pair", "text_triplet")[len(self.inputs) - 1]
 
     @property
@@ -70,6 +77,10 @@ UPOS of CoNLL-U; other columns of these are `"2"` or `"XPOS"`."""
             return {"image": self.image}
         if self.tokens is not None:
             return {"tokens": self.tokens}
+        if self.messages is not None:
+            return {"messages": self.messages}
+        if self.prompt is not None:
+            return {"prompt": self.prompt, "completion": self.completion or "completion"}
         others = {"text_pair": self.text_pair, "text_negative": self.text_negative}
         return {"text": self.text} | {key: name for key, name in others.items() if name is not None}
 
@@ -80,11 +91,17 @@ class Task(Table):
     name: Annotated[str, BeforeValidator(check_task_name)]
     """Name of the head: its parameters are `heads.<name>.…`."""
     kind: Literal[
-        "classification", "embedding", "multi_label", "regression", "similarity", "token_classification"
+        "causal_lm",
+        "classification",
+        "embedding",
+        "multi_label",
+        "regression",
+        "similarity",
+        "token_classification",
     ] = "classification"
     """What is learned: one of the labels (`classification`), any number of them (`multi_label`), numbers \
 (`regression`), how alike two texts are (`similarity`), vectors in which a text is nearest to its partner \
-(`embedding`), or a tag for each word (`token_classification`)."""
+(`embedding`), a tag for each word (`token_classification`), or the next token (`causal_lm`)."""
     data: DataTable | None = None
     """Where the rows come from; `show` does not need it, `train` does."""
     labels: list[str] | None = None
@@ -102,7 +119,7 @@ Default: 0.05."""
     """Of an `embedding` task: numbers of a vector's first dimensions; the loss is summed over vectors cut to each."""
     head: Literal["linear", "native"] = "linear"
     """`linear`: one linear layer on the pooled output; `native`: the head that transformers has for this \
-architecture and kind of task, so that the result is a stock model."""
+architecture and kind of task, so that the result is a stock model. A `causal_lm` task has the model's own."""
     weight: Positive = 1.0
     """Factor of this task's loss."""
     scale: Literal["log_classes"] | None = None
@@ -112,3 +129,15 @@ a task with many classes does not outweigh the others."""
     """Rows of this task in a batch. Default: `train.batch_size`."""
     dropout: Share = 0.1
     """Dropout before a linear head; a native one has the dropout that the model's config says."""
+
+    @property
+    def own_head(self) -> bool:
+        """Whether the task stands on the model's own head."""
+        return TASK_KINDS[self.kind].own_head
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_head(cls, values: Any) -> Any:
+        """Give a task that stands on the model's own head no other."""
+        kind = TASK_KINDS.get(str(values.get("kind"))) if isinstance(values, dict) else None
+        return {**values, "head": "native"} if kind and kind.own_head and "head" not in values else values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from freezeplan.tasks.causal_lm import CausalLM
 from freezeplan.tasks.classification import Classification
 from freezeplan.tasks.embedding import Embedding
 from freezeplan.tasks.kind import Answering, Metric, Scorer, TaskKind, merged
@@ -28,6 +29,7 @@ __all__ = [
 TASK_KINDS: Mapping[str, TaskKind] = {
     kind.name: kind
     for kind in (
+        CausalLM(),
         Classification(),
         Embedding(),
         MultiLabel(),

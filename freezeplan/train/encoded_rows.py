@@ -19,6 +19,7 @@ from freezeplan.models.loading import load_tokenizer
 from freezeplan.models.positions import LONGEST
 from freezeplan.models.resolve import resolve_source
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import TaskKind
 from freezeplan.train.encoding import (
     TextEncoder,
     check_tokenizer,
@@ -28,6 +29,7 @@ from freezeplan.train.encoding import (
 )
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import make_image_encoder
+from freezeplan.train.language import encode_language, notes_on_targets
 
 Data = Mapping[str, Mapping[str, EncodedSplit]]
 
@@ -69,9 +71,9 @@ def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
         for task in tasks:
             rows = task.splits.get(split)
             if rows is not None:
-                key = (*_identity(rows), task.kind.compares)
+                key = (*_identity(rows), task.kind.compares, task.kind.own_head)
                 if key not in shared:
-                    shared[key] = _encoded(rows, encoder, task.kind.compares)
+                    shared[key] = _encoded(rows, encoder, task.kind)
                     problems += _problems(rows, shared[key])
                 found[split][task.name] = EncodedSplit(
                     shared[key],
@@ -91,9 +93,11 @@ def _identity(rows: Split) -> tuple[int, ...]:
     return tuple(id(part) for part in parts)
 
 
-def _encoded(rows: Split, encoder: Encoder, apart: bool) -> Encoded:
+def _encoded(rows: Split, encoder: Encoder, kind: TaskKind) -> Encoded:
     try:
-        if apart and isinstance(encoder, TextEncoder):
+        if kind.own_head and isinstance(encoder, TextEncoder):
+            return encode_language(encoder, rows.inputs, rows.kind)
+        if kind.compares and isinstance(encoder, TextEncoder):
             return encoder.encode_apart(rows.inputs)
         return encoder.encode(rows.inputs)
     except NoRoom as error:
@@ -116,11 +120,14 @@ def notes_on_cuts(
         for task in tasks:
             rows = task.splits.get(split)
             cut = cut_of(data[split][task.name]) if rows is not None else 0
-            if rows is not None and cut and _identity(rows) not in seen:
-                seen.add(_identity(rows))
+            if rows is not None and cut and (*_identity(rows), task.kind.own_head) not in seen:
+                seen.add((*_identity(rows), task.kind.own_head))
                 found.append(_note(rows, data[split][task.name], cut, encoder.max_length, longest))
             if rows is not None and rows.kind is TOKENS:
                 found += _note_on_words(rows, data[split][task.name])
+            if rows is not None and task.kind.own_head:
+                note = notes_on_targets(rows, data[split][task.name], encoder.max_length)
+                found += [] if note is None else [note]
     return tuple(found)
 
 

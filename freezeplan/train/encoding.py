@@ -96,7 +96,7 @@ class TextEncoder:
             found, refused, over = self._tokenised(texts[start : start + CHUNK])
             cut += over
             for row, ids in enumerate(found[IDS]):
-                flaw = refused.get(row) or self._flaw_in(ids)
+                flaw = refused.get(row) or self.flaw_in(ids)
                 if flaw is not None:
                     flaws.add(start + row + 1, flaw)
                     found[IDS][row] = [0] * len(ids)
@@ -164,10 +164,10 @@ class TextEncoder:
     def _beginnings(self, text: Given) -> Given:
         """Return the beginning of a text, or of both of a pair; the very same object where nothing is left out."""
         if isinstance(text, str):
-            return self._beginning(text)
+            return self.beginning(text)
         if isinstance(text, list):
             return text
-        first, second = (self._kept_of_pair(self._beginning(part)) for part in text)
+        first, second = (self._kept_of_pair(self.beginning(part)) for part in text)
         return text if first is text[0] and second is text[1] else (first, second)
 
     def _kept_of_pair(self, text: str) -> str:
@@ -188,7 +188,7 @@ class TextEncoder:
         blank = BLANK.search(text, end)
         return text[: blank.start()] if blank else text
 
-    def _beginning(self, text: str) -> str:
+    def beginning(self, text: str) -> str:
         """Return as much of a text as ``max_length`` tokens can come from, up to a blank."""
         most = max(self.max_length * CHARACTERS_PER_TOKEN, SHORT)
         if len(text) <= most or getattr(self.tokenizer, "truncation_side", "right") != "right":
@@ -202,7 +202,8 @@ class TextEncoder:
         whole = self._called([texts[row]], truncation=False, verbose=False)[IDS][0]
         return len(whole) > self.max_length
 
-    def _flaw_in(self, ids: Sequence[int]) -> Flaw | None:
+    def flaw_in(self, ids: Sequence[int]) -> Flaw | None:
+        """Say what is wrong with a text that has these tokens."""
         if not ids:
             return Flaw("text without any token")
         if None in ids:

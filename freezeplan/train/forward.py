@@ -73,12 +73,17 @@ class Forward:
     cut: Cut | None = None
     store: PrefixStore | None = None
 
-    def outputs(self, task: str, split: EncodedSplit, rows: Sequence[int]) -> torch.Tensor:
-        """Return what a task's head puts out for rows of a split, counted from 0, as float32."""
+    def outputs(self, task: str, split: EncodedSplit, rows: Sequence[int]) -> Any:
+        """Return what a task's head puts out for rows of a split, counted from 0, as float32.
+
+        Of the model's own head that is a :class:`TokenLogits`, which stands for it.
+        """
         count, rows = len(rows), split.entries(rows)
         stored = self.store is not None and split.name in self.store.examples.entries
         unread = stored and self.cut.whole
         batch = {} if unread else self.encoder.batch(split.inputs, rows, self.device)
+        if split.kind.own_head:
+            batch["by_token"] = True
         with self._prefix(split.name if stored else None, rows):
             return split.kind.by_row(self.model(task=task, **batch).float(), count)
 

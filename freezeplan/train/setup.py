@@ -26,6 +26,7 @@ from freezeplan.models.attention import asked_attention
 from freezeplan.models.left_open import source_advice
 from freezeplan.models.leftovers import unused_advice
 from freezeplan.models.loading import LoadRecord, load_model
+from freezeplan.models.own_head import drawn_advice
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import label_of
 from freezeplan.plan import compile_plan
@@ -37,9 +38,11 @@ from freezeplan.spec.validators import SCORE
 from freezeplan.tasks import task_kind
 from freezeplan.train.checking import check_run, training_rows
 from freezeplan.train.encoded_rows import Data, encoded_data, encoder_for, notes_on_cuts, with_labels
+from freezeplan.train.encoding import TextEncoder
 from freezeplan.train.foreign_optimizers import check_foreign
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward
+from freezeplan.train.language import check_causal, check_language
 from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
 from freezeplan.train.own_source import own_spec
 from freezeplan.train.ranks import Ranks
@@ -131,9 +134,12 @@ def prepare(
     observer(Working("loading the model"))
     model, record = load_model(with_labels(place, tasks), weights=own is None)
     warnings += unused_advice(record, model.backbone, spec)
+    warnings += drawn_advice(record.fresh, record.loaded, spec)
     warnings += () if shown else source_advice(spec, source)
     _raise_errors(check_kinds(spec, model.backbone))
     encoder = encoder_for(place, model.backbone)
+    warnings += check_language(spec, encoder) if isinstance(encoder, TextEncoder) else ()
+    check_causal(spec, model)
     inventory = _inventory(model, record, label_of(source, place), source.origin)
     plan = compile_plan(inventory, spec)
     check_same_plan(shown or plan, plan, spec)

@@ -17,6 +17,8 @@ IDS = "input_ids"
 MASK = "attention_mask"
 WORDS = "words"
 """Not an input of any model: which word each token begins, counted from 1, else 0."""
+LEARNED = "learned"
+"""Neither: 1 at each token that a language model is to tell, else 0."""
 NARROW = 1 << 16
 
 
@@ -59,7 +61,11 @@ class EncodedTexts:
     @property
     def words(self) -> numpy.ndarray:
         """Which word each token of all texts begins, counted from 1, else 0; of texts that came as words."""
-        return self.inputs[WORDS].between(0, int(self.ends[-1]) if len(self.ends) else 0)
+        return self.numbers(WORDS)
+
+    def numbers(self, name: str) -> numpy.ndarray:
+        """Return the numbers of one input of all texts, one after the other."""
+        return self.inputs[name].between(0, int(self.ends[-1]) if len(self.ends) else 0)
 
     @property
     def widths(self) -> numpy.ndarray:

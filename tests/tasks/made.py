@@ -75,6 +75,27 @@ def apart(columns: Values) -> EncodedTexts:
     return encoded_texts({"input_ids": [[int(text[1:])] for column in columns for text in column]})
 
 
+def tokens(chance: numpy.random.Generator, rows: int, width: int) -> Values:
+    """Return lists of tokens, each with a mark that says whether it is learned."""
+    return [
+        [
+            [
+                (int(token), int(mark))
+                for token, mark in zip(
+                    chance.integers(0, VOCABULARY, length), chance.integers(0, 2, length), strict=True
+                )
+            ]
+            for length in chance.integers(1, 7, rows)
+        ]
+    ]
+
+
+def marked_of(lists: list[list[tuple[int, int]]]) -> EncodedTexts:
+    """Return tokens and the marks of those that are learned."""
+    ids, marks = ([[pair[side] for pair in row] for row in lists] for side in (0, 1))
+    return encoded_texts({"input_ids": ids, "learned": marks})
+
+
 MAKERS: dict[str, Callable[[numpy.random.Generator, int, int], Values]] = {
     "classification": classes,
     "embedding": texts,
@@ -82,7 +103,9 @@ MAKERS: dict[str, Callable[[numpy.random.Generator, int, int], Values]] = {
     "regression": numbers,
     "similarity": scores,
     "token_classification": tags,
+    "causal_lm": tokens,
 }
+VOCABULARY = 5
 
 
 @dataclass(frozen=True)
@@ -100,6 +123,8 @@ class Made:
     def targets(self, rows: Sequence[int] | None = None) -> numpy.ndarray:
         """Return the targets of some rows, encoded by themselves."""
         rows = range(len(self)) if rows is None else rows
+        if self.kind.own_head:
+            return self.kind.encode([], self.labels, marked_of(self._picked(rows)[0]))
         if self.kind.most_columns == 0:
             return self.kind.encode([], self.labels, apart(self._picked(rows)))
         encoded = encoded_of([self.values[0][row] for row in rows]) if self.kind.reads_words else None
@@ -108,6 +133,8 @@ class Made:
     def outputs(self, rows: Sequence[int]) -> torch.Tensor:
         """Return what a head gives for some rows, as a batch."""
         out = self.out[list(rows)]
+        if self.kind.own_head:
+            return out[:, : max((len(self.values[0][row]) for row in rows), default=1)]
         return out[:, : self.target(rows).shape[1]] if self.kind.reads_words else out
 
     def target(self, rows: Sequence[int]) -> torch.Tensor:
@@ -137,13 +164,15 @@ def made(draw: st.DrawFn, names: Sequence[str] = tuple(TASK_KINDS)) -> Made:
     rows, width = draw(st.integers(1, 30)), draw(st.integers(1, 5))
     chance = numpy.random.default_rng(draw(st.integers(0, 2**32)))
     values = MAKERS[kind.name](chance, rows, width)
-    if kind.most_columns == 0:
+    if kind.most_columns == 0 and not kind.own_head:
         return _of_texts(kind, chance, values, width)
     names_of_columns = [f"column {number}" for number in range(len(values))]
-    labels = kind.named_by_columns(names_of_columns) or kind.declare(columns_of(kind, values))
-    shape = (
-        (rows, encoded_of(values[0]).widths.max(), len(labels)) if kind.reads_words else (rows, len(labels))
-    )
+    named = kind.named_by_columns(names_of_columns)
+    labels = kind.declare(columns_of(kind, values)) if named is None else named
+    shape = (rows, len(labels))
+    if kind.reads_words or kind.own_head:
+        encoded = marked_of(values[0]) if kind.own_head else encoded_of(values[0])
+        shape = (rows, encoded.widths.max(), VOCABULARY if kind.own_head else len(labels))
     out = torch.from_numpy(chance.normal(size=shape).astype(numpy.float32))
     return Made(kind, values, labels, out)
 

@@ -50,7 +50,8 @@ def runs(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 
 def test_every_kind_is_among_them(rows: Path) -> None:
     kinds = {task.get("kind", "classification") for task in tasks_of_every_kind(rows)}
-    assert kinds == set(TASK_KINDS)
+    # A language model's head is the model's own, which the encoder here has not.
+    assert kinds == {name for name, kind in TASK_KINDS.items() if not kind.own_head}
 
 
 @pytest.mark.parametrize("mixing", MIXINGS)

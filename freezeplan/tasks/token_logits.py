@@ -1,0 +1,139 @@
+"""Logits of a language model's own head for some tokens, a few tokens at a time: all of them would fill the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+NUMBERS_ON_CPU = 1 << 23
+NUMBERS_ON_DEVICE = 1 << 26
+Head = Callable[[torch.Tensor], torch.Tensor]
+
+
+class TokenLogits:
+    """Stand for the logits ``(rows, tokens, vocabulary)`` of a head that reads the state of each token.
+
+    ``states`` are ``(rows, tokens, hidden)``; ``head`` maps states ``(some, hidden)`` to logits ``(some, vocabulary)``,
+    ``weights`` are its parameters. Targets are ``(targets, 2)`` whole numbers: the place of a token, counted over all
+    rows, and the number of the token that it should tell.
+    """
+
+    def __init__(
+        self, states: torch.Tensor, head: Head, vocabulary: int, weights: Sequence[torch.Tensor] = ()
+    ) -> None:
+        self.states, self.head, self.vocabulary = states, head, vocabulary
+        self.weights = [weight for weight in weights if weight.requires_grad]
+        self._scored: tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def float(self) -> TokenLogits:
+        """Return itself: the logits that it gives are float32."""
+        return self
+
+    def whole(self) -> torch.Tensor:
+        """Return all logits at once."""
+        rows, tokens, _ = self.states.shape
+        return self.head(self.states.flatten(0, 1)).reshape(rows, tokens, -1)
+
+    def loss(self, target: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the cross-entropy of all targets, a scalar in float32.
+
+        Where gradients are asked for, those of each chunk are worked out as soon as its logits are there.
+        """
+        return _SummedLoss.apply(self.head, self._at_once, target[:, 1], self._chosen(target), *self.weights)
+
+    def scored(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the cross-entropy of each target, and whether the most probable token is the one that it names."""
+        if self._scored is None or self._scored[0] is not target:
+            self._scored = (target, self._scores(target))
+        return self._scored[1]
+
+    @torch.no_grad()
+    def _scores(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        losses, hits = [target.new_zeros(0, dtype=torch.float32)], [target.new_zeros(0, dtype=torch.bool)]
+        for states, codes in _chunks(self._chosen(target), target[:, 1], self._at_once):
+            logits = self.head(states).float()
+            losses.append(cross_entropy(logits, codes, reduction="none"))
+            hits.append(logits.argmax(dim=-1) == codes)
+        return torch.cat(losses), torch.cat(hits)
+
+    def _chosen(self, target: torch.Tensor) -> torch.Tensor:
+        return self.states.flatten(0, 1).index_select(0, target[:, 0])
+
+    @property
+    def _at_once(self) -> int:
+        """How many tokens have their logits at the same time."""
+        numbers = NUMBERS_ON_CPU if self.states.device.type == "cpu" else NUMBERS_ON_DEVICE
+        return max(1, numbers // self.vocabulary)
+
+
+def _chunks(
+    states: torch.Tensor, codes: torch.Tensor, size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for start in range(0, len(states), size):
+        yield states[start : start + size], codes[start : start + size]
+
+
+class _SummedLoss(torch.autograd.Function):
+    """Sum cross-entropies over chunks of tokens; each chunk's gradients are worked out in the forward pass.
+
+    So no chunk's logits are kept, and none are computed twice. Source: Hsu et al., Liger Kernel: Efficient Triton
+    Kernels for LLM Training, 2024, https://arxiv.org/abs/2410.10989, section 3.2 (FusedLinearCrossEntropy).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        head: Head,
+        size: int,
+        codes: torch.Tensor,
+        states: torch.Tensor,
+        *weights: torch.Tensor,
+    ) -> torch.Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=states.device)
+        ctx.wanted = [number for number, asked in enumerate(ctx.needs_input_grad[3:]) if asked]
+        inputs = (states, *weights)
+        ctx.sums = {number: _nothing_like(inputs[number], number) for number in ctx.wanted}
+        for start in range(0, len(states), size):
+            part = slice(start, start + size)
+            loss, found = _with_gradients(head, states[part], codes[part], weights, ctx.wanted)
+            total += loss
+            for number, gradient in zip(ctx.wanted, found, strict=True):
+                if gradient is not None and number == 0:
+                    ctx.sums[0][part] = gradient
+                elif gradient is not None:
+                    ctx.sums[number] += gradient
+        ctx.kinds = {number: inputs[number].dtype for number in ctx.wanted}
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *given: torch.Tensor) -> tuple[Any, ...]:
+        (scale,) = given
+        found = [None] * len(ctx.needs_input_grad)
+        for number in ctx.wanted:
+            found[3 + number] = (ctx.sums[number] * scale).to(ctx.kinds[number])
+        return tuple(found)
+
+
+def _nothing_like(tensor: torch.Tensor, number: int) -> torch.Tensor:
+    """Return zeros for the gradient of an input; those of weights are sums, and in float32."""
+    return torch.zeros_like(tensor, dtype=tensor.dtype if number == 0 else torch.float32)
+
+
+def _with_gradients(
+    head: Head,
+    states: torch.Tensor,
+    codes: torch.Tensor,
+    weights: Sequence[torch.Tensor],
+    wanted: Sequence[int],
+) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
+    states = states.detach().requires_grad_(0 in wanted)
+    with torch.set_grad_enabled(bool(wanted)):
+        loss = cross_entropy(head(states).float(), codes, reduction="sum")
+    chosen = [(states, *weights)[number] for number in wanted]
+    return loss.detach(), torch.autograd.grad(loss, chosen, allow_unused=True) if chosen else ()
