@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from freezeplan.data.checks import Report
@@ -39,12 +39,16 @@ class Split:
 
 @dataclass(frozen=True)
 class TaskData:
-    """Hold a task's kind, the names of its head's outputs in their order, and its splits (those it has)."""
+    """Hold a task's kind, the names of its head's outputs in their order, and its splits (those it has).
+
+    ``unlabelled`` holds the test split in their place where its rows have no targets.
+    """
 
     name: str
     kind: TaskKind
     labels: tuple[str, ...]
     splits: Mapping[str, Split]
+    unlabelled: Mapping[str, Split] = field(default_factory=dict)
 
     def without_inputs(self) -> TaskData:
         """Return the task without its texts or images, which nobody needs once they are encoded."""

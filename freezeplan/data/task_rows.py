@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from freezeplan.data.builders import WANTED
@@ -19,10 +20,11 @@ from freezeplan.data.checks import (
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.modality import KINDS, TEXT, Kind
 from freezeplan.data.pairs import TextPairs
-from freezeplan.data.reader import RowTable, columns_of, parts_of, read_split, targets_of
+from freezeplan.data.reader import RowTable, Wanted, columns_of, parts_of, read_split, targets_of
 from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
 from freezeplan.data.target_checks import check_outputs
+from freezeplan.data.unlabelled import TEST, hides_targets, lacks_targets, note_unlabelled
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all, in_quotes
 from freezeplan.spec.tables import DataTable, Spec, Task
@@ -104,7 +106,7 @@ def _load_task(
 ) -> TaskData:
     task = spec.task[index]
     found += _check_name(spec, index)
-    splits = {}
+    splits: dict[str, Split] = {}
     for name in wanted:
         split = _load_split(spec, index, name, found)
         if split is not None:
@@ -112,10 +114,23 @@ def _load_task(
     kind = task_kind(task)
     seen = _outputs_in(task, splits)
     labels = tuple(task.labels or seen or known.get(task.name, ()))
+    unlabelled = _taken_out(task, splits, labels, found)
     found += check_outputs(task, labels, splits)
     found += _check_shared(splits)
     found += _check_weights(spec, index, labels)
-    return TaskData(task.name, kind.over(labels), labels, splits)
+    return TaskData(task.name, kind.over(labels), labels, splits, unlabelled)
+
+
+def _taken_out(
+    task: Task, splits: dict[str, Split], labels: tuple[str, ...], found: list[Diagnostic]
+) -> dict[str, Split]:
+    """Take a test split without targets out of the splits, and note it; returns it under its name."""
+    columns, hidden = [wanted.name for wanted in columns_of(task).targets], hides_targets(splits, labels)
+    if TEST not in splits or not columns or (splits[TEST].targets and not hidden):
+        return {}
+    split = replace(splits.pop(TEST), targets=())
+    found.append(note_unlabelled(split, columns, hidden))
+    return {TEST: split}
 
 
 def _check_weights(spec: Spec, index: int, labels: tuple[str, ...]) -> list[Diagnostic]:
@@ -162,13 +177,21 @@ def _load_split(spec: Spec, index: int, name: str, found: list[Diagnostic]) -> S
         return None
     if table is None or data is None:
         return None
-    problems = check_columns(table.lacks, _column_reports(spec, index))
+    targets = columns_of(spec.task[index]).targets
+    unlabelled = name == TEST and lacks_targets(table, targets)
+    reports = _column_reports(spec, index)
+    if unlabelled:
+        reports = {column: report for column, report in reports.items() if column in data.inputs.values()}
+        targets = ()
+    problems = check_columns(table.lacks, reports)
     if problems:
         found += problems
         return None
-    problems = _check_rows(table, spec.task[index], report)
+    problems = _check_rows(table, spec.task[index], targets, name, report)
     found += problems + check_read_once(_read_again(spec, index, name), report)
-    return None if any(item.is_error for item in problems) else _split(table, spec.task[index], report)
+    if any(item.is_error for item in problems):
+        return None
+    return _split(table, spec.task[index], targets, report)
 
 
 def _read_again(spec: Spec, index: int, split: str) -> list[str]:
@@ -187,29 +210,32 @@ def _column_reports(spec: Spec, index: int) -> dict[str, Report]:
     }
 
 
-def _check_rows(table: RowTable, task: Task, report: Report) -> list[Diagnostic]:
+def _check_rows(
+    table: RowTable, task: Task, targets: Sequence[Wanted], split: str, report: Report
+) -> list[Diagnostic]:
     columns, source, places = columns_of(task), table.source, table.places
     found: list[Diagnostic] = []
     for wanted in columns.inputs:
         column = table.columns[wanted]
         found += check_inputs(column.flaws, KINDS[wanted.role], [wanted.name], source, places, report)
         found += [] if column.flaws else check_scale(column.bright, wanted.name, source, report)
-    for wanted in columns.targets:
+    for wanted in targets:
         flaws = table.columns[wanted].flaws
-        found += check_targets(flaws, wanted.name, WANTED[wanted.role], source, places, report)
+        advice = WANTED[wanted.role] + ("; or leave the column out of all test rows" if split == TEST else "")
+        found += check_targets(flaws, wanted.name, advice, source, places, report)
     return found
 
 
-def _split(table: RowTable, task: Task, report: Report) -> Split:
+def _split(table: RowTable, task: Task, targets: Sequence[Wanted], report: Report) -> Split:
     columns = columns_of(task)
-    inputs, targets = (
-        tuple(table.columns[wanted].values for wanted in part) for part in (columns.inputs, columns.targets)
+    inputs, learned = (
+        tuple(table.columns[wanted].values for wanted in part) for part in (columns.inputs, targets)
     )
     return Split(
         kind=kind_of_task(task),
         columns=tuple(wanted.name for wanted in columns.inputs),
         inputs=inputs[0] if len(inputs) == 1 else TextPairs(*inputs),
-        targets=targets,
+        targets=learned,
         count=table.count,
         source=table.source,
         places=table.places,

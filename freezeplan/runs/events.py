@@ -177,6 +177,14 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """Test rows without labels were predicted: ``rows`` of each task, in the folder ``place``."""
+
+    rows: Mapping[str, int]
+    place: Path
+
+
+@dataclass(frozen=True)
 class EvidenceReady:
     """The hashes before and after training are compared; ``statement`` says what they prove."""
 
@@ -217,6 +225,7 @@ Event = (
     | HeadDrifted
     | StoppedEarly
     | Evaluated
+    | Predicted
     | EvidenceReady
     | Interrupted
     | Finished

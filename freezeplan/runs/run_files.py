@@ -32,6 +32,7 @@ from freezeplan.spec.tables import Spec
 from freezeplan.spec.validators import SCORE, one_or_list
 
 SCORES = "scores.json"
+PREDICTIONS = "predictions"
 LIBRARIES = ("freezeplan", "torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
 
 

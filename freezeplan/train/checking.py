@@ -24,6 +24,7 @@ from freezeplan.train.encoded_rows import (
     with_labels,
 )
 from freezeplan.train.scheduling import check_warmups, schedule_phases
+from freezeplan.train.unlabelled import encoded_unlabelled
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def check_data(spec: Spec, plan: Plan) -> DataRead:
     found += check_run(spec, plan, tasks)
     _raise_errors((*found, *check_kinds(spec, model.backbone)))
     encoder = encoder_for(spec, model.backbone)
+    encoded_unlabelled(tasks, encoder)
     data = encoded_data(tasks, encoder)
     found += notes_on_cuts(tasks, data, encoder, model.backbone)
     read = {

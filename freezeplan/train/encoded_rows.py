@@ -73,8 +73,8 @@ def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
             if rows is not None:
                 key = (*_identity(rows), task.kind.compares, task.kind.own_head)
                 if key not in shared:
-                    shared[key] = _encoded(rows, encoder, task.kind)
-                    problems += _problems(rows, shared[key])
+                    shared[key] = encode_split(rows, encoder, task.kind)
+                    problems += problems_of(rows, shared[key])
                 found[split][task.name] = EncodedSplit(
                     shared[key],
                     task.kind,
@@ -93,7 +93,8 @@ def _identity(rows: Split) -> tuple[int, ...]:
     return tuple(id(part) for part in parts)
 
 
-def _encoded(rows: Split, encoder: Encoder, kind: TaskKind) -> Encoded:
+def encode_split(rows: Split, encoder: Encoder, kind: TaskKind) -> Encoded:
+    """Return the encoded inputs of a split as tasks of a kind read them."""
     try:
         if kind.own_head and isinstance(encoder, TextEncoder):
             return encode_language(encoder, rows.inputs, rows.kind)
@@ -104,7 +105,8 @@ def _encoded(rows: Split, encoder: Encoder, kind: TaskKind) -> Encoded:
         raise no_room(error) from None
 
 
-def _problems(rows: Split, inputs: Encoded) -> list[Diagnostic]:
+def problems_of(rows: Split, inputs: Encoded) -> list[Diagnostic]:
+    """Report the rows of a split that its encoded inputs name as unusable."""
     return check_inputs(inputs.flaws, rows.kind, rows.columns, rows.source, rows.places, rows.report)
 
 

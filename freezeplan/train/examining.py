@@ -72,6 +72,8 @@ def evaluate_run(
     run, device = ready(folder)
     names = Asked(tasks).of(run)
     read, found = _read(run, rows, names)
+    if any(task.unlabelled for task in read):
+        raise _unlabelled([task.name for task in read if task.unlabelled], rows, found)
     chosen = tuple(task for task in read if rows.split in task.splits)
     if tasks is not None and len(chosen) < len(names) or not chosen:
         raise _no_rows(rows, [name for name in names if name not in {task.name for task in chosen}])
@@ -123,6 +125,15 @@ def _no_rows(rows: AskedRows, names: Sequence[str]) -> DiagnosticError:
     message = f"the run's spec names no {rows.split} data for {quoted(names)}"
     advice = "name a file with `--data FILE`, or another split with `--split`"
     return DiagnosticError([diagnostic("FP576", message, help=advice)])
+
+
+def _unlabelled(names: Sequence[str], rows: AskedRows, found: Sequence[Diagnostic]) -> DiagnosticError:
+    message = f"there are no labels for {quoted(names)} in {rows.name}"
+    advice = "name a file with labels with `--data FILE`, or ask for answers with `freezeplan predict`"
+    if rows.file is not None:
+        advice = "name the columns that hold them with `--label-column`"
+    notes = [item.message for item in found if item.code == "FP487"]
+    return DiagnosticError([diagnostic("FP576", message, help=advice, notes=notes)])
 
 
 def _check_finite(scores: Mapping[str, Mapping[str, Any]]) -> None:

@@ -60,11 +60,16 @@ def identity_of(setup: Setup) -> dict[str, Any]:
 
 
 def _data(task: TaskData, setup: Setup) -> dict[str, Any]:
-    return {
+    found = {
         split: {"rows": len(task.splits[split]), "sha256": _rows_hash(task, setup, split)}
         for split in SPLITS
         if split in task.splits
     }
+    unlabelled = setup.unlabelled.get(task.name)
+    if unlabelled is not None:
+        digest = unlabelled.inputs.digest().hex()
+        found["test, without labels"] = {"rows": len(unlabelled), "sha256": digest}
+    return found
 
 
 def _rows_hash(task: TaskData, setup: Setup, split: str) -> str:

@@ -27,6 +27,7 @@ from freezeplan.runs.events import (
     Interrupted,
     PhaseDone,
     PhaseStarted,
+    Predicted,
     Resumed,
     RunStarted,
     StepDone,
@@ -96,6 +97,9 @@ class ProgressView:
             self._print(
                 "the run ends here" if isinstance(event, StoppedEarly) else "restored", [_end_of(event)]
             )
+        elif isinstance(event, Predicted):
+            counts = (f"{counted(rows, 'test row')} of task {task}" for task, rows in event.rows.items())
+            self._print("predicted, without labels", [*counts, f"in {event.place}"])
         elif isinstance(event, Evaluated):
             self._print_lines([event.split, *score_lines(event.scores)])
         else:

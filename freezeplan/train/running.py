@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +27,7 @@ from freezeplan.runs.checkpoints.contents import (
 )
 from freezeplan.runs.checkpoints.randomness import randomness, set_randomness
 from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of, step_of
-from freezeplan.runs.events import Observer, Working
+from freezeplan.runs.events import Observer
 from freezeplan.runs.evidence import SHOWN, Evidence
 from freezeplan.runs.interrupts import interrupt_after
 from freezeplan.runs.ledger import Ledger, ledger_of, new_ledger
@@ -34,14 +35,13 @@ from freezeplan.runs.metrics_log import FILE as LOG
 from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.runs.phase_evidence import PhaseEvidence
 from freezeplan.runs.position import Measured, Position, position_of
-from freezeplan.runs.run_files import SCORES, RunFiles
+from freezeplan.runs.run_files import PREDICTIONS, SCORES, RunFiles
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.runs.weight_files import remove_unused
-from freezeplan.tasks import Scorer
-from freezeplan.train.evaluation import count, in_full
 from freezeplan.train.execution import STORE, STORED, Execution
-from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.forward import Forward
 from freezeplan.train.identity import identity_of
+from freezeplan.train.measuring import Measuring
 from freezeplan.train.own_source import copy_own
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.setup import Setup
@@ -69,7 +69,6 @@ class Running:
     def __post_init__(self) -> None:
         setup = self.setup
         self.warnings: list[Diagnostic] = []
-        self.counted: dict[str, tuple[int, Mapping[str, Scorer]]] = {}
         labels = {task.name: task.labels for task in setup.tasks}
         plan, model, log = setup.plan, setup.model, self.log
         self.files = RunFiles(
@@ -77,6 +76,7 @@ class Running:
         )
         self.files.place = self.folder.path
         self.forward = Forward(model, setup.encoder, setup.accelerator.device)
+        self.measuring = Measuring(setup, self.forward, self.observer)
         self.ranks = setup.ranks
         own = f"{STORE}-{self.ranks.number}" if self.ranks.number else STORE
         self.execution = Execution(setup, self.forward, self.folder, own, self.observer)
@@ -127,7 +127,7 @@ class Running:
 
         Raises ``DiagnosticError`` (FP503) when a loss is not finite.
         """
-        scores = {task: scorer.compute() for task, scorer in self._count(split, tasks).items()}
+        scores = self.measuring.scores(split, tasks, self.position.step)
         for task, values in scores.items():
             if not isfinite(values["loss"]):
                 epoch = self.position.epoch
@@ -136,31 +136,9 @@ class Running:
         return scores
 
     def in_full(self, split: str) -> dict[str, dict[str, Any]]:
-        """Return all that is known of how the current weights do on a split, in plain JSON types.
-
-        They are evaluated only where that was not just done.
-        """
-        step, counted = self.counted.get(split, (-1, {}))
-        if step != self.position.step:
-            counted = self._count(split)
-        found = in_full(self.setup.data[split], counted)
-        if split == "validation":
-            # The same to the bit, also where the counts were taken again without a store.
-            found = {task: item | {"metrics": dict(self.validation[task])} for task, item in found.items()}
-        return found
-
-    def _count(self, split: str, tasks: tuple[str, ...] | None = None) -> dict[str, Scorer]:
-        data: dict[str, EncodedSplit] = dict(self.setup.data[split])
-        chosen = {name: rows for name, rows in data.items() if tasks is None or name in tasks}
-        size = self.setup.spec.train.eval_batch_size
-
-        def told(task: str, rows: int) -> None:
-            self.observer(Working(f"evaluating {split} rows of task {task}", rows, len(chosen[task])))
-
-        found = count(self.forward, chosen, size, self.ranks, told)
-        if tasks is None:
-            self.counted[split] = (self.position.step, found)
-        return found
+        """Return all that is known of how the final weights do on a split, in plain JSON types."""
+        scores = self.validation if split == "validation" else self.files.test
+        return self.measuring.in_full(split, self.position.step, scores)
 
     def publish(self, evidence: Evidence, *, everything: bool = False) -> None:
         """Put the current weights, with what is proved about them, into the run's folder."""
@@ -187,6 +165,19 @@ class Running:
     @property
     def _home(self) -> Path | None:
         return self.folder.path if self.folder.started else None
+
+    def publish_answers(self) -> None:
+        """Predict the test rows that have no labels, and put the answers into the run's folder.
+
+        The first rank does; a stop meanwhile leaves the folder as it was.
+        """
+
+        def write(place: Path) -> None:
+            self.measuring.write_answers(place)
+            self._write_state(place, "running", self.published, self.evidence)
+
+        self.folder.publish(write)
+        self.ranks.wait()
 
     def mark(self, status: str) -> None:
         """Write into the folder how the run stands, once it has put anything there."""
@@ -278,6 +269,7 @@ class Running:
             self.log.cut(self.folder.path / LOG)
             # A run that goes on after its end has other weights at the next one.
             (self.folder.path / SCORES).unlink(missing_ok=True)
+            shutil.rmtree(self.folder.path / PREDICTIONS, ignore_errors=True)
             self._tidy(later)
 
     def _is_kept(self, step: int) -> bool:
@@ -350,7 +342,7 @@ class Running:
         still = self.files.tensors.still(self.position.phase)
         load_tensors(found, self.folder.path, self.setup.model, self.optimizer, still)
         self.validation = best.scores
-        self.counted.clear()
+        self.measuring.forget()
 
     def reason_to_end(self) -> str | None:
         """Say why the current phase is over after the epoch that was evaluated last, None if it goes on."""

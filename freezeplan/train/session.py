@@ -14,11 +14,13 @@ from freezeplan.runs.events import (
     EvidenceReady,
     Finished,
     Observer,
+    Predicted,
     Resumed,
     RunStarted,
     ignore_events,
 )
 from freezeplan.runs.interrupts import interrupt_after
+from freezeplan.runs.run_files import PREDICTIONS
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.train.failures import explained
 from freezeplan.train.phases import has_phases, put_in_place, run_phases
@@ -68,7 +70,13 @@ class Session:
     def _started(self) -> RunStarted:
         setup = self.setup
         return RunStarted(
-            rows={task.name: {n: len(split) for n, split in task.splits.items()} for task in setup.tasks},
+            rows={
+                task.name: {
+                    **{name: len(split) for name, split in task.splits.items()},
+                    **{f"unlabelled {name}": len(split) for name, split in task.unlabelled.items()},
+                }
+                for task in setup.tasks
+            },
             groups=tuple(group.name for group in setup.plan.groups),
             epochs=setup.epochs,
             steps=setup.steps,
@@ -104,6 +112,7 @@ class Session:
         if self.test:
             running.log.add_scores("test", epoch, self.test)
             self.observer(Evaluated("test", self.test))
+        self._predict()
         running.files.test = self.test
         running.files.in_full = {
             split: running.in_full(split) for split in ("validation", "test") if self.setup.data[split]
@@ -114,6 +123,14 @@ class Session:
             self.finished = True
         self.observer(EvidenceReady(evidence.statement, evidence.holds))
         self.observer(Finished(self.folder.path, self.test or running.validation))
+
+    def _predict(self) -> None:
+        """Predict the test rows without labels, if there are any."""
+        unlabelled = self.setup.unlabelled
+        if unlabelled:
+            self.running.publish_answers()
+            rows = {task: len(split) for task, split in unlabelled.items()}
+            self.observer(Predicted(rows, self.folder.path / PREDICTIONS))
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

@@ -53,6 +53,7 @@ from freezeplan.train.scheduling import (
     with_lengths,
 )
 from freezeplan.train.single_rows import check_shared_statistics, check_single_rows
+from freezeplan.train.unlabelled import encoded_unlabelled
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ class Setup:
     """Hold what a run works with.
 
     ``data`` maps ``train``, ``validation`` and ``test`` to the tasks that have that split, in the order of
-    the spec. ``phases`` are the plan's, laid out over the data. ``warnings`` are about the data and the
-    schedule; ``stacks`` are the model's. ``attention`` is what the config asks for in words of its own.
+    the spec, and ``unlabelled`` tasks to test rows that have no targets. ``phases`` are the plan's, laid out over the
+    data. ``warnings`` are about the data and the schedule; ``stacks`` are the model's. ``attention`` is what the config
+    asks for in words of its own.
     """
 
     spec: Spec
@@ -75,6 +77,7 @@ class Setup:
     warnings: tuple[Diagnostic, ...]
     stacks: tuple[Stack, ...] = ()
     attention: Mapping[str, Any] = field(default_factory=dict)
+    unlabelled: Mapping[str, EncodedSplit] = field(default_factory=dict)
 
     @property
     def ranks(self) -> Ranks:
@@ -150,6 +153,7 @@ def prepare(
     _raise_errors(warnings)
     phases = schedule_phases(spec, plan, training_rows(tasks))
     observer(Working(f"preparing the {encoder.kind.plural}"))
+    unlabelled = encoded_unlabelled(tasks, encoder)
     data, notes = _encoded(tasks, encoder, model)
     warnings += notes
     tasks = tuple(task.without_inputs() for task in tasks)
@@ -164,7 +168,20 @@ def prepare(
     warnings += check_shared_statistics(model, phases, ranks.count)
     set_own_seed(spec.train.seed, ranks)
     stacks, attention = inventory.stacks, asked_attention(source.config or {})
-    return Setup(spec, plan, model, encoder, tasks, data, phases, accelerator, warnings, stacks, attention)
+    return Setup(
+        spec,
+        plan,
+        model,
+        encoder,
+        tasks,
+        data,
+        phases,
+        accelerator,
+        warnings,
+        stacks,
+        attention,
+        unlabelled,
+    )
 
 
 def _encoded(

@@ -109,8 +109,24 @@ def test_a_treebank_gives_its_syntactic_words(tmp_path: Path) -> None:
     assert read(file, tokens="form", tags="deprel")[0][1] == ["aux", "advmod", "root"]
     assert read(file, tags="FEATS")[0][1] == ["_", "Polarity=Neg", "_"]
     lacking = refusal(file, tags="XPOS")
-    message = "column `XPOS` of `rows.conllu` holds a list with null (no label) in line 9"
+    message = "column `XPOS` of `rows.conllu` holds null (no list) in line 9"
     assert (lacking.code, lacking.message) == ("FP458", message)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("test.conllu", TREEBANK.replace("VERB", "_").replace("NOUN", "_").replace("AUX", "_")),
+        ("test.conll", "do\nn't\n\nfish\n"),
+    ],
+)
+def test_tags_that_are_not_given_for_any_word_are_none(tmp_path: Path, name: str, text: str) -> None:
+    test = write(tmp_path, text.replace("PART", "_").replace("NUM", "_"), name)
+    tasks, notes = load_task_data(spec_of(write(tmp_path, TREEBANK, "rows.conllu"), test=str(test)))
+    assert len(tasks[0].unlabelled["test"]) == 2 and "FP487" in {item.code for item in notes}
+    write(tmp_path, TREEBANK.replace("VERB", "_"), "some.conllu")
+    found = refusal(tmp_path / "rows.conllu", test=str(tmp_path / "some.conllu"))
+    assert found.message == "column `tags` of `some.conllu` holds a list with null (no label) in line 4"
 
 
 def test_columns_that_a_file_names_itself_are_read_by_their_names(tmp_path: Path) -> None:

@@ -76,10 +76,13 @@ class _Table:
         """Return of each wanted column the list of its values."""
         return [None if name is None else self._column(name, words) for name in self.wanted]
 
-    def _column(self, name: str, words: Sequence[Sequence[str]]) -> list[str | None]:
+    def _column(self, name: str, words: Sequence[Sequence[str]]) -> list[str | None] | None:
+        """Return a column's values, None where nothing is given for any word."""
         place = self.names.index(name)
-        found: list[str | None] = [values[place] for values in words]
-        return found if name in SAYS_ITSELF else [None if value == "_" else value for value in found]
+        found = [values[place] for values in words]
+        if name in SAYS_ITSELF:
+            return list(found)
+        return [None if value == "_" else value for value in found] if set(found) != {"_"} else None
 
     def _check(self, line: TextLine, values: Sequence[str]) -> None:
         if len(values) != len(self.names):

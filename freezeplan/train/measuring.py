@@ -1,0 +1,68 @@
+"""What a run in progress counts of its splits, and the answers to test rows without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from freezeplan.apply.ending import Scores
+from freezeplan.runs.events import Observer, Working
+from freezeplan.tasks import Scorer
+from freezeplan.train.evaluation import count, in_full
+from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.setup import Setup
+from freezeplan.train.unlabelled import write_answers
+
+
+class Measuring:
+    """Evaluate a run's model on its splits, and remember what was counted last of each, after which step."""
+
+    def __init__(self, setup: Setup, forward: Forward, observer: Observer) -> None:
+        self.setup, self.forward, self.observer = setup, forward, observer
+        self._counted: dict[str, tuple[int, Mapping[str, Scorer]]] = {}
+
+    @property
+    def _size(self) -> int:
+        return self.setup.spec.train.eval_batch_size
+
+    def forget(self) -> None:
+        """Forget what was counted: the weights are others now, after the same step."""
+        self._counted.clear()
+
+    def scores(self, split: str, tasks: tuple[str, ...] | None, step: int) -> dict[str, dict[str, float]]:
+        """Return the metrics of all tasks that have a split, or of some of them."""
+        return {task: scorer.compute() for task, scorer in self._count(split, tasks, step).items()}
+
+    def in_full(self, split: str, step: int, scores: Scores) -> dict[str, dict[str, Any]]:
+        """Return all that is known of how the weights after a step do on a split, in plain JSON types.
+
+        They are evaluated only where that was not just done. The metrics are those of ``scores``: what is counted
+        again without a store has other bits.
+        """
+        before, counted = self._counted.get(split, (-1, {}))
+        if before != step:
+            counted = self._count(split, None, step)
+        found = in_full(self.setup.data[split], counted)
+        return {task: item | {"metrics": dict(scores[task])} for task, item in found.items()}
+
+    def write_answers(self, folder: Path) -> None:
+        """Write the answers to test rows without labels into a folder."""
+
+        def told(task: str, rows: int) -> None:
+            of = len(self.setup.unlabelled[task])
+            self.observer(Working(f"predicting test rows of task {task}", rows, of))
+
+        write_answers(folder, self.setup.tasks, self.setup.unlabelled, self.forward, self._size, told)
+
+    def _count(self, split: str, tasks: tuple[str, ...] | None, step: int) -> dict[str, Scorer]:
+        data: dict[str, EncodedSplit] = dict(self.setup.data[split])
+        chosen = {name: rows for name, rows in data.items() if tasks is None or name in tasks}
+
+        def told(task: str, rows: int) -> None:
+            self.observer(Working(f"evaluating {split} rows of task {task}", rows, len(chosen[task])))
+
+        found = count(self.forward, chosen, self._size, self.setup.ranks, told)
+        if tasks is None:
+            self._counted[split] = (step, found)
+        return found
