@@ -7,12 +7,19 @@ from pathlib import Path
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, quoted
+from freezeplan.export.card import card_of
+from freezeplan.export.form import ExportForm
 from freezeplan.export.forms import FORMS
+from freezeplan.export.front_matter import Shipped
 from freezeplan.export.inputs import ProofInputs, inputs_of
 from freezeplan.export.places import check_free, new_folder
 from freezeplan.export.proof import TOLERANCE, Side, encoded_of, largest_difference, refused
 from freezeplan.models.run_record import home_of
-from freezeplan.train.saved_run import SavedRun, check_task, checkpoint_folder, load_run
+from freezeplan.render.markdown import code
+from freezeplan.render.model_card import card_text
+from freezeplan.train.saved_run import SavedRun, check_papers, check_task, checkpoint_folder, load_run
+
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,13 @@ class Exported:
     rows: int
     source: str
     cut: int = 0
+
+    @property
+    def proof(self) -> str:
+        """What was proved, for the folder's card."""
+        both = "The run and what was loaded from this folder were both run"
+        rows = f"on {counted(self.rows, 'input')} of {code(self.source)}"
+        return f"{both} {rows}: their outputs differ by at most {self.difference:.1e}."
 
     @property
     def statement(self) -> str:
@@ -61,6 +75,7 @@ def export(
     home, _ = home_of(folder)
     check_free(out, home)
     run = load_run(folder if checkpoint is None else checkpoint_folder(folder, checkpoint))
+    check_papers(run)
     name = _task(run, task)
     run = replace(run, encoder=run.encoder_for([name]))
     written = FORMS[form]
@@ -70,9 +85,18 @@ def export(
         loads_as = written.write(run, name, place, inputs)
         sides = written.ours(run, name), written.theirs(place, run, name)
         difference = _proved(*sides, inputs, written.apart(run, name, loads_as))
-    return Exported(
-        out, form, loads_as, name, difference, len(inputs.values), inputs.source, _cut(run, inputs)
-    )
+        rows, cut = len(inputs.values), _cut(run, inputs)
+        found = Exported(out, form, loads_as, name, difference, rows, inputs.source, cut)
+        _write_card(run, written, found, place)
+    return found
+
+
+def _write_card(run: SavedRun, form: ExportForm, found: Exported, place: Path) -> None:
+    assert found.task is not None
+    python, tag = form.code(run, found.task), form.tag(run, found.task)
+    loads_as = code(found.loads_as) if found.loads_as.isidentifier() else found.loads_as
+    shipped = Shipped(loads_as, python, form.library, tag, form.tags, found.proof)
+    (place / CARD).write_text(card_text(card_of(run, found.task, shipped)), "utf-8")
 
 
 def _task(run: SavedRun, task: str | None) -> str:

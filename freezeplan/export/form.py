@@ -8,9 +8,15 @@ from typing import ClassVar
 
 from freezeplan.export.inputs import ProofInputs
 from freezeplan.export.proof import Side, logits_of
+from freezeplan.export.usage import SIMILARITY, TAGS
 from freezeplan.train.saved_run import SavedRun
 
 IN_PYTHON = "use `freezeplan.load_run` in its place"
+
+
+def stock_name(run: SavedRun, task: str) -> str | None:
+    """Return the automatic class of transformers for a task of a run, None where there is none."""
+    return run.kinds[task].stock.get(run.encoder.kind.name)
 
 
 class ExportForm(ABC):
@@ -18,6 +24,10 @@ class ExportForm(ABC):
 
     name: ClassVar[str]
     """What ``--to`` calls it."""
+    library: ClassVar[str | None] = None
+    """What the hub calls the library that loads it."""
+    tags: ClassVar[tuple[str, ...]] = ()
+    """What else the hub may list it by."""
 
     def check(self, run: SavedRun, task: str) -> None:
         """Refuse what cannot be, before anything is written; raises ``DiagnosticError``."""
@@ -39,6 +49,14 @@ class ExportForm(ABC):
     @abstractmethod
     def theirs(self, folder: Path, run: SavedRun, task: str) -> Side:
         """Return the other side: what the library loads from the folder."""
+
+    def tag(self, run: SavedRun, task: str) -> str | None:
+        """Return what the hub calls what it does, None where it has no name for that."""
+        return SIMILARITY if run.kinds[task].compares else TAGS.get(stock_name(run, task) or "")
+
+    @abstractmethod
+    def code(self, run: SavedRun, task: str) -> str:
+        """Return code that uses the folder from inside of it, for its card."""
 
     def apart(self, run: SavedRun, task: str, loads_as: str) -> tuple[str, str]:
         """Return why both sides may come apart, and what to do in its place."""

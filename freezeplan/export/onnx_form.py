@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from freezeplan.data.images import MODES
 from freezeplan.data.modality import IMAGE
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line, quoted
@@ -17,6 +18,7 @@ from freezeplan.export.form import IN_PYTHON, ExportForm
 from freezeplan.export.inputs import ProofInputs
 from freezeplan.export.proof import Side, batch_of, refused, without_padding
 from freezeplan.export.stock import images_side, set_padding, texts_side
+from freezeplan.export.usage import graph_code
 from freezeplan.models.native import stock_config
 from freezeplan.train.saved_run import SavedRun
 
@@ -30,6 +32,7 @@ class Onnx(ExportForm):
     """A task as a graph that ONNX Runtime runs."""
 
     name = "onnx"
+    tags = ("onnx",)
 
     def check(self, run: SavedRun, task: str) -> None:
         """Refuse where a package that writes or runs graphs is not installed (FP575)."""
@@ -50,6 +53,11 @@ class Onnx(ExportForm):
         run.encoder.save(folder)
         _without_classes(config).save_pretrained(folder)
         return f"a graph of {quoted(batch)}"
+
+    def code(self, run: SavedRun, task: str) -> str:
+        """Return code that runs the graph, and reads its answers."""
+        mode = MODES[run.encoder.channels] if run.encoder.kind is IMAGE else ""
+        return graph_code(run.kinds[task], run.encoder.kind.name, mode)
 
     def ours(self, run: SavedRun, task: str) -> Side:
         """Return the logits of the task, or the vectors where it compares two."""

@@ -14,6 +14,7 @@ from freezeplan.diagnostics.wording import first_line, quoted
 from freezeplan.export.form import IN_PYTHON, ExportForm
 from freezeplan.export.inputs import ProofInputs
 from freezeplan.export.proof import Side, refused, without_padding
+from freezeplan.export.usage import pipeline_code
 from freezeplan.models.build import dtype_of, from_config
 from freezeplan.models.classes import model_class
 from freezeplan.models.native import NativeHead, stock_config
@@ -27,11 +28,16 @@ NATIVE = 'train it with `head = "native"`, or use `freezeplan.load_run` in Pytho
 class Stock(ExportForm):
     """A task as a model of a class that transformers has, with its tokenizer or image processor."""
 
-    name = "transformers"
+    name = library = "transformers"
 
     def write(self, run: SavedRun, task: str, folder: Path, inputs: ProofInputs) -> str:
         """Write the stock model; returns its class's name."""
         return write_stock(run, task, folder)
+
+    def code(self, run: SavedRun, task: str) -> str:
+        """Return code that runs the stock model, by `pipeline` where it can."""
+        kind = run.kinds[task]
+        return pipeline_code(kind.stock[run.encoder.kind.name], kind, run.encoder.kind.name)
 
     def theirs(self, folder: Path, run: SavedRun, task: str) -> Side:
         """Return the logits of what transformers loads."""

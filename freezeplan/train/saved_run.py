@@ -16,6 +16,7 @@ from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all, quoted
 from freezeplan.models.loading import load_model, load_tokenizer
 from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, RunRecord, file_of, home_of, read_run
+from freezeplan.models.sealed import fault_of
 from freezeplan.runs.readable import readable
 from freezeplan.spec.tables import Pooling, Spec
 from freezeplan.tasks import TaskKind, task_kind
@@ -128,6 +129,16 @@ def _encoder(spec: Spec, backbone: torch.nn.Module, record: Mapping[str, Any]) -
     if record.get("input", TEXT.name) == IMAGE.name:
         return make_image_encoder(spec, backbone)
     return make_text_encoder(load_tokenizer(spec), backbone, record["max_length"])
+
+
+def check_papers(run: SavedRun) -> None:
+    """Raise ``DiagnosticError`` (FP521) where what a run says of itself, beside its model, is not what was written."""
+    home, _ = home_of(run.folder)
+    for name in ("spec.toml", "plan.json", "evidence.json"):
+        expected = run.record.get("files", {}).get(name)
+        reason = None if expected is None else fault_of(file_of(home, name), name, expected)
+        if reason is not None:
+            raise _damaged(run.folder, reason)
 
 
 def _is_sound(record: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from freezeplan.export import onnx_form
 from freezeplan.export.exporting import export
 from freezeplan.train.predict import Asked, predict
 from freezeplan.train.run import train
+from tests.export.cards import front_of, printed_by
 from tests.train.targets import tasks_of_every_kind, write_targets
 from tests.train.tiny import toy_spec
 from tests.train.vision import digits_spec, save_resnet, write_digits
@@ -73,10 +75,15 @@ def test_without_its_packages_it_says_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_labels_and_probabilities_are_predicts(run: Path, tmp_path: Path) -> None:
+def test_labels_and_probabilities_are_predicts(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxscript")
     found = export(run, "onnx", tmp_path / "out", task="topic")
     assert (found.rows, found.source) == (16, "test.jsonl") and found.difference <= 1e-6
+    (answer,) = predict(run, ["A text."], Asked(["topic"]))
+    assert ast.literal_eval(printed_by(tmp_path / "out", monkeypatch)) == [answer["topic"]["label"]]
+    assert front_of(tmp_path / "out")["tags"] == ["freezeplan", "onnx"]
     labels = AutoConfig.from_pretrained(tmp_path / "out").id2label
     expected = [answer["topic"] for answer in predict(run, TEXTS, Asked(["topic"]))]
     for texts, answers in ((TEXTS, expected), (TEXTS[2:], expected[2:])):
@@ -98,7 +105,9 @@ def test_a_native_head_is_a_graph_too(run: Path, tmp_path: Path) -> None:
     assert torch.from_numpy(logits).sigmoid().numpy() == pytest.approx(numpy.array(expected), abs=1e-5)
 
 
-def test_tags_of_words_come_at_their_first_pieces(run: Path, tmp_path: Path) -> None:
+def test_tags_of_words_come_at_their_first_pieces(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxscript")
     assert export(run, "onnx", tmp_path / "out", task="ner").difference <= 1e-6
     batch = batch_of(tmp_path / "out", [text.split() for text in TEXTS], is_split_into_words=True)
@@ -107,9 +116,14 @@ def test_tags_of_words_come_at_their_first_pieces(run: Path, tmp_path: Path) -> 
     for row, answer in enumerate(predict(run, TEXTS, Asked(["ner"]))):
         count = len(answer["ner"]["tags"])
         assert [labels[place] for place in places[row, 1 : count + 1]] == answer["ner"]["tags"]
+    (answer,) = predict(run, [["Some", "words", "apart"]], Asked(["ner"]))
+    lines = printed_by(tmp_path / "out", monkeypatch).splitlines()
+    assert lines == [f"{word} {tag}" for word, tag in enumerate(answer["ner"]["tags"])]
 
 
-def test_compared_texts_come_as_their_vectors(run: Path, tmp_path: Path) -> None:
+def test_compared_texts_come_as_their_vectors(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxscript")
     assert export(run, "onnx", tmp_path / "out", task="alike").difference <= 1e-5
     one, two = (
@@ -118,11 +132,12 @@ def test_compared_texts_come_as_their_vectors(run: Path, tmp_path: Path) -> None
     )
     expected = [answer["alike"]["value"] for answer in predict(run, PAIRS, Asked(["alike"]))]
     assert (2.0 * torch.cosine_similarity(one, two)).tolist() == pytest.approx(expected, abs=1e-5)
+    assert float(printed_by(tmp_path / "out", monkeypatch).strip(" []\n")) == pytest.approx(2, abs=1e-5)
     assert one.numpy() == pytest.approx(load_run(run).embed([pair[0] for pair in PAIRS]), abs=1e-5)
 
 
 @pytest.mark.slow
-def test_images_run_in_batches_of_any_size(tmp_path: Path) -> None:
+def test_images_run_in_batches_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
     write_digits(tmp_path)
     source = {"source": str(save_resnet(tmp_path / "resnet"))}
@@ -135,6 +150,8 @@ def test_images_run_in_batches_of_any_size(tmp_path: Path) -> None:
     (answer,) = predict(tmp_path / "run", [pixels])
     labels = AutoConfig.from_pretrained(tmp_path / "out").id2label
     assert labels[int(outputs(tmp_path / "out", batch).argmax())] == answer["parity"]["label"]
+    image.save(tmp_path / "out" / "picture.png")
+    assert ast.literal_eval(printed_by(tmp_path / "out", monkeypatch)) == [answer["parity"]["label"]]
 
 
 @pytest.mark.slow
