@@ -66,8 +66,8 @@ def metric_value(metric: str, scores: Scores, weights: Weights = ()) -> float:
 def weighted_mean(weights: Weights, value_of: Callable[[str], float]) -> float:
     """Return the sum of weighted metrics over that of the weights, a negative one counted as positive there.
 
-    >>> weighted_mean((("a/accuracy", 1.0), ("b/loss", -3.0)), {"a/accuracy": 0.8, "b/loss": 0.4}.__getitem__)
-    -0.1
+    >>> weighted_mean((("a/accuracy", 1.0), ("b/loss", -3.0)), {"a/accuracy": 0.75, "b/loss": 0.5}.__getitem__)
+    -0.1875
     """
     total = sum(abs(weight) for _, weight in weights)
     return sum(weight * value_of(metric) for metric, weight in weights) / total
