@@ -1,0 +1,61 @@
+"""transformers' Trainer on the very batches of a spec's first epoch, with a stock model of one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import (
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.trainer_callback import PrinterCallback
+
+from freezeplan.train.setup import Setup
+
+
+def rows_in_our_order(setup: Setup) -> list[dict[str, Any]]:
+    """Return the rows of the first epoch of the one task, in the order of its batches, as a Trainer takes them."""
+    (split,) = setup.data["train"].values()
+    rows = [row for parts in setup.phases[0].course.epoch_parts(0) for part in parts for row in part.rows]
+    return [
+        {name: split.inputs.row(name, row).tolist() for name in setup.encoder.names}
+        | {"labels": split.target([row], torch.device("cpu"))[0].tolist()}
+        for row in rows
+    ]
+
+
+def trainer_on(setup: Setup, model: Any, folder: str, *, epochs: int = 1, device: str = "cpu") -> Trainer:
+    """Return a Trainer that takes the batches of the spec's first epoch, ``epochs`` times over.
+
+    Batch size, AdamW, rate, weight decay, schedule and clipping are those of the spec. It saves and evaluates nothing.
+    """
+    spec = setup.spec
+    settings = TrainingArguments(
+        folder,
+        num_train_epochs=epochs,
+        per_device_train_batch_size=spec.train.batch_size,
+        learning_rate=spec.optimizer.lr,
+        weight_decay=max(group.weight_decay[0] for group in setup.plan.groups),
+        max_grad_norm=spec.train.clip_norm or 0.0,
+        lr_scheduler_type=spec.schedule.name,
+        train_sampling_strategy="sequential",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        use_cpu=device == "cpu",
+    )
+    over_words = next(iter(setup.data["train"].values())).kind.reads_words
+    collator = DataCollatorForTokenClassification if over_words else DataCollatorWithPadding
+    trainer = Trainer(
+        model,
+        settings,
+        data_collator=collator(setup.encoder.tokenizer),
+        train_dataset=rows_in_our_order(setup),
+        processing_class=setup.encoder.tokenizer,
+    )
+    trainer.pop_callback(PrinterCallback)
+    return trainer
