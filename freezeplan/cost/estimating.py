@@ -15,12 +15,12 @@ from freezeplan.cost.frozen_prefix import PrefixWork, frozen_prefix_work
 from freezeplan.cost.inputs import inputs_for
 from freezeplan.cost.memory import measure_memory
 from freezeplan.cost.records import Cost, PhaseCost, Store, batches_text
-from freezeplan.cost.store_rows import counted_rows
+from freezeplan.cost.store_rows import counted_rows, stored_rows
 from freezeplan.cost.tracking import NumbersAsOne
 from freezeplan.cost.trial import Trial
 from freezeplan.cost.work import measure_work, step_work
 from freezeplan.data.labels import labels_of
-from freezeplan.data.row_counts import STAND_IN, Rows, rows_of
+from freezeplan.data.row_counts import EVALUATED, STAND_IN, TRAINED, Rows, rows_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.inventory.records import Inventory, Stack
 from freezeplan.models.build import build_meta_model
@@ -28,6 +28,7 @@ from freezeplan.models.left_open import length_of
 from freezeplan.models.positions import LONGEST
 from freezeplan.models.resolve import resolve_source
 from freezeplan.models.sources import inventory_for
+from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.records import Plan
 from freezeplan.plan.stepping import StepCount, batch_sizes_of
 from freezeplan.plan.storing import OFF, TOO_FEW, Pass, StoreUse, pass_for, rows_run
@@ -51,8 +52,9 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
     """
     trial = _trial(spec, batch_size, length)
     rows = rows_of(spec)
-    phases = _judged(spec, plan, tuple(_phases(trial, plan, rows, inventory_for(spec))))
     known = bool(spec.task) and rows.known(trial.objectives)
+    stored, costs = _stored(spec, plan, rows), _phases(trial, plan, rows, inventory_for(spec))
+    phases = _judged(spec, plan, tuple(_priced(trial, cost, cut, stored) for cost, cut in costs))
     return Cost(
         batch_size=trial.batch_size,
         eval_batch_size=rows_at_once("cpu", spec.train.eval_batch_size),
@@ -63,6 +65,13 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
         assumptions=_assumptions(trial, known),
         batch_sizes=trial.batch_sizes,
     )
+
+
+def _stored(spec: Spec, plan: Plan, rows: Rows) -> dict[str, int]:
+    """Return how many rows of each task a store holds, nothing where they cannot be counted."""
+    if not rows.known(tasks_that_ever_learn(spec, plan)):
+        return {}
+    return stored_rows(spec, plan, {TRAINED: rows.counts, EVALUATED: rows_of(spec, EVALUATED).counts})
 
 
 def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
@@ -81,8 +90,13 @@ def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
     return Trial(model.train(), mode, inputs, tasks, spec.train, size, evaluated, own)
 
 
-def _phases(trial: Trial, plan: Plan, rows: Rows, inventory: Inventory) -> Iterator[PhaseCost]:
-    """Walk through the phases as a run does: one model, and one optimizer that keeps what the plan keeps."""
+def _phases(
+    trial: Trial, plan: Plan, rows: Rows, inventory: Inventory
+) -> Iterator[tuple[PhaseCost, PrefixWork | str]]:
+    """Walk through the phases as a run does: one model, and one optimizer that keeps what the plan keeps.
+
+    Yields each phase's cost without a store, and its frozen prefix, or in words why there is none.
+    """
     stacks = {stack.path: stack for stack in inventory.stacks}
     with trial.running(), NumbersAsOne():
         optimizer = None
@@ -109,7 +123,7 @@ def _cost_of_phase(
     phase: tuple[int, str],
     rows: Rows,
     stack: Stack | None,
-) -> PhaseCost:
+) -> tuple[PhaseCost, PrefixWork | str]:
     learning = trial.learning()
     names = learning or trial.objectives
     works = {objective: measure_work(trial, objective) for objective in names}
@@ -118,28 +132,41 @@ def _cost_of_phase(
     run = {task: round(taken) for task, taken in count.rows_per_epoch.items()}
     epoch = sum(work.total * run[task] // trial.size_of(task) for task, work in works.items())
     cut = frozen_prefix_work(trial, learning[0], stack) if learning else NOTHING_TRAINS
-    return PhaseCost(
+    cost = PhaseCost(
         name=name,
         learning=learning,
         memory=measure_memory(trial, optimizer, learning),
         step=step_work(trial, works, count),
         epoch=epoch,
         rows=run,
-        store=None if isinstance(cut, str) else _store(trial, cut, run, rows, epoch),
-        no_store=cut if isinstance(cut, str) else "",
+        store=None,
+        no_store="",
     )
+    return cost, cut
 
 
-def _store(trial: Trial, cut: PrefixWork, run: Mapping[str, int], rows: Rows, epoch: int) -> Store:
-    measured = trial.size_of(next(iter(run)))
-    different = rows.different(run)
-    return Store(
+def _priced(trial: Trial, cost: PhaseCost, cut: PrefixWork | str, stored: Mapping[str, int]) -> PhaseCost:
+    """Return a phase's cost with that of its store; ``stored`` counts rows by task, empty where that is not known."""
+    if isinstance(cut, str):
+        return replace(cost, no_store=cut)
+    stored = stored or {cost.learning[0]: STAND_IN}
+    texts = {task: count * trial.texts_of(task) for task, count in stored.items()}
+    kept = sum(
+        count * (cut.states if _over_words(trial, task) else cut.nbytes) for task, count in texts.items()
+    )
+    run = sum(count * trial.texts_of(task) for task, count in cost.rows.items())
+    store = Store(
         prefix=cut.prefix,
-        row_bytes=cut.nbytes // measured,
-        rows=different,
-        build=cut.flops * different // measured,
-        epoch=epoch - cut.flops * sum(run.values()) // measured,
+        nbytes=kept // cut.texts,
+        rows=sum(stored.values()),
+        build=cut.flops * sum(texts.values()) // cut.texts,
+        epoch=cost.epoch - cut.flops * run // cut.texts,
     )
+    return replace(cost, store=store)
+
+
+def _over_words(trial: Trial, objective: str) -> bool:
+    return trial.tasks is not None and trial.tasks[objective].reads_words
 
 
 def _judged(spec: Spec, plan: Plan, phases: tuple[PhaseCost, ...]) -> tuple[PhaseCost, ...]:

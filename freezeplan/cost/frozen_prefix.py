@@ -16,15 +16,21 @@ from freezeplan.cost.trial import Trial
 from freezeplan.cost.work import flop_counter
 from freezeplan.inventory.records import Stack
 from freezeplan.plan.records import FrozenPrefix
+from freezeplan.prefix.parts import POOLED, STATES
 
 
 @dataclass(frozen=True)
 class PrefixWork:
-    """Say what a frozen prefix takes for one batch: the bytes that it puts out, and the FLOPs until there."""
+    """Say what a frozen prefix takes for ``texts`` texts or images: the FLOPs until there, and the bytes that are kept.
+
+    Heads over words are given ``states``, all others ``nbytes``: of a whole backbone pooled vectors.
+    """
 
     prefix: FrozenPrefix
-    nbytes: int
+    texts: int
     flops: int
+    nbytes: int
+    states: int
 
 
 def frozen_prefix_work(trial: Trial, objective: str, stack: Stack | None) -> PrefixWork | str:
@@ -32,9 +38,10 @@ def frozen_prefix_work(trial: Trial, objective: str, stack: Stack | None) -> Pre
 
     Autograd is the judge: a tensor that depends on something trainable asks for a gradient.
     """
-    pooled = _pooled(trial, objective, stack)
-    if pooled is not None:
-        return pooled
+    texts = trial.texts_of(objective) * trial.size_of(objective)
+    whole = _whole(trial, objective, stack, texts)
+    if whole is not None:
+        return whole
     if stack is None:
         return "no stack of layers was found"
     if stack.shared:
@@ -43,11 +50,11 @@ def frozen_prefix_work(trial: Trial, objective: str, stack: Stack | None) -> Pre
         return "each layer is made of several modules"
     with trial.running(), flop_counter() as counter, _watching(trial.model, stack, counter) as calls:
         trial.loss(objective)
-    return _longest(calls, stack)
+    return _longest(calls, stack, texts)
 
 
-def _pooled(trial: Trial, objective: str, stack: Stack | None) -> PrefixWork | None:
-    if trial.tasks is None or not trial.model.pools:
+def _whole(trial: Trial, objective: str, stack: Stack | None, texts: int) -> PrefixWork | None:
+    if trial.tasks is None or not trial.model.splits:
         return None
     with trial.running(), flop_counter() as counter:
         vectors = trial.model.pool(**trial.batch(objective, trial.size_of(objective)))
@@ -55,10 +62,12 @@ def _pooled(trial: Trial, objective: str, stack: Stack | None) -> PrefixWork | N
             return None
     layers = stack.length if stack else 0
     whole = FrozenPrefix(stack.path if stack else None, layers, layers, whole_backbone=True)
-    return PrefixWork(whole, _nbytes(vectors), counter.get_total_flops())
+    parts = {POOLED: vectors} if trial.model.pools else trial.model.parts(vectors)
+    pooled, states = (_nbytes(parts[name]) if name in parts else 0 for name in (POOLED, STATES))
+    return PrefixWork(whole, texts, counter.get_total_flops(), pooled, states)
 
 
-def _longest(calls: list[_Call], stack: Stack) -> PrefixWork | str:
+def _longest(calls: list[_Call], stack: Stack, texts: int) -> PrefixWork | str:
     order = [call.layer for call in calls]
     if order != list(range(stack.length)):
         return f"the layers of `{stack.label}` do not run once each, in their order"
@@ -70,7 +79,8 @@ def _longest(calls: list[_Call], stack: Stack) -> PrefixWork | str:
     if not last.nbytes:
         return f"layer {last.layer} of `{stack.label}` puts out no floating-point numbers"
     prefix = FrozenPrefix(stack.path, count, stack.length)
-    return PrefixWork(prefix, last.nbytes, sum(call.flops for call in calls[:count]))
+    flops = sum(call.flops for call in calls[:count])
+    return PrefixWork(prefix, texts, flops, last.nbytes, last.nbytes)
 
 
 @dataclass

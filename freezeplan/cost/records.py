@@ -57,20 +57,20 @@ class Work:
 class Store:
     """Say what storing the output of the frozen prefix takes and saves.
 
-    ``prefix`` is what does not run. ``row_bytes`` are those of one row, ``rows`` how many different ones there
+    ``prefix`` is what does not run. ``nbytes`` are those of the whole store, ``rows`` how many different rows there
     are. ``build`` are the FLOPs that fill the store, once; ``epoch`` those of every epoch that starts from it.
     """
 
     prefix: FrozenPrefix
-    row_bytes: int
+    nbytes: int
     rows: int
     build: int
     epoch: int
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the whole store."""
-        return self.row_bytes * self.rows
+    def row_bytes(self) -> int:
+        """Bytes of one row: the mean, where tasks of several kinds take part."""
+        return self.nbytes // max(self.rows, 1)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from freezeplan.data.row_counts import EVALUATED, TRAINED, rows_of, set_of
 from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.records import Plan
 from freezeplan.plan.storing import StoreRows
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import task_kind
 
 Sizes = Mapping[str, Mapping[str, int]]
 
@@ -16,16 +17,30 @@ Sizes = Mapping[str, Mapping[str, int]]
 def store_rows(spec: Spec, plan: Plan, sizes: Sizes) -> StoreRows:
     """Count what a store is judged by, from the rows of each task's splits.
 
-    ``sizes`` maps ``train`` and ``validation`` to the rows of each task that has such a split. Tasks that read the
-    same column of the same files share their rows; rows that are alike within them, or by chance in other files,
-    are not looked for.
+    ``sizes`` maps ``train`` and ``validation`` to the rows of each task that has such a split.
     """
-    learning = tasks_that_ever_learn(spec, plan)
+    texts = {task.name: task_kind(task).texts for task in spec.task}
+    evaluated = sum(count * texts[task] for task, count in sizes[EVALUATED].items())
+    different = sum(count * texts[task] for task, count in stored_rows(spec, plan, sizes).items())
+    return StoreRows(dict(sizes[TRAINED]), evaluated, different, texts)
+
+
+def stored_rows(spec: Spec, plan: Plan, sizes: Sizes) -> dict[str, int]:
+    """Return how many rows of each task a store holds.
+
+    Tasks that read the same column of the same files share their rows, which count for the first; rows that are alike
+    within them, or by chance in other files, are not looked for.
+    """
     names = [task.name for task in spec.task]
-    sets = {(TRAINED, task): sizes[TRAINED][task] for task in learning}
+    sets = {(TRAINED, task): sizes[TRAINED][task] for task in tasks_that_ever_learn(spec, plan)}
     sets |= {(EVALUATED, task): count for task, count in sizes[EVALUATED].items()}
-    shared = {set_of(spec, names.index(task), split): count for (split, task), count in sets.items()}
-    return StoreRows(dict(sizes[TRAINED]), sum(sizes[EVALUATED].values()), sum(shared.values()))
+    found, seen = dict[str, int](), set[Hashable]()
+    for (split, task), count in sets.items():
+        same = set_of(spec, names.index(task), split)
+        if same not in seen:
+            seen.add(same)
+            found[task] = found.get(task, 0) + count
+    return found
 
 
 def counted_rows(spec: Spec, plan: Plan) -> StoreRows | None:

@@ -57,7 +57,7 @@ class Trial:
         if self.tasks is None:
             return output.float().mean()
         kind = self.tasks[objective]
-        out = kind.by_row(output.float(), self.batch_size)
+        out = kind.by_row(output.float(), self.size_of(objective))
         return kind.loss(out, kind.blank(out)) / len(out)
 
     def evaluate(self, objective: str, rows: int) -> None:
@@ -68,8 +68,11 @@ class Trial:
 
     def batch(self, objective: str, rows: int) -> dict[str, torch.Tensor]:
         """Return the inputs of some rows; a task that compares has several texts in each."""
-        texts = 1 if self.tasks is None else self.tasks[objective].texts
-        return self.inputs.batch(texts * rows)
+        return self.inputs.batch(self.texts_of(objective) * rows)
+
+    def texts_of(self, objective: str) -> int:
+        """Return how many texts of a row run by themselves."""
+        return 1 if self.tasks is None else self.tasks[objective].texts
 
     def output(self, objective: str, rows: int) -> Any:
         """Return the logits of a task, or the first floating-point output of the model.

@@ -36,13 +36,6 @@ class Rows:
         known = self.known(names)
         return {name: self.counts[name] if known else STAND_IN for name in names}
 
-    def different(self, names: Iterable[str]) -> int:
-        """Return how many rows there are to store: tasks that read the same column share them."""
-        names = tuple(names)
-        if not self.known(names):
-            return STAND_IN
-        return sum({self.files[name]: self.counts[name] for name in names}.values())
-
 
 def rows_of(spec: Spec, split: str = TRAINED, *, at_hand: bool = False) -> Rows:
     """Count the rows of every task's split that can be read here and holds its targets in each row.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 from freezeplan.plan.learning import learning_tasks
@@ -22,16 +22,21 @@ NOTHING_FROZEN = "nothing is frozen below the first trainable tensor"
 
 @dataclass(frozen=True)
 class StoreRows:
-    """Count rows: those of each task that may train, those of one evaluation, and the different ones of them all."""
+    """Count what runs through the backbone: texts, or images.
+
+    ``train`` counts the rows of each task that may train, ``texts`` how many texts each of its rows has that run by
+    themselves; ``validation`` those of one evaluation, and ``different`` the different ones of them all.
+    """
 
     train: Mapping[str, int]
     validation: int
     different: int
+    texts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StoreUse:
-    """Say what a phase could leave out by storing, and how many rows it runs at most; 0 where nothing trains.
+    """Say what a phase could leave out by storing, and how many texts it runs at most; 0 where nothing trains.
 
     ``prefix`` is None where there is nothing to store.
     """
@@ -85,13 +90,15 @@ def _first_phase(phase: int, uses: Sequence[StoreUse]) -> int:
 
 
 def rows_run(spec: Spec, plan: Plan, phase: int, rows: StoreRows) -> float:
-    """Return how many rows a phase runs at most, in training and in the evaluation after each of its epochs."""
+    """Return how many texts a phase runs at most, in training and in the evaluation after each of its epochs."""
     learning = learning_tasks(spec, plan, phase)
     if not learning:
         return 0.0
     count = step_count(spec, rows.train, learning, phase)
     steps = count.steps(plan.phases[phase].length)
-    return count.rows(steps) + ceil(steps / count.steps_per_epoch) * rows.validation
+    taken = count.rows_of(count.batches(steps))
+    trained = sum(number * rows.texts.get(task, 1) for task, number in taken.items())
+    return trained + ceil(steps / count.steps_per_epoch) * rows.validation
 
 
 def planned_uses(spec: Spec, plan: Plan, rows: StoreRows) -> tuple[StoreUse, ...]:

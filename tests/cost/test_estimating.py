@@ -219,9 +219,10 @@ def test_an_epoch_is_as_long_as_the_longest_task_and_shared_texts_are_stored_onc
     long, short = write(tmp_path / "long.jsonl", 30), write(tmp_path / "short.jsonl", 10)
     apart, shared = rows_of(spec_of(task=tasks_over(long, short))), rows_of(spec_of(task=tasks_over(long)))
     names = ("topic", "mood")
-    assert (apart.each(names), apart.different(names)) == ({"topic": 30, "mood": 10}, 40)
-    assert (shared.each(names), shared.different(names)) == ({"topic": 30, "mood": 30}, 30)
-    assert rows_of(spec_of(task=tasks_over(long, column="other"))).different(names) == 60
+    assert apart.each(names) == {"topic": 30, "mood": 10} and shared.each(names) == {"topic": 30, "mood": 30}
+    for tasks, stored in (((long, short), 40), ((long,), 30)):
+        cost = cost_of(spec_of(rule=LOWER, task=tasks_over(*tasks), train={"epochs": 3}), 2, 8)
+        assert cost.phases[0].store is not None and cost.phases[0].store.rows == stored
     cost = cost_of(spec_of(rule=LOWER, task=tasks_over(long)), 2, 8)
     assert (cost.phases[0].rows, cost.rows_known) == ({"topic": 30, "mood": 30}, True)
     assert cost.phases[0].epoch == 30 * cost.phases[0].step.total // 2 * 2
@@ -234,7 +235,6 @@ def test_rows_that_cannot_be_counted_stand_for_a_thousand(tmp_path: Path) -> Non
         rows = rows_of(spec_of(task=tasks_over(long, other)))
         assert not rows.known(("topic", "mood")) and rows.known(("topic",))
         assert rows.each(("topic", "mood")) == {"topic": STAND_IN, "mood": STAND_IN}
-        assert rows.different(("topic", "mood")) == STAND_IN
 
 
 def test_evaluation_is_counted_where_there_is_something_to_evaluate(tmp_path: Path) -> None:
@@ -260,3 +260,45 @@ def test_the_record_is_plain_and_holds_every_number() -> None:
     assert phase["flops_per_step"]["total"] == cost.phases[0].step.total
     assert phase["store"]["bytes"] == cost.phases[0].store.nbytes  # type: ignore[union-attr]
     assert replace(cost, phases=()).to_record()["phases"] == []
+
+
+def test_a_row_is_stored_as_its_task_reads_it(tmp_path: Path) -> None:
+    rows = [
+        {
+            "text": f"a {n}",
+            "other": "b",
+            "tokens": ["a", "b"],
+            "tags": ["x", "y"],
+            "label": str(n % 2),
+            "score": n / 9,
+        }
+        for n in range(10)
+    ]
+    files = {}
+    for split, count in (("train", 10), ("validation", 4)):
+        files[split] = str(tmp_path / f"{split}.jsonl")
+        Path(files[split]).write_text("".join(json.dumps(row) + "\n" for row in rows[:count]))
+    words = {
+        "name": "tags",
+        "kind": "token_classification",
+        "data": files | {"tokens": "tokens", "tags": "tags"},
+    }
+    topic = {"name": "topic", "data": files | {"label": "label"}}
+    alike = {"name": "alike", "kind": "similarity", "data": files | {"text_pair": "other", "label": "score"}}
+    length, vector = 8, 16 * 4
+    expected = {
+        # Of a frozen backbone: a state for each token, a pooled vector for each text; the cosine learns nothing.
+        (("tags",), "whole"): (14, 14 * length * vector),
+        (("tags", "topic"), "whole"): (28, 14 * length * vector + 14 * vector),
+        (("topic", "alike"), "whole"): (18, 14 * vector + 2 * 4 * vector),
+        # Of lower layers: all states of both texts of a row.
+        (("topic", "alike"), "lower"): (28, 14 * length * vector + 2 * 14 * length * vector),
+        (("alike", "topic"), "lower"): (28, 14 * length * vector + 2 * 14 * length * vector),
+    }
+    tasks = {"tags": words, "topic": topic, "alike": alike}
+    for (names, frozen), (count, size) in expected.items():
+        rules = BACKBONE if frozen == "whole" else LOWER
+        spec = spec_of(rule=rules, task=[tasks[name] for name in names], train={"epochs": 4})
+        phase = cost_of(spec, 2, length).phases[0]
+        assert phase.store is not None and (phase.store.rows, phase.store.nbytes) == (count, size), names
+        assert 0 <= phase.store.epoch < phase.epoch and phase.store.build > 0
