@@ -55,7 +55,14 @@ def spec_of(data: Path, name: str, folder: Path) -> Spec:
             "schedule": {"name": "linear"},
             "rule": [{"name": "everything", "match": "**", "state": "trainable"}],
             "task": [task],
-            "train": {"epochs": 1, "batch_size": BATCH, "max_length": 64, "clip_norm": 1.0},
+            "train": {
+                "epochs": 1,
+                "batch_size": BATCH,
+                "max_length": 64,
+                "clip_norm": 1.0,
+                # Else steps weigh as their words, which a Trainer's do not.
+                "length_buckets": False,
+            },
         }
     )
 

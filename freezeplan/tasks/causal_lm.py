@@ -29,6 +29,7 @@ class CausalLM(TaskKind):
     fewest = 0
     takes_labels = False
     own_head = True
+    terms_vary = True
     most_columns = 0
     metrics = (Metric("perplexity", falls=True), Metric("accuracy"), LOSS)
     stock = dict.fromkeys(("text", "prompt", "messages"), STOCK)

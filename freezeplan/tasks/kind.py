@@ -77,6 +77,8 @@ class TaskKind(ABC):
     """Whether a row's loss is its own; where it is not, a batch is one whole that cannot be split."""
     own_keys: ClassVar[frozenset[str]] = frozenset()
     """The keys of a task's table that not every kind reads, and this one does."""
+    terms_vary: ClassVar[bool] = False
+    """Whether a row's loss has the more terms the longer the row is."""
     own_head: ClassVar[bool] = False
     """Whether the model's own head gives its outputs: a number for each token of the vocabulary."""
     most_columns: ClassVar[int | None] = 1

@@ -23,6 +23,7 @@ class TokenClassification(TaskKind):
     output = "tag"
     fewest = 2
     reads_words = True
+    terms_vary = True
     own_keys = frozenset({"scale"})
     stock: ClassVar[Mapping[str, str]] = {"tokens": "AutoModelForTokenClassification"}
     metrics = (Metric("span_f1"), Metric("strict_span_f1"), Metric("accuracy"), LOSS)

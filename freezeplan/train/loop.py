@@ -161,7 +161,7 @@ class Loop:
         before anything runs: it is the same however the rows are spread over batches and processes. A step without a
         term has the loss 0. Running ``backward`` per batch gives, bit for bit, the gradients of the summed loss, with
         only one batch's graph in memory. Each rank runs its own rows: gradients and losses are parts of a sum over
-        ranks.
+        ranks. Where batches hold rows of similar length, the gradient weighs as :meth:`share` says.
         """
         losses: dict[str, torch.Tensor] = {}
         terms = self.terms(parts)
@@ -170,7 +170,8 @@ class Loop:
             loss = self._sum(part) / terms[part.task] if some else self._nothing()
             # Trainable tensors that this forward does not use (a pooler) leave a loss without a graph.
             if loss.requires_grad:
-                self.accelerator.backward(loss * self.weights[part.task])
+                weight = self.weights[part.task] * self.share(part.task, terms[part.task])
+                self.accelerator.backward(loss * weight)
             losses[part.task] = losses.get(part.task, 0.0) + loss.detach()
         return losses
 
@@ -202,6 +203,25 @@ class Loop:
             split = self.data[part.task]
             found[part.task] = found.get(part.task, 0) + split.kind.terms(split.targets, part.rows)
         return found
+
+    def share(self, task: str, terms: int) -> float:
+        """Return how much a step weighs: its terms over those of a usual step. All terms of a pass then weigh alike.
+
+        A mean over a step's terms would let words of short rows, which come together, weigh more than those of long
+        ones. It is 1 where rows have one term each, or come at random.
+        """
+        return terms / self._usual_terms[task] if task in self._usual_terms else 1.0
+
+    @cached_property
+    def _usual_terms(self) -> dict[str, float]:
+        """How many terms a step has on average, of tasks whose terms grow with the rows and whose batches are alike."""
+        found = {}
+        for task in self.course.sizes.keys() & self.course.lengths.keys():
+            split = self.data[task]
+            if split.kind.terms_vary:
+                rows = min(self.course.batch_size(task) * self.course.train.accumulation, len(split))
+                found[task] = split.kind.terms(split.targets, range(len(split))) * rows / len(split)
+        return {task: terms for task, terms in found.items() if terms}
 
     def _sum(self, part: Part) -> torch.Tensor:
         split = self.data[part.task]
