@@ -1,8 +1,8 @@
 """Train tags of words in batches of similar length and in batches at random: what it does to scores.
 
 ``python -m benchmarks.length_buckets [--data FOLDER] [--set NAME] [--seeds N]`` trains a head over words on the frozen
-real MiniLM in three ways: in batches of similar length as the trainer does, each step weighing as its words; the same with
-every step weighing alike, as a mean over a batch's words has it; and in batches at random. It prints the scores on
+real MiniLM in three ways: in batches of similar length as the trainer does, each step weighing as its words; the same
+with every step weighing alike, as a mean over a batch's words has it; and in batches at random. It prints the scores on
 validation and on test data of every run, and the means.
 """
 
