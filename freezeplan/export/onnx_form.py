@@ -35,7 +35,12 @@ class Onnx(ExportForm):
     tags = ("onnx",)
 
     def check(self, run: SavedRun, task: str) -> None:
-        """Refuse where a package that writes or runs graphs is not installed (FP575)."""
+        """Refuse a language model (FP570), and where a package that writes or runs graphs is not installed (FP575)."""
+        if run.kinds[task].own_head:
+            reason = (
+                "a graph gives the numbers of one pass, and a text is written in many, each on the one before"
+            )
+            raise refused(reason, f"use `--to transformers`, or {IN_PYTHON.removeprefix('use ')}")
         lacking = [name for name in NEEDED if find_spec(name) is None]
         if lacking:
             message = f"writing a graph of ONNX, and proving it, needs {quoted(lacking)}"
