@@ -69,14 +69,16 @@ def card_of(run: SavedRun, task: str, shipped: Shipped) -> ModelCard:
     plan = replace(
         facts.plan, model=f"{facts.source} + {counted(len(run.labels), 'head')}", origin="", diagnostics=()
     )
-    scores = tuple(_scores(facts))
+    # What a head was measured by says nothing of a folder without it; a head that compares has no tensors.
+    measured = shipped.holds_head or run.kinds[task].compares
+    scores = tuple(_scores(facts)) if measured else ()
     return ModelCard(
         front=front_matter(shipped, facts.base, facts.task, scores),
         task=task,
         kind=run.kinds[task].name,
         loads_as=shipped.loads_as,
         python=shipped.python,
-        outputs=_shortened(run.labels[task]),
+        outputs=_shortened(run.labels[task]) if shipped.holds_head else (),
         plan=plan_text(plan),
         proof=shipped.proof,
         source=facts.source,

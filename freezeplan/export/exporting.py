@@ -66,7 +66,8 @@ def export(
     """Write a run, or one of its checkpoints, in the form of another library into a new folder.
 
     ``form`` is a key of ``FORMS``: ``transformers`` writes one ``task`` (which may be left out where there is one) as
-    a stock model, ``onnx`` as a graph, each with its tokenizer or image processor. Both sides, the run and what the
+    a stock model, ``onnx`` as a graph, each with its tokenizer or image processor; ``sentence-transformers`` writes the
+    backbone with its pooling, whatever the tasks. Both sides, the run and what the
     other library loads from the folder, are run on inputs of the task's own data (of the file ``data`` where that is
     named, and its ``column``) before the folder gets its name. Raises ``DiagnosticError``: FP570 where the other
     library cannot give the run's answers, FP571 for a place that is taken, FP573 where no inputs are here, FP575
@@ -76,27 +77,28 @@ def export(
     check_free(out, home)
     run = load_run(folder if checkpoint is None else checkpoint_folder(folder, checkpoint))
     check_papers(run)
-    name = _task(run, task)
-    run = replace(run, encoder=run.encoder_for([name]))
     written = FORMS[form]
+    name = _task(run, task) if written.holds_head or task else _first(run)
+    run = replace(run, encoder=run.encoder_for([name]))
     written.check(run, name)
     inputs = inputs_of(run, name, data, column)
     with new_folder(out, home) as place:
         loads_as = written.write(run, name, place, inputs)
         sides = written.ours(run, name), written.theirs(place, run, name)
         difference = _proved(*sides, inputs, written.apart(run, name, loads_as))
-        rows, cut = len(inputs.values), _cut(run, inputs)
-        found = Exported(out, form, loads_as, name, difference, rows, inputs.source, cut)
-        _write_card(run, written, found, place)
+        rows, cut = len(inputs.values), 0 if written.cuts else _cut(run, inputs)
+        held = name if written.holds_head else None
+        found = Exported(out, form, loads_as, held, difference, rows, inputs.source, cut)
+        _write_card(run, name, written, found, place)
     return found
 
 
-def _write_card(run: SavedRun, form: ExportForm, found: Exported, place: Path) -> None:
-    assert found.task is not None
-    python, tag = form.code(run, found.task), form.tag(run, found.task)
+def _write_card(run: SavedRun, task: str, form: ExportForm, found: Exported, place: Path) -> None:
+    python, tag = form.code(run, task), form.tag(run, task)
     loads_as = code(found.loads_as) if found.loads_as.isidentifier() else found.loads_as
-    shipped = Shipped(loads_as, python, form.library, tag, form.tags, found.proof)
-    (place / CARD).write_text(card_text(card_of(run, found.task, shipped)), "utf-8")
+    loads_as += "" if form.holds_head else ", without a head"
+    shipped = Shipped(loads_as, python, form.library, tag, form.tags, found.proof, form.holds_head)
+    (place / CARD).write_text(card_text(card_of(run, task, shipped)), "utf-8")
 
 
 def _task(run: SavedRun, task: str | None) -> str:
@@ -108,6 +110,11 @@ def _task(run: SavedRun, task: str | None) -> str:
         return names[0]
     message = f"the run has {len(names)} tasks, and a stock model has one head"
     raise DiagnosticError([diagnostic("FP574", message, help=f"name one with `--task`: {quoted(names)}")])
+
+
+def _first(run: SavedRun) -> str:
+    """Return the task whose inputs are nearest to what vectors are for: one that compares texts, else the first."""
+    return next((name for name, kind in run.kinds.items() if kind.compares), next(iter(run.kinds)))
 
 
 def _proved(ours: Side, theirs: Side, inputs: ProofInputs, cause: tuple[str, str]) -> float:

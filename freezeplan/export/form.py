@@ -28,6 +28,10 @@ class ExportForm(ABC):
     """What the hub calls the library that loads it."""
     tags: ClassVar[tuple[str, ...]] = ()
     """What else the hub may list it by."""
+    holds_head: ClassVar[bool] = True
+    """Whether it holds the head of one task; without, a task says only on which inputs it is proved."""
+    cuts: ClassVar[bool] = False
+    """Whether what the library loads cuts long texts without being asked."""
 
     def check(self, run: SavedRun, task: str) -> None:
         """Refuse what cannot be, before anything is written; raises ``DiagnosticError``."""

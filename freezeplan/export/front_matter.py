@@ -22,7 +22,10 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Shipped:
-    """Say what was exported: the class or graph, the code that uses it, the hub's names, the proof in a sentence."""
+    """Say what was exported: the class or graph, the code that uses it, the hub's names, the proof in a sentence.
+
+    ``holds_head`` is false where only the backbone of the task is in it.
+    """
 
     loads_as: str
     python: str
@@ -30,6 +33,7 @@ class Shipped:
     tag: str | None
     tags: tuple[str, ...]
     proof: str
+    holds_head: bool = True
 
 
 def front_matter(shipped: Shipped, base: str | None, task: Task, scores: Sequence[Score]) -> str:
