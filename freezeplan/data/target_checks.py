@@ -24,7 +24,7 @@ def check_outputs(task: Task, labels: Sequence[str], splits: Mapping[str, Split]
     """Check the targets of all splits against the names of a task's outputs."""
     if task_kind(task).own_head:
         return []
-    if task_kind(task).most_columns == 0:
+    if not task_kind(task).rowwise:
         return [item for split in splits.values() for item in _contrasts(split)] + _alone(splits)
     roles = {wanted.role for wanted in columns_of(task).targets}
     return [item for role in sorted(roles) for item in CHECKS[role](task, labels, splits)]

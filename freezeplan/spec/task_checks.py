@@ -126,7 +126,7 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
 
 def _texts(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagnostic]:
     """Yield a problem for a third text that is not read, and for a target where texts alone tell."""
-    if data.get("text_negative") is not None and kind.most_columns != 0:
+    if data.get("text_negative") is not None and kind.rowwise:
         message = f"`text_negative` belongs to an embedding task; this one is of kind {kind.name}"
         advice = 'write kind = "embedding", or remove it'
         yield at_key((*path, "text_negative"), "FP115", message, help=advice, part=KeyPart.KEY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from freezeplan.tasks.kind import LOSS, PLAIN, Answering, Metric, Scorer, TaskKind
+from freezeplan.tasks.kind import LOSS, PLAIN, VECTOR_FORMS, Answering, Metric, Scorer, TaskKind
 
 if TYPE_CHECKING:
     import numpy
@@ -35,6 +35,8 @@ class Embedding(TaskKind):
     takes_labels = False
     rowwise = False
     own_keys = frozenset({"temperature", "matryoshka"})
+    without_stock = "its answer is the vectors themselves, and its head has no tensors"
+    other_form = VECTOR_FORMS
     most_columns: ClassVar[int | None] = 0
     metrics = (Metric("mrr"), Metric("recall_at_1"), Metric("recall_at_10"), LOSS)
 

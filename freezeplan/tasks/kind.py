@@ -20,6 +20,7 @@ class Metric:
     falls: bool = False
 
 
+VECTOR_FORMS = "use `--to sentence-transformers`, `--to onnx`, or `freezeplan.load_run` in Python"
 LOSS = Metric("loss", falls=True)
 
 

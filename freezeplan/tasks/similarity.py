@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from freezeplan.tasks.kind import PLAIN, Answering
+from freezeplan.tasks.kind import PLAIN, VECTOR_FORMS, Answering
 from freezeplan.tasks.regression import Regression
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Similarity(Regression):
     most_columns = 1
     stock: ClassVar[Mapping[str, str]] = {}
     without_stock = "its answer is the cosine of two vectors, and its head has no tensors"
-    other_form = "use `--to onnx`, or `freezeplan.load_run` in Python"
+    other_form = VECTOR_FORMS
     problem_type = None
 
     def __init__(self, most: float = 1.0) -> None:

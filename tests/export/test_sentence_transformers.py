@@ -107,6 +107,9 @@ def test_a_run_of_many_tasks_is_proved_on_texts_that_are_compared(rows: Path, tm
     for task in (None, "ner", "pair", "pick", "topic"):
         found = export(tmp_path / "run", FORM, tmp_path / f"out-{task}", task=task)
         assert found.task is None and found.difference <= 1e-5
+    cards = {task: (tmp_path / f"out-{task}" / "README.md").read_text() for task in ("topic", "pick")}
+    assert all("library_name: sentence-transformers" in card for card in cards.values())
+    assert "recall_at_1" in cards["pick"] and "accuracy" not in cards["topic"]
     names = [
         json.loads((tmp_path / f"out-{task}" / "config.json").read_text())["model_type"]
         for task in ("ner", None)

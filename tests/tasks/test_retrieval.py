@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from freezeplan.tasks.embedding import Embedding
@@ -85,9 +85,11 @@ def test_ranks_and_losses_are_those_of_one_by_one(given: Made) -> None:
         others = [text for text in everything if text not in mine and text != anchor]
         nearer = [text for text in mine if text != positive]
         cosine = {
-            text: float(cosine_similarity(vectors[anchor], vectors[text], dim=0))
+            text: float(cosine_similarity(vectors[anchor].double(), vectors[text].double(), dim=0))
             for text in {*everything, positive}
         }
+        # Whether it is a tie must not be a matter of rounding.
+        assume(all(abs(cosine[positive] - cosine[text] - TIE) > 3e-7 for text in others))
         rank = 1 + sum(cosine[text] >= cosine[positive] - TIE for text in others)
         best.setdefault(anchor, []).append(
             rank + sum(cosine[text] > cosine[positive] + TIE for text in nearer)
