@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -17,10 +17,22 @@ from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, nobody_reads, print_json, print_out
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 
+if TYPE_CHECKING:
+    from freezeplan.train.pulse import Pulse
+
 LONGEST_LINE = 1 << 26
 
 
-@click.command(short_help="Label texts or images with a finished run.")
+EPILOG = """\b
+Examples:
+  freezeplan predict runs/topic "Where is my parcel?"
+  freezeplan predict runs/topic --file new.csv --column body --out answers.csv
+  freezeplan predict runs/topic --file new.jsonl --probabilities --out answers.parquet
+  cat lines.txt | freezeplan predict runs/topic --format json
+"""
+
+
+@click.command(short_help="Label texts or images with a finished run.", epilog=EPILOG)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option(
@@ -36,6 +48,16 @@ LONGEST_LINE = 1 << 26
 @click.option(
     "--task", "tasks", metavar="NAME", multiple=True, help="Answer with this task alone (repeatable)."
 )
+@click.option(
+    "--probabilities", is_flag=True, help="Tell the probability of every label, in JSON or with --out."
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the answers into a new FILE, by its ending .jsonl, .csv or .parquet; whole or not at all.",
+)
+@click.option("--overwrite", is_flag=True, help="Let --out replace a file.")
 @click.option("--checkpoint", metavar="NAME", help="A checkpoint of the run: its folder's name, or `best`.")
 @format_option("text", "json")
 @remote_code_option
@@ -49,6 +71,9 @@ def predict(
     column: str | None,
     pair_column: str | None,
     tasks: tuple[str, ...],
+    probabilities: bool,
+    out: Path | None,
+    overwrite: bool,
     checkpoint: str | None,
     form: str,
 ) -> int:
@@ -57,22 +82,53 @@ def predict(
     Without TEXT and --file, texts are read from standard input, one per line. A FILE that ends like a data
     file (.jsonl, .csv, .parquet …) is read like training data, its --column. For a run that reads images,
     each TEXT is the path of an image file; for tasks over pairs of texts, two texts with a tab between them.
+
+    With --out nothing stands at the place of FILE until all answers are written: a stop leaves no file, or the one
+    that was to be overwritten.
     """
+    if probabilities and form == "text" and out is None:
+        raise click.UsageError("--probabilities are told with `--format json` or `--out FILE`")
+    if out is not None:
+        from freezeplan.data.table_files import check_new
+
+        check_new(out, overwrite=overwrite)
     if checkpoint is not None:
         from freezeplan.train.saved_run import checkpoint_folder
 
         folder = checkpoint_folder(folder, checkpoint)
-    with pulsing(settings) as pulse:
-        for number, answer in enumerate(_answers(folder, texts, source, (column, pair_column), tasks), 1):
-            begun()
+    with pulsing(settings, always=out is not None) as pulse:
+        answers = _answers(folder, texts, source, (column, pair_column), (tasks, probabilities))
+        counted = _counted(answers, pulse)
+        if out is not None:
+            print_out(_written(out, overwrite, counted), settings)
+            return CLEAN
+        for answer in counted:
             if nobody_reads():
                 break
             if form == "json":
                 print_json(json.dumps(answer, ensure_ascii=False))
             else:
                 print_out(_line(answer), settings)
-            pulse.now = f"{number:,} {'input' if number == 1 else 'inputs'} labelled"
     return CLEAN
+
+
+def _counted(answers: Iterator[dict[str, Any]], pulse: Pulse) -> Iterator[dict[str, Any]]:
+    for number, answer in enumerate(answers, 1):
+        begun()
+        yield answer
+        pulse.now = f"{number:,} {'input' if number == 1 else 'inputs'} labelled"
+
+
+def _written(out: Path, overwrite: bool, answers: Iterable[dict[str, Any]]) -> str:
+    """Write answers into a file; returns what to say of it."""
+    from freezeplan.data.table_files import new_table
+    from freezeplan.diagnostics.wording import counted
+
+    number = 0
+    with new_table(out, overwrite=overwrite) as table:
+        for number, answer in enumerate(answers, 1):  # noqa: B007 - counted
+            table.add(answer)
+    return f"wrote {out}: {counted(number, 'answer')}"
 
 
 def _answers(
@@ -80,7 +136,7 @@ def _answers(
     texts: tuple[str, ...],
     source: Path | None,
     columns: tuple[str | None, str | None],
-    tasks: tuple[str, ...],
+    asked_for: tuple[tuple[str, ...], bool],
 ) -> Iterator[dict[str, Any]]:
     from freezeplan.data.files import is_data_file
 
@@ -91,7 +147,8 @@ def _answers(
     inputs = _inputs(texts, source) if rows is None or texts else ()
     from freezeplan.train.predict import Asked, predict, predict_file
 
-    asked = Asked(tasks or None)
+    tasks, probabilities = asked_for
+    asked = Asked(tasks or None, probabilities)
     if rows is None:
         return predict(folder, inputs, asked)
     return predict_file(folder, rows, column, asked, pair_column)
@@ -157,8 +214,10 @@ def _found(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield " ".join(tag or "-" for tag in answer["tags"]), ""
     elif "value" in answer:
         yield f"{answer['value']:.4g}", ""
-    else:
+    elif "values" in answer:
         yield ", ".join(f"{name} {value:.4g}" for name, value in answer["values"].items()), ""
+    else:
+        yield ", ".join(str(value) for value in answer.values()), ""
 
 
 def _several(labels: Sequence[str], scores: Sequence[float]) -> Iterator[tuple[str, str]]:

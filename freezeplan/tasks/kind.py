@@ -28,13 +28,13 @@ LOSS = Metric("loss", falls=True)
 class Answering:
     """Say what answers should hold, and of rows of words where these are.
 
-    ``probabilities`` asks for that of each label. ``words`` says which word each token begins, counted from 1, and
-    ``counts`` how many words each row has.
+    ``probabilities`` asks for that of each label. ``texts`` holds the words of each row, and ``words`` says which of
+    them each token begins, counted from 1.
     """
 
     probabilities: bool = False
     words: numpy.ndarray | None = None
-    counts: Sequence[int] = ()
+    texts: Sequence[Sequence[str]] = ()
 
 
 PLAIN = Answering()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import fsum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from freezeplan.tasks.kind import LOSS, PLAIN, Answering, Metric, Scorer, TaskKind
+from freezeplan.tasks.spans import OUTSIDE, spans_of
 
 if TYPE_CHECKING:
     import numpy
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from freezeplan.tasks.word_targets import WordTargets
 
 IGNORED = -100
+PREFIXES = ("B-", "I-")
 
 
 class TokenClassification(TaskKind):
@@ -82,17 +85,44 @@ class TokenClassification(TaskKind):
     def answers(
         self, out: torch.Tensor, labels: Sequence[str], form: Answering = PLAIN
     ) -> list[dict[str, Any]]:
-        """Return a tag and its probability (softmax) per word, None for words without a token."""
-        words = form.words
-        assert words is not None
-        best = out.softmax(dim=-1).max(dim=-1)
-        scores, places = best.values.tolist(), best.indices.tolist()
+        """Return a tag and its probability (softmax) per word, None for words without a token.
+
+        Where some tag says that a span begins or goes on (``B-``, ``I-``), ``spans`` holds those that the tags stand
+        for: ``type``, the first word as ``start``, the word after the last as ``end``, both counted from 0, the
+        ``text``, its words with blanks between, and the mean of their probabilities as ``score``.
+        """
+        table = out.softmax(dim=-1).cpu().numpy()
+        spanned = any(label.startswith(PREFIXES) for label in labels)
         found: list[dict[str, Any]] = []
-        for row, count in enumerate(form.counts):
-            answer: dict[str, Any] = {"tags": [None] * count, "scores": [None] * count}
-            for token in words[row].nonzero()[0]:
-                word = int(words[row, token]) - 1
-                answer["tags"][word] = labels[places[row][token]]
-                answer["scores"][word] = scores[row][token]
+        for row, text in enumerate(form.texts):
+            answer = _tagged(form.words[row], table[row], labels, text, form.probabilities)
+            if spanned:
+                answer["spans"] = list(_spans(answer, text))
             found.append(answer)
         return found
+
+
+def _tagged(
+    words: numpy.ndarray, table: numpy.ndarray, labels: Sequence[str], text: Sequence[str], in_full: bool
+) -> dict[str, Any]:
+    """Return the answer for one row, whose tokens have the probabilities ``(tokens, tags)``."""
+    keys = ("tags", "scores", "probabilities") if in_full else ("tags", "scores")
+    answer: dict[str, Any] = {key: [None] * len(text) for key in keys}
+    for token in words.nonzero()[0]:
+        word, best = int(words[token]) - 1, int(table[token].argmax())
+        answer["tags"][word], answer["scores"][word] = labels[best], float(table[token, best])
+        if in_full:
+            answer["probabilities"][word] = dict(zip(labels, table[token].tolist(), strict=True))
+    return answer
+
+
+def _spans(answer: Mapping[str, Any], text: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for kind, start, end in spans_of([tag or OUTSIDE for tag in answer["tags"]]):
+        scores = answer["scores"][start:end]
+        yield {
+            "type": kind,
+            "start": start,
+            "end": end,
+            "text": " ".join(text[start:end]),
+            "score": fsum(scores) / len(scores),
+        }

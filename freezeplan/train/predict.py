@@ -217,7 +217,7 @@ def _label(
 ) -> None:
     with explained():
         pooled = run.model.pool(**batch)
-    form = Answering(probabilities, words, [len(row.get(TOKENS.name, ())) for row in found])
+    form = Answering(probabilities, words, [row.get(TOKENS.name, ()) for row in found])
     for task in tasks:
         labels = run.labels[task]
         name = f"task `{task}`"

@@ -112,5 +112,5 @@ def _window(
 def _form(split: EncodedSplit, rows: Split, chosen: list[int]) -> Answering:
     if not split.kind.reads_words:
         return Answering()
-    counts = [int(rows.inputs.counts[row]) for row in chosen]
-    return Answering(words=split.inputs.padded(WORDS, chosen, 0), counts=counts)
+    texts = [rows.inputs[row] for row in chosen]
+    return Answering(words=split.inputs.padded(WORDS, chosen, 0), texts=texts)

@@ -78,3 +78,33 @@ def test_a_data_file_is_read_by_its_rows(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert asked == [(Path("run"), tmp_path / "rows.csv", "text", answering.ALL, None)]
     assert ask("--file", str(tmp_path / "rows.csv"), "--pair-column", "b", "--task", "t", "--task", "u") == 0
     assert asked[1] == (Path("run"), tmp_path / "rows.csv", None, answering.Asked(("t", "u")), "b")
+
+
+def answered(folder: Path, inputs: Iterable[str], asked: Any) -> Iterator[dict[str, Any]]:
+    for text in inputs:
+        if text == "stop":
+            raise KeyboardInterrupt
+        answer = {"label": "a", "score": 1.0} | ({"probabilities": {"a": 1.0}} if asked.probabilities else {})
+        yield {"text": text, "t": answer}
+
+
+def test_answers_go_into_a_file_that_is_whole_or_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(answering, "predict", answered)
+    out = tmp_path / "answers.csv"
+    assert ask("one", "two", "--out", str(out), "--probabilities") == 0
+    assert capsys.readouterr().out == f"wrote {out}: 2 answers\n"
+    assert out.read_text("utf-8") == "text,t.label,t.score,t.probabilities.a\none,a,1.0,1.0\ntwo,a,1.0,1.0\n"
+    for arguments, error in ((["one"], DiagnosticError), (["one", "stop", "--overwrite"], click.Abort)):
+        with pytest.raises((error, KeyboardInterrupt)):
+            ask(*arguments, "--out", str(out))
+        assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
+        assert "two" in out.read_text("utf-8")
+    assert ask("three", "--out", str(out), "--overwrite") == 0
+    assert "three" in out.read_text("utf-8")
+
+
+def test_probabilities_have_no_place_in_lines_of_text() -> None:
+    with pytest.raises(click.UsageError, match="--format json"):
+        ask("one", "--probabilities")

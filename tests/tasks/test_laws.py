@@ -86,12 +86,12 @@ def scored(given: Made, batches: list[range]) -> Scorer:
 
 @given(made(), st.booleans())
 def test_answers_are_plain_and_one_for_each_row(given: Made, probabilities: bool) -> None:
-    words, counts = None, []
+    words, texts = None, []
     if given.kind.reads_words:
-        encoded, counts = encoded_of(given.values[0]), [len(row) for row in given.values[0]]
+        encoded, texts = encoded_of(given.values[0]), given.values[0]
         words = encoded.padded("words", range(len(given)), 0)
     out = ["a text"] * len(given) if given.kind.own_head else given.out
-    answers = given.kind.answers(out, given.labels, Answering(probabilities, words, counts))
+    answers = given.kind.answers(out, given.labels, Answering(probabilities, words, texts))
     assert len(answers) == len(given)
     assert json.loads(json.dumps(answers)) == answers
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import warnings
 
+import numpy
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freezeplan.tasks import Answering
 from freezeplan.tasks.spans import SpanTally, spans_of, strict_spans_of
+from freezeplan.tasks.token_classification import TokenClassification
 
 TAGS = ["O", "B-x", "I-x", "B-y", "I-y"]
 # What seqeval 1.2.2 gives: (tags, spans by default, spans in strict mode with IOB2), the last word included.
@@ -53,3 +57,22 @@ def test_scores_are_those_of_seqeval(rows: list[list[tuple[str, str]]]) -> None:
 def test_tags_that_begin_and_go_on_with_nothing_are_spans_of_one_word() -> None:
     assert spans_of(["NOUN", "NOUN", "O", "X-ray"]) == [("NOUN", 0, 1), ("NOUN", 1, 2), ("X-ray", 3, 4)]
     assert strict_spans_of(["NOUN", "I-x", "VERB"]) == [("NOUN", 0, 1), ("VERB", 2, 3)]
+
+
+def test_answers_tell_the_spans_of_words_with_their_scores() -> None:
+    labels, text = ("B-loc", "I-loc", "O"), ["In", "New", "York", "now", "lost"]
+    # [CLS] In New York ##x now: the first piece of each word counts, the last word has no token.
+    words = numpy.array([[0, 1, 2, 3, 0, 4]])
+    certain = torch.tensor([[0.0, 0, 0], [0, 0, 4], [3, 0, 0], [0, 2, 0], [9, 0, 0], [0, 0, 1]])
+    (answer,) = TokenClassification().answers(certain[None], labels, Answering(True, words, [text]))
+    assert answer["tags"] == ["O", "B-loc", "I-loc", "O", None]
+    (span,) = answer["spans"]
+    best = certain.softmax(dim=-1).max(dim=-1).values
+    assert (span["type"], span["start"], span["end"], span["text"]) == ("loc", 1, 3, "New York")
+    assert span["score"] == pytest.approx(float(best[2] + best[3]) / 2)
+    assert answer["probabilities"][1] == pytest.approx(
+        dict(zip(labels, certain[2].softmax(0).tolist(), strict=True))
+    )
+    assert answer["probabilities"][4] is None
+    plain = TokenClassification().answers(certain[None], ("A", "B", "C"), Answering(False, words, [text]))
+    assert set(plain[0]) == {"tags", "scores"}

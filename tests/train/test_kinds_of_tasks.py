@@ -118,6 +118,9 @@ def test_words_are_asked_as_lists_or_as_texts_with_blanks(runs: dict[str, Path],
     for answer in answers:
         assert set(answer["ner"]["tags"]) <= set(loaded.labels["ner"])
         assert all(0 < score <= 1 for score in answer["ner"]["scores"])
+        for span in answer["ner"]["spans"]:
+            assert span["text"] == " ".join(answer["tokens"][span["start"] : span["end"]])
+            assert answer["ner"]["tags"][span["start"]].endswith(f"-{span['type']}")
         assert len(answer["ner"]["tags"]) == len(answer["ner"]["scores"]) == len(answer["tokens"])
     found = list(predict_file(runs["joint"], rows / "test.jsonl", None, Asked(["ner"])))
     written = [json.loads(line) for line in (rows / "test.jsonl").read_text().splitlines()]
