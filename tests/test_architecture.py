@@ -36,6 +36,7 @@ ORDER = (
     "choose",
     "export",
     "guests",
+    "importing",
     "api",
     "cli",
 )
@@ -47,6 +48,7 @@ ROOMS["plan"] = {"diagnostics", "spec", "inventory"}
 ROOMS["apply"] = {"diagnostics", "tasks", "spec", "inventory", "plan"}
 ROOMS["render"] = {"diagnostics", "tasks", "spec", "inventory", "plan", "cost"}
 ROOMS["guests"] = {"diagnostics", "spec", "inventory", "plan", "apply"}
+ROOMS["importing"] = {"diagnostics", "spec", "inventory", "plan"}
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "sklearn"}
 WITHOUT_TORCH = ("diagnostics", "spec", "plan", "render")
 # Of a room that knows live models, the compiler may only know the records.

@@ -50,7 +50,7 @@ def init(settings: Settings, model: str, scenario: str, class_name: str | None, 
         raise click.BadParameter(f"{out} exists, and is never replaced", param_hint="--out")
     text = _text(model, scenario, class_name, out)
     plan = compiled_spec(load_text(text, out)).plan
-    _write_new(out, text)
+    write_new(out, text)
     print_out(f"wrote {out}: {trained_line(plan)} train", settings)
     report(plan.diagnostics, settings)
     return CLEAN
@@ -69,10 +69,10 @@ def _text(model: str, scenario: str, class_name: str | None, out: Path) -> str:
     with for_model(model, "MODEL"):
         spec = with_model(load_spec({"model": table, "task": tasks}), model)
         inventory = inventory_for(spec)
-    return scaffold(inventory, scenario, {**_model_table(spec, out.parent), **table}, labels)
+    return scaffold(inventory, scenario, {**model_table(spec, out.parent), **table}, labels)
 
 
-def _model_table(spec: Spec, folder: Path) -> Mapping[str, str]:
+def model_table(spec: Spec, folder: Path) -> Mapping[str, str]:
     """Return the keys that name the model in a file of ``folder``, where relative paths then start."""
     source, architecture = spec.model.source, spec.model.architecture
     if architecture is not None:
@@ -88,7 +88,7 @@ def _from(folder: Path, text: str) -> str:
     return path if path.startswith(".") else f"./{path}"
 
 
-def _write_new(path: Path, text: str) -> None:
+def write_new(path: Path, text: str) -> None:
     """Write a new file as a whole or not at all: an empty one would never be replaced."""
     beside = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:

@@ -17,6 +17,7 @@ from freezeplan.cli.evaluate import evaluate
 from freezeplan.cli.explain import explain
 from freezeplan.cli.export import export
 from freezeplan.cli.fmt import fmt
+from freezeplan.cli.import_ import import_
 from freezeplan.cli.init import init
 from freezeplan.cli.interrupts import noting_interrupts, signal_name, stopped_status
 from freezeplan.cli.lock import lock
@@ -75,6 +76,7 @@ for _command in (
     diff,
     fmt,
     init,
+    import_,
     params,
     probe,
     train,

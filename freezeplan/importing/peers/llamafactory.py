@@ -1,0 +1,152 @@
+"""LLaMA-Factory: ``finetuning_type: freeze`` and ``full``.
+
+Restates ``_setup_freeze_tuning`` of LLaMA-Factory 0.9.5,
+https://github.com/hiyouga/LLaMA-Factory/blob/main/src/llamafactory/model/adapter.py: a tensor trains where its name
+holds ``.INDEX.MODULE`` of a chosen layer anywhere, or the name of an extra module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from freezeplan.importing.config_file import ConfigFile
+from freezeplan.importing.hits import Hits
+from freezeplan.importing.model_names import ModelNames
+from freezeplan.importing.peers.common import OTHER_MODULES, Findings, everything, with_hugging_face
+from freezeplan.importing.reading import FROZEN, TRAINED, Reading, Statement
+from freezeplan.spec.locations import KeyPath
+
+NAME, TITLE = "llamafactory", "LLaMA-Factory"
+CLASS = "AutoModelForCausalLM"
+LENGTHS = ("num_hidden_layers", "num_layers", "n_layer")
+NUMBERED = re.compile(r"\.\d+\.")
+TOWERS = ("vision_tower", "visual", "audio_tower", "vision_model", "multi_modal_projector")
+CANNOT = {
+    "use_galore": "GaLore projects gradients",
+    "use_apollo": "APOLLO projects gradients",
+    "use_badam": "BAdam trains blocks in turn",
+    "loraplus_lr_ratio": "it is about adapters",
+}
+
+
+def recognises(config: ConfigFile) -> bool:
+    """Tell whether a config is of this tool."""
+    return "finetuning_type" in config.data or any(
+        str(key).startswith("freeze_trainable_") for key in config.data
+    )
+
+
+def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
+    """Return what a config does to a model, literally or as it is meant."""
+    config.without(CANNOT)
+    findings = Findings(config, model)
+    kind = config.at("finetuning_type") or "lora"
+    if kind == "full":
+        return with_hugging_face(config, [], everything(model, TRAINED), findings)
+    if kind != "freeze":
+        raise config.error(
+            ("finetuning_type",), "FP193", f"`finetuning_type: {kind}` cannot be imported: {OTHER_MODULES}"
+        )
+    if any(part in TOWERS for name in model.tensors for part in name.split(".")):
+        reason = "which of a multi-modal model's parts are forbidden is a table of its own there"
+        raise config.error(("finetuning_type",), "FP193", f"this model's towers cannot be imported: {reason}")
+    outcome, statements = everything(model, FROZEN), []
+    for statement, hits in (*_layers(config, model, findings), *_extra(config, model, findings)):
+        statements.append(statement)
+        outcome |= dict.fromkeys(hits.of(meant), (TRAINED, len(statements) - 1))
+    outcome = {name: outcome[name] for name in model.tensors}
+    return with_hugging_face(config, statements, outcome, findings)
+
+
+def _layers(config: ConfigFile, model: ModelNames, findings: Findings) -> list[tuple[Statement, Hits]]:
+    place: KeyPath = ("freeze_trainable_layers",)
+    count = config.number(*place)
+    wanted = 2 if count is None else int(count)
+    indices = _indices(config, model, wanted)
+    modules = config.strings("freeze_trainable_modules", split=True) or [(place, "all")]
+    hidden = _hidden_modules(model)
+    found = []
+    for path, module in modules:
+        if module != "all" and module not in hidden:
+            raise config.error(path, "FP194", f"there `{module}` is an error: it is no module of a layer")
+        hits = _in_layers(model, indices, "" if module == "all" else module)
+        said = f"freeze_trainable_layers: {wanted}" + ("" if module == "all" else f", module {module}")
+        found.append((Statement(said, config.span(path), _selectors(model, wanted, indices)), hits))
+        findings.hits(path, module if module != "all" else str(wanted), hits)
+    return found
+
+
+def _indices(config: ConfigFile, model: ModelNames, wanted: int) -> Sequence[int]:
+    place: KeyPath = ("freeze_trainable_layers",)
+    length = _length(model)
+    if not length:
+        raise config.error(
+            place, "FP194", "there this model is an error: its config names no number of layers"
+        )
+    if config.at("use_llama_pro"):
+        if not wanted or length % wanted:
+            raise config.error(
+                place, "FP194", f"there it is an error: {length} layers are no multiple of {wanted}"
+            )
+        stride = length // wanted
+        return range(stride - 1, length + stride - 1, stride)
+    return range(max(0, length - wanted), length) if wanted > 0 else range(min(-wanted, length))
+
+
+def _length(model: ModelNames) -> int:
+    config = dict(model.config or {})
+    config = config.get("text_config") or config
+    given = next((int(config[key]) for key in LENGTHS if config.get(key)), 0)
+    stacks = [stack.length for stack in model.inventory.stacks if stack.main]
+    return given or (stacks[0] if stacks else 0)
+
+
+def _hidden_modules(model: ModelNames) -> set[str]:
+    found = set()
+    for name in model.tensors:
+        mark = ".0." if ".0." in name else ".1." if ".1." in name else None
+        if mark:
+            found.add(name.split(mark)[-1].split(".")[0])
+    return found
+
+
+def _in_layers(model: ModelNames, indices: Sequence[int], module: str) -> Hits:
+    marks = [f".{index}.{module}" for index in indices]
+    literal = frozenset(name for name in model.tensors if any(mark in name for mark in marks))
+    return Hits(
+        literal,
+        _meant(model, indices, module) if literal else literal,
+        "the number is that of something else",
+    )
+
+
+def _meant(model: ModelNames, indices: Sequence[int], module: str) -> frozenset[str]:
+    """Return the tensors of the chosen layers themselves, and of the module by its whole name."""
+    stacks = [stack for stack in model.inventory.stacks if stack.main]
+    layers = [
+        model.prefix + stack.layers[index] for stack in stacks for index in indices if index < stack.length
+    ]
+    inside = {f"{layer}.{module}".removesuffix(".") + "." for layer in layers}
+    return frozenset(name for name in model.tensors if any(name.startswith(path) for path in inside))
+
+
+def _selectors(model: ModelNames, wanted: int, indices: Sequence[int]) -> tuple[str, ...]:
+    if wanted > 0 and len(indices) == wanted and indices == range(indices[0], indices[-1] + 1):
+        return (f"@layers[-{wanted}:]",)
+    return (f"@layers[:{len(indices)}]",) if indices == range(len(indices)) and indices else ()
+
+
+def _extra(config: ConfigFile, model: ModelNames, findings: Findings) -> list[tuple[Statement, Hits]]:
+    known = {name.split(".")[-2] for name in model.tensors if not NUMBERED.search(name) and "." in name}
+    found = []
+    for path, module in config.strings("freeze_extra_modules", split=True):
+        if module not in known:
+            raise config.error(
+                path, "FP194", f"there `{module}` is an error: it is no module outside the layers"
+            )
+        literal = frozenset(name for name in model.tensors if module in name)
+        meant = frozenset(name for name in literal if module in name.split("."))
+        hits = findings.hits(path, module, Hits(literal, meant, "the name is part of a longer one"))
+        found.append((Statement(f"freeze_extra_modules: {module}", config.span(path)), hits))
+    return found
