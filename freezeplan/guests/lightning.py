@@ -228,7 +228,9 @@ def _kind(strategy: Any) -> str:
 
 
 def _names(metric: str) -> tuple[str, ...]:
-    task, _, name = metric.partition("/")
+    task, slash, name = metric.partition("/")
+    if not slash:
+        return metric, f"val_{metric}", f"val/{metric}"
     return metric, f"val_{task}_{name}", f"val/{task}/{name}", f"val_{name}", f"val/{name}"
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from freezeplan.runs.spec_file import spec_text
 from freezeplan.spec.tables import Spec
@@ -35,12 +36,12 @@ def still_toy(folder: Path) -> Path:
     return folder
 
 
-def still_spec(toy: Path, mixing: str) -> Spec:
+def still_spec(toy: Path, mixing: str, **train: Any) -> Spec:
     """Return a spec that thaws and freezes again, without any dropout, with clipping and accumulation."""
     spec = phased_spec(
         toy,
         PHASES,
-        train={"batch_size": BATCH, "mixing": mixing, "clip_norm": 1.0, "accumulation": 2},
+        train={"batch_size": BATCH, "mixing": mixing, "clip_norm": 1.0, "accumulation": 2, **train},
         optimizer={"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.1},
     )
     tasks = [task.model_copy(update={"dropout": 0.0}) for task in spec.task]

@@ -36,9 +36,13 @@ def records(out: Path, kind: str) -> list[dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mixing", ["alternate", "joint"])
-def test_two_ranks_hold_the_same_bits_and_equal_one_process(still: Path, tmp_path: Path, mixing: str) -> None:
-    spec = still_spec(still, mixing)
+@pytest.mark.parametrize(("mixing", "balancing"), [("alternate", None), ("joint", None), ("joint", "mgda")])
+def test_two_ranks_hold_the_same_bits_and_equal_one_process(
+    still: Path, tmp_path: Path, mixing: str, balancing: str | None
+) -> None:
+    if balancing is not None:
+        pytest.importorskip("torchjd", reason="the extra `balancing` is not installed")
+    spec = still_spec(still, mixing, balancing=balancing)
     ran = on_two_ranks(WORK, "keep", write_spec(spec, tmp_path / "spec.toml"), tmp_path / "two")
     assert ran.returncode == 0, ran.stderr
     ranks = [load_file(tmp_path / f"two-{rank}.safetensors") for rank in (0, 1)]
