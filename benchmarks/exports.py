@@ -1,8 +1,8 @@
 """Export tasks of every kind on many architectures to every library, and print how far each is from the run.
 
-``python -m benchmarks.exports [TYPE ...] [--to LIBRARY ...]`` builds a tiny random model of each architecture,
-trains a task of each kind and each head on it, and exports each of them. A cell is the largest difference between
-the run and what the library loads, on 12 rows, or why the export is refused.
+``python -m benchmarks.exports [TYPE ...] [--to LIBRARY ...] [--kinds KIND ...]`` builds a tiny random model of each
+architecture, trains a task of each kind and each head on it, and exports each of them. A row says the largest
+difference between the run and what the library loads, over some inputs, or why the export is refused.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def save_source(row: Architecture, folder: Path) -> Path:
     return folder
 
 
-def runs_of(row: Architecture, data: Path, place: Path) -> Iterator[tuple[str, Path | str]]:
+def runs_of(
+    row: Architecture, data: Path, place: Path, kinds: Sequence[str] | None
+) -> Iterator[tuple[str, Path | str]]:
     """Yield what each task is, and its run, or why there is none where its head cannot be."""
     source = str(save_source(row, place / "source"))
     if row.reads == IMAGE:
@@ -74,6 +76,8 @@ def runs_of(row: Architecture, data: Path, place: Path) -> Iterator[tuple[str, P
         return
     tables = {"rule": TRAINED, "optimizer": {"lr": 1e-3}, "train": {"epochs": 1, "batch_size": 16}}
     for number, task in enumerate(text_tasks(data)):
+        if kinds and task.get("kind", "classification") not in kinds:
+            continue
         spec = toy_spec(data, model={"source": source}, task=[task], **tables)
         yield from _trained(spec, place / f"run{number}", _said(task))
 
@@ -107,24 +111,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exports", description=__doc__)
     parser.add_argument("types", nargs="*", metavar="TYPE", help=f"default: {', '.join(TYPES)}")
     parser.add_argument("--to", nargs="+", choices=FORM_NAMES, default=FORM_NAMES)
+    parser.add_argument("--kinds", nargs="+", metavar="KIND", help="kinds of tasks; default: all")
     options = parser.parse_args(arguments)
     print(ROW.format("", "task", "library", "largest difference"))
     with tempfile.TemporaryDirectory(prefix="freezeplan-exports-") as place:
-        found = list(_rows(Path(place), options.types or TYPES, options.to))
+        found = list(_rows(Path(place), options))
     refused = sum(verdict.startswith("refused") for verdict in found)
     print(f"{len(found) - refused} exports give the run's outputs, {refused} are refused")
 
 
-def _rows(place: Path, types: Sequence[str], forms: Sequence[str]) -> Iterator[str]:
+def _rows(place: Path, options: argparse.Namespace) -> Iterator[str]:
     """Print each row as it is known, and yield its verdict."""
     for name, write in (("texts", lambda folder: write_targets(folder, 32, 12)), ("images", write_digits)):
         (place / name).mkdir()
         write(place / name)
-    for row in (row for row in ARCHITECTURES if row.label in types):
+    for row in (row for row in ARCHITECTURES if row.label in (options.types or TYPES)):
         (place / row.label).mkdir()
         data = place / ("images" if row.reads == IMAGE else "texts")
-        for said, run in runs_of(row, data, place / row.label):
-            for form in forms if isinstance(run, Path) else [NONE]:
+        for said, run in runs_of(row, data, place / row.label, options.kinds):
+            for form in options.to if isinstance(run, Path) else [NONE]:
                 found = (
                     run if isinstance(run, str) else verdict(run, form, run.with_name(f"{run.name}-{form}"))
                 )
