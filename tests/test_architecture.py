@@ -63,6 +63,7 @@ TORCH_AT_THE_TOP = {
     "freezeplan.apply.tensors",
     "freezeplan.models.loading",
     "freezeplan.models.multitask",
+    "freezeplan.models.precision",
     "freezeplan.models.native",
     "freezeplan.tasks.contrast",
     "freezeplan.tasks.heads",

@@ -77,6 +77,8 @@ def export(
     check_free(out, home)
     run = load_run(folder if checkpoint is None else checkpoint_folder(folder, checkpoint))
     check_papers(run)
+    # What is written are weights; in which precision they are used is for whoever loads them.
+    run.model.precision = "float32"
     written = FORMS[form]
     name = _task(run, task) if written.holds_head or task else _first(run)
     run = replace(run, encoder=run.encoder_for([name]))

@@ -108,7 +108,9 @@ def with_heads(model: Any, source: Source, spec: Spec, labels: Labels) -> Any:
         for index, task in enumerate(spec.task)
     }
     over_words = [task.name for task in spec.task if task_kind(task).reads_words]
-    return MultiTaskModel(backbone, hidden, heads, pooling_of(spec, source), over_words, own)
+    return MultiTaskModel(
+        backbone, hidden, heads, pooling_of(spec, source), over_words, own, spec.train.precision
+    )
 
 
 def _head_of(

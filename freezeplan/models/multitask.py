@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from math import prod
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from freezeplan.models.native import READ, BackboneOutput, NativeHead
+from freezeplan.models.precision import computing_in
 from freezeplan.tasks.heads import LinearHead
 from freezeplan.tasks.token_logits import TokenLogits
 
@@ -23,6 +25,7 @@ class MultiTaskModel(nn.Module):
     them), ``cls`` (first real token) or ``last`` (last real token), whichever side is padded. Outputs that are a map
     (channels, height, width) are averaged over space (``max``: their largest) whatever it says. ``over_words``
     names the tasks whose head reads each token's state, ``over_vocabulary`` those of the model's own head.
+    ``precision`` is what all of it computes in: ``float32``, ``bf16`` or ``fp16``.
 
     >>> model = MultiTaskModel(nn.Embedding(10, 4), 4, {"topic": (3, 0.0)})
     >>> model(task="topic", input=torch.tensor([[1, 2]])).shape
@@ -40,6 +43,7 @@ class MultiTaskModel(nn.Module):
         pooling: str = "mean",
         over_words: Collection[str] = (),
         over_vocabulary: Collection[str] = (),
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -53,6 +57,7 @@ class MultiTaskModel(nn.Module):
         self.pooling = pooling
         self.over_words = frozenset(over_words)
         self.over_vocabulary = frozenset(over_vocabulary)
+        self.precision = precision
         self._layout: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
@@ -81,10 +86,14 @@ class MultiTaskModel(nn.Module):
         ``pooled`` of shape ``(batch, hidden)`` stands in for the backbone, which then does not run. ``by_token`` asks
         for the :class:`TokenLogits` of a task over the vocabulary: they are not worked out yet.
         """
-        pooled = self.pool(**inputs) if pooled is None else pooled
-        if task is not None:
-            return self.token_logits(task, pooled) if by_token else self.logits(task, pooled, inputs)
-        return {name: self.logits(name, pooled, inputs) for name in self.heads}
+        with self._computing():
+            pooled = self.pool(**inputs) if pooled is None else pooled
+            if task is not None:
+                return self.token_logits(task, pooled) if by_token else self.logits(task, pooled, inputs)
+            return {name: self.logits(name, pooled, inputs) for name in self.heads}
+
+    def _computing(self) -> AbstractContextManager[object]:
+        return computing_in(self.precision, next(self.parameters()).device)
 
     def pool(self, **inputs: Any) -> torch.Tensor:
         """Run the backbone and return what the heads read as one tensor: one vector per example, ``(batch, hidden)``.
@@ -92,18 +101,19 @@ class MultiTaskModel(nn.Module):
         With native heads it is the backbone's whole output, laid out flat, one row per example; what stands at
         padding, which no head may read, is 0.
         """
-        output = self._trunk()(**inputs)
-        if self.pools:
-            return self.pooled(output, inputs)
-        return self._flat(output, inputs)
+        with self._computing():
+            output = self._trunk()(**inputs)
+            return self.pooled(output, inputs) if self.pools else self._flat(output, inputs)
 
     def vectors(self, **inputs: Any) -> torch.Tensor:
         """Run the backbone and return one pooled vector per example, ``(batch, hidden)``, whatever the heads read."""
-        return self.pooled(self._trunk()(**inputs), inputs)
+        with self._computing():
+            return self.pooled(self._trunk()(**inputs), inputs)
 
     def states(self, **inputs: Any) -> torch.Tensor:
         """Run the backbone and return its last hidden states as they are: of texts ``(batch, tokens, hidden)``."""
-        return _states(self._trunk()(**inputs))
+        with self._computing():
+            return _states(self._trunk()(**inputs))
 
     def pooled(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return one vector per example, ``(batch, hidden)``, of what the backbone has put out for ``inputs``."""
@@ -131,7 +141,12 @@ class MultiTaskModel(nn.Module):
         """
         if task in self.over_vocabulary:
             return self.token_logits(task, pooled).whole()
-        head = self.heads[task]
+        with self._computing():
+            return self._logits(self.heads[task], task, pooled, inputs)
+
+    def _logits(
+        self, head: nn.Module, task: str, pooled: torch.Tensor, inputs: Mapping[str, torch.Tensor] | None
+    ) -> torch.Tensor:
         if self.pools:
             return head(pooled)
         parts = self.parts(pooled)
@@ -144,7 +159,12 @@ class MultiTaskModel(nn.Module):
         """Return what stands for the logits of a task over the vocabulary, for what :meth:`pool` returned."""
         head = self.heads[task]
         states = self.parts(pooled)["last_hidden_state"]
-        return TokenLogits(states, head.of_states, head.outputs, list(head.parameters()))
+
+        def of_states(some: torch.Tensor) -> torch.Tensor:
+            with self._computing():
+                return head.of_states(some)
+
+        return TokenLogits(states, of_states, head.outputs, list(head.parameters()))
 
     def _flat(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         parts = {name: getattr(output, name, None) for name in READ}

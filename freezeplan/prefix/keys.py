@@ -69,7 +69,8 @@ def _weights(model: nn.Module, names: Sequence[str], known: dict[str, str]) -> s
 def _arithmetic(model: nn.Module, cut: Cut) -> str:
     device = next(model.parameters()).device.type
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    return f"{cut.dtype} on {device}, autocast {autocast}, {torch.get_float32_matmul_precision()}"
+    own = getattr(model, "precision", None)
+    return f"{cut.dtype} on {device}, autocast {autocast}, {own}, {torch.get_float32_matmul_precision()}"
 
 
 def _hash(parts: Sequence[str]) -> str:

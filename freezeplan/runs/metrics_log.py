@@ -29,10 +29,16 @@ class MetricsLog:
     _digest: Any = field(default_factory=hashlib.sha256, repr=False)
 
     def add_steps(
-        self, epoch: int, step: int, losses: Mapping[str, float], rates: Mapping[str, float]
+        self,
+        epoch: int,
+        step: int,
+        losses: Mapping[str, float],
+        rates: Mapping[str, float],
+        skipped: int = 0,
     ) -> None:
-        """Add the mean losses since the last report and the rates that step ``step`` used."""
-        self._add("step", epoch=epoch, step=step, losses=dict(losses), rates=dict(rates))
+        """Add the mean losses since the last report, the rates of step ``step``, and how many steps were left out."""
+        more = {"skipped": skipped} if skipped else {}
+        self._add("step", epoch=epoch, step=step, losses=dict(losses), rates=dict(rates), **more)
 
     def add_epoch(
         self,

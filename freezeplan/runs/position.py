@@ -28,7 +28,7 @@ class Position:
     taken. ``offsets`` holds the batches that each task had before the phase. ``sums`` holds, per task, the
     sum of all terms of its loss in the epoch so far and how many they are. ``history`` holds every evaluation.
     ``best`` is the step and the value of the best checkpoint by ``train.keep_best``. ``ended`` says why the run ended
-    early.
+    early. ``scale`` is the state of the losses' scale where there is one, ``skipped`` how many steps it left out.
     """
 
     phase: int = 0
@@ -42,6 +42,8 @@ class Position:
     history: list[Measured] = field(default_factory=list)
     best: tuple[int, float] | None = None
     ended: str | None = None
+    scale: dict[str, float] = field(default_factory=dict)
+    skipped: int = 0
 
     def complete_epoch(self, scores: Scores) -> None:
         """Count an epoch whose steps are counted already, with its scores on validation data."""
@@ -77,7 +79,7 @@ class Position:
 
 def position_of(record: Mapping[str, Any]) -> Position:
     """Return the position that :meth:`Position.as_record` wrote."""
-    values = {item.name: record[item.name] for item in fields(Position)}
+    values = {item.name: record[item.name] for item in fields(Position) if item.name in record}
     values["history"] = [Measured(**item) for item in record["history"]]
     values["best"] = tuple(record["best"]) if record["best"] else None
     return Position(**values)

@@ -248,6 +248,9 @@ rows^(1/`temperature`)."""
     balancing: Balancing | None = None
     """How the gradients that tasks give what they share become one, with `mixing = "joint"`, by torchjd. Default: \
 their sum."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """What the forward pass computes in, by torch's autocast, in training, evaluation and prediction alike; weights \
+stay as `model.dtype` says. `fp16` scales losses, and leaves out steps whose gradients overflow."""
     accumulation: Count = 1
     """Batches per optimizer step."""
     clip_norm: Positive | None = 1.0

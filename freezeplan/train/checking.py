@@ -74,10 +74,11 @@ def check_run(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> tuple[Diagno
     """Return warnings about a plan laid out over its data; raises ``DiagnosticError`` where it cannot run.
 
     That is: a task that learns without training data (FP451), an optimizer that cannot be stepped (FP402), a
-    balancing whose library is not there (FP436), nothing to do (FP469).
+    balancing whose library is not there (FP436), weights of float16 that train (FP437), nothing to do (FP469).
     """
     _raise_errors(check_training_data(spec, tasks_that_ever_learn(spec, plan)))
     _check_optimizer(spec, plan)
+    _check_format(spec, plan)
     check_balancing(spec)
     _check_purpose(spec, plan, tasks)
     return check_warmups(spec, plan, schedule_phases(spec, plan, training_rows(tasks)))
@@ -96,6 +97,14 @@ def _check_optimizer(spec: Spec, plan: Plan) -> None:
             message = f"{facts.name} asks for {facts.demand} at each step; this trainer has none"
             advice = "use another optimizer, such as `adamw`"
             raise spec.locations.error((*item.path, "name"), "FP402", message, help=advice)
+
+
+def _check_format(spec: Spec, plan: Plan) -> None:
+    """Refuse to train weights that are kept in float16: most updates would be lost in them."""
+    if spec.model.dtype == "float16" and plan.groups:
+        message = "weights that train would be kept in float16, in which small updates are lost"
+        advice = 'remove `dtype`, and compute in half precision by `train.precision = "fp16"` or `"bf16"`'
+        raise spec.locations.error(("model", "dtype"), "FP437", message, help=advice)
 
 
 def _check_purpose(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> None:

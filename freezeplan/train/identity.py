@@ -19,6 +19,7 @@ SETTINGS = (
     "mixing",
     "temperature",
     "balancing",
+    "precision",
     "accumulation",
     "clip_norm",
     "length_buckets",

@@ -25,6 +25,7 @@ from freezeplan.train.batches import Course, Part
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.launching import ranks_of
 from freezeplan.train.ranks import Ranks
+from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
 
 STEPS_PER_REPORT_ON_DEVICE = 20
@@ -70,7 +71,9 @@ class Loop:
     stop: StopRequest = field(default_factory=StopRequest)
     stopped: bool = False
     balancing: str | None = None
+    scale: LossScale = field(default_factory=lambda: LossScale("float32", torch.device("cpu")))
     _asked: bool = False
+    _skipped: int = 0
 
     @property
     def model(self) -> torch.nn.Module:
@@ -147,10 +150,13 @@ class Loop:
         else:
             losses = self.accumulate_gradients(parts)
             self.ranks.set_summed_gradients(self.ever_trained)
-        self.watch.see_gradients(self.model, losses)
+        if self.scale.unscaled(self.optimizer, self.ever_trained):
+            self.watch.see_gradients(self.model, losses)
+        else:
+            self._skipped += 1
         if self.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.ever_trained, self.clip_norm)
-        self.optimizer.step()
+        self.scale.step(self.optimizer)
         self.ranks.set_buffers_of_first(self.model)
         return losses
 
@@ -171,7 +177,7 @@ class Loop:
             # Trainable tensors that this forward does not use (a pooler) leave a loss without a graph.
             if loss.requires_grad:
                 weight = self.weights[part.task] * self.share(part.task, terms[part.task])
-                self.accelerator.backward(loss * weight)
+                self.scale.backward(loss * weight)
             losses[part.task] = losses.get(part.task, 0.0) + loss.detach()
         return losses
 
@@ -247,7 +253,9 @@ class Loop:
                 sums[task] = [total + value * item.terms[task], count + item.terms[task]]
         means = {task: total / count if count else 0.0 for task, (total, count) in shown.items()}
         last, epoch = pending[-1].step, self.position.epoch + 1
-        self.log.add_steps(epoch, last, means, rates)
+        self.log.add_steps(epoch, last, means, rates, self._skipped)
+        self.position.skipped, self._skipped = self.position.skipped + self._skipped, 0
+        self.position.scale = self.scale.as_record()
         self.observer(StepDone(epoch, last, self.steps, means, rates))
 
 

@@ -112,6 +112,7 @@ def _loop(run: Running) -> Loop:
         position=run.position,
         checkpoint_steps=spec.train.checkpoint_steps,
         balancing=spec.train.balancing,
+        scale=run.scale,
         after_step=run.write_checkpoint,
     )
 

@@ -43,6 +43,7 @@ from freezeplan.train.forward import Forward
 from freezeplan.train.identity import identity_of
 from freezeplan.train.measuring import Measuring
 from freezeplan.train.own_source import copy_own
+from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.setup import Setup
 
@@ -77,6 +78,7 @@ class Running:
         self.files.place = self.folder.path
         self.forward = Forward(model, setup.encoder, setup.accelerator.device)
         self.measuring = Measuring(setup, self.forward, self.observer)
+        self.scale = LossScale(setup.spec.train.precision, setup.accelerator.device)
         self.ranks = setup.ranks
         own = f"{STORE}-{self.ranks.number}" if self.ranks.number else STORE
         self.execution = Execution(setup, self.forward, self.folder, own, self.observer)
@@ -367,6 +369,7 @@ class Running:
     def restore(self, found: Checkpoint) -> None:
         """Go on from a checkpoint: everything as it was when it was written, the folder too."""
         self.position = position_of(found.state["position"])
+        self.scale.go_on(self.position.scale)
         self.validation = found.state["validation"]
         self.log.go_on(self.folder.path / LOG, found.state["log"])
         self.enter_phase()

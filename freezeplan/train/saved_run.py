@@ -169,7 +169,8 @@ def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec
         for name, task in run.tasks.items()
     ]
     try:
-        spec = Spec.model_validate({"model": model, "task": tasks})
+        train = {"precision": record.get("precision", "float32")}
+        spec = Spec.model_validate({"model": model, "task": tasks, "train": train})
     except ValueError as error:
         raise _damaged(folder, f"`{RUN_MARKER}` names tasks that no spec allows") from error
     return record, spec, {name: task.reads for name, task in run.tasks.items()}

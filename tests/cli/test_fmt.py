@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import stat
+from importlib import import_module
 
+from click.testing import CliRunner
+
+from freezeplan.diagnostics import DiagnosticError
 from tests.cli.rooms import GOOD
 
 LOOSE = GOOD.replace(" = ", "=").replace("\n\n", "\n\n\n") + "# the end\n"
@@ -40,6 +44,17 @@ def test_fmt_in_a_pipe(room):
     assert room.run("fmt", "-", stdin=b"a=1\n\n\n").out == "a = 1\n"
     assert room.run("fmt", "-", "--check", stdin=b"a=1").status == 1
     assert "FP004" in room.run("fmt", "-", stdin=b"\xff").err
+
+
+def test_what_would_say_something_else_is_left_as_it_is(tmp_path, monkeypatch):
+    module = import_module("freezeplan.cli.fmt")
+    monkeypatch.setattr("freezeplan.spec.formatting.formatted", lambda text: text.replace("lr", "rate"))
+    path = tmp_path / "loose.toml"
+    path.write_text(LOOSE)
+    done = CliRunner().invoke(module.fmt, [str(path)])
+    assert isinstance(done.exception, DiagnosticError)
+    assert [item.code for item in done.exception.diagnostics] == ["FP149"]
+    assert path.read_text() == LOOSE
 
 
 def test_fix_mends_says_so_and_checks(room):

@@ -19,6 +19,7 @@ HELP = re.compile(r"# help: (?P<text>.+)$", re.MULTILINE)
 OURS = re.compile(r"FP(14\d|2\d\d|3\d\d|40\d|41\d|42\d|43\d)")
 
 WITHOUT_FILE = {
+    "FP149": "about a command: test_what_would_say_something_else_is_left_as_it_is",
     "FP207": "needs a weights file: test_classes_are_not_known_from_a_weights_file",
     "FP208": "needs a shorter time limit: test_a_regular_expression_that_blows_up_is_stopped",
     "FP213": "a name asked of `why`, not a spec: test_an_unknown_name_is_refused_with_close_ones",
@@ -35,6 +36,7 @@ WITHOUT_FILE = {
     "FP432": "about an optimizer: test_an_optimizer_over_other_tensors_is_refused",
     "FP433": "about a live model: test_a_model_that_left_its_plan_is_refused",
     "FP436": "found when a run is prepared: test_a_library_that_is_not_there_is_said",
+    "FP437": "found when a run is prepared: test_weights_of_float16_do_not_train",
     "FP434": "about several ranks: test_ranks_that_hold_other_weights_are_found",
 }
 

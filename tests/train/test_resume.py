@@ -36,6 +36,11 @@ SPECS: dict[str, Callable[[Path], Spec]] = {
         optimizer={"name": "sgd", "lr": 0.05, "momentum": 0.9},
         train={"batch_size": 12, "epochs": 2, "accumulation": 3},
     ),
+    "fp16": lambda toy: phased_spec(
+        toy,
+        [{"epochs": 1}, {"steps": 5, "rule": [{"match": "@layers[-1:]", "state": "trainable"}]}],
+        train={"batch_size": 24, "precision": "fp16", "checkpoint_steps": 3},
+    ),
     "adagrad": lambda toy: phased_spec(
         toy,
         [
