@@ -18,6 +18,7 @@ from freezeplan.cli.streams import Settings, nobody_reads, print_json, print_out
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 
 if TYPE_CHECKING:
+    from freezeplan.train.predict import Asked
     from freezeplan.train.pulse import Pulse
 
 LONGEST_LINE = 1 << 26
@@ -59,6 +60,13 @@ Examples:
 )
 @click.option("--overwrite", is_flag=True, help="Let --out replace a file.")
 @click.option("--checkpoint", metavar="NAME", help="A checkpoint of the run: its folder's name, or `best`.")
+@click.option(
+    "--max-new-tokens",
+    "most_new",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Most tokens of a language model's completion. Default: 64.",
+)
 @format_option("text", "json")
 @remote_code_option
 @common_options
@@ -75,13 +83,15 @@ def predict(
     out: Path | None,
     overwrite: bool,
     checkpoint: str | None,
+    most_new: int | None,
     form: str,
 ) -> int:
     """Label each TEXT with every task of the run in DIR, one line (or JSON object) per text.
 
     Without TEXT and --file, texts are read from standard input, one per line. A FILE that ends like a data
     file (.jsonl, .csv, .parquet …) is read like training data, its --column. For a run that reads images,
-    each TEXT is the path of an image file; for tasks over pairs of texts, two texts with a tab between them.
+    each TEXT is the path of an image file; for tasks over pairs of texts, two texts with a tab between them. A
+    language model goes on where TEXT ends, always with its most probable token.
 
     With --out nothing stands at the place of FILE until all answers are written: a stop leaves no file, or the one
     that was to be overwritten.
@@ -96,8 +106,11 @@ def predict(
         from freezeplan.train.saved_run import checkpoint_folder
 
         folder = checkpoint_folder(folder, checkpoint)
+    from freezeplan.train.predict import Asked
+
+    asked = Asked(tasks or None, probabilities, most_new)
     with pulsing(settings, always=out is not None) as pulse:
-        answers = _answers(folder, texts, source, (column, pair_column), (tasks, probabilities))
+        answers = _answers(folder, texts, source, (column, pair_column), asked)
         counted = _counted(answers, pulse)
         if out is not None:
             print_out(_written(out, overwrite, counted), settings)
@@ -136,7 +149,7 @@ def _answers(
     texts: tuple[str, ...],
     source: Path | None,
     columns: tuple[str | None, str | None],
-    asked_for: tuple[tuple[str, ...], bool],
+    asked: Asked,
 ) -> Iterator[dict[str, Any]]:
     from freezeplan.data.files import is_data_file
 
@@ -145,10 +158,8 @@ def _answers(
     if any(columns) and rows is None:
         raise click.UsageError("--column is of a data file: name one with --file")
     inputs = _inputs(texts, source) if rows is None or texts else ()
-    from freezeplan.train.predict import Asked, predict, predict_file
+    from freezeplan.train.predict import predict, predict_file
 
-    tasks, probabilities = asked_for
-    asked = Asked(tasks or None, probabilities)
     if rows is None:
         return predict(folder, inputs, asked)
     return predict_file(folder, rows, column, asked, pair_column)
@@ -192,7 +203,7 @@ def _line(answer: dict[str, Any]) -> Any:
 
     line = Text(overflow="fold")
     # What was labelled stands first, under the names of its kind.
-    given = [" ".join(value) if isinstance(value, list) else value for value in answer.values()]
+    given = [_text_of(value) for value in answer.values()]
     given = [value for value in given if isinstance(value, str)]
     for task, found in answer.items():
         if not isinstance(found, dict):
@@ -204,6 +215,13 @@ def _line(answer: dict[str, Any]) -> Any:
     return line.append(" | ".join(visible(text, keep="") for text in given))
 
 
+def _text_of(given: Any) -> Any:
+    """Return words as a text, and of a conversation what was said last."""
+    if not isinstance(given, list):
+        return given
+    return " ".join(given) if isinstance(given[0], str) else given[-1]["content"]
+
+
 def _found(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what a task answers, and what is said of it besides."""
     if "label" in answer:
@@ -212,6 +230,8 @@ def _found(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _several(answer["labels"], answer["scores"])
     elif "tags" in answer:
         yield " ".join(tag or "-" for tag in answer["tags"]), ""
+    elif "completion" in answer:
+        yield answer["completion"], ""
     elif "value" in answer:
         yield f"{answer['value']:.4g}", ""
     elif "values" in answer:

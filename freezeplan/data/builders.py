@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from freezeplan.data.columns import ImagesBuilder, LabelsBuilder, TextsBuilder
 from freezeplan.data.conversations import ConversationsBuilder
 from freezeplan.data.label_lists import FlagsBuilder, LabelListsBuilder, TagListsBuilder
@@ -18,6 +20,7 @@ BUILDERS = {
     "tokens": WordListsBuilder,
     "tags": TagListsBuilder,
     "messages": ConversationsBuilder,
+    "asked": partial(ConversationsBuilder, asked=True),
 }
 WANTED = {
     "label": "a label is text or a whole number",

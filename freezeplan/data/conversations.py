@@ -26,16 +26,20 @@ class Conversations(Texts):
 
 
 class ConversationsBuilder:
-    """Take the values of a column of conversations, one row after the other."""
+    """Take the values of a column of conversations, one row after the other.
 
-    def __init__(self) -> None:
+    Where they are ``asked``, the assistant need not have said anything.
+    """
+
+    def __init__(self, asked: bool = False) -> None:
+        self.asked = asked
         self.flaws = Flaws()
         self._data, self._ends = Spool(), array("q")
 
     def add(self, value: Any, folder: Path | None = None) -> None:
         """Add the value of the next row; one that is no conversation to learn from is noted as a flaw."""
         messages = messages_in(value)
-        flaw = conversation_flaw(messages) or _unanswered(messages)
+        flaw = conversation_flaw(messages) or (None if self.asked else _unanswered(messages))
         if flaw is None:
             self._data.append(json.dumps(messages).encode("ascii"))
         else:

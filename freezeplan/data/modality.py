@@ -74,6 +74,10 @@ MESSAGES = Kind(
     "input_ids",
     ("messages",),
 )
+PROMPT_ALONE = Kind(
+    "prompt", "prompts", "FP457", "every row needs a prompt that is not blank", "input_ids", ("prompt",)
+)
+"""What is asked of a run that has learned completions."""
 KINDS = {kind.name: kind for kind in (TEXT, TEXT_PAIR, TEXT_TRIPLET, TOKENS, IMAGE, PROMPT, MESSAGES)}
 
 

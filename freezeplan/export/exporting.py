@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from freezeplan.data.encoder import Encoder
+from freezeplan.data.modality import KINDS, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, quoted
 from freezeplan.export.card import card_of
@@ -13,10 +15,12 @@ from freezeplan.export.forms import FORMS
 from freezeplan.export.front_matter import Shipped
 from freezeplan.export.inputs import ProofInputs, inputs_of
 from freezeplan.export.places import check_free, new_folder
-from freezeplan.export.proof import TOLERANCE, Side, encoded_of, largest_difference, refused
+from freezeplan.export.proof import ROWS, TOLERANCE, Side, encoded_of, largest_difference, refused
 from freezeplan.models.run_record import home_of
 from freezeplan.render.markdown import code
 from freezeplan.render.model_card import card_text
+from freezeplan.train.encoding import TextEncoder
+from freezeplan.train.language import language_encoder
 from freezeplan.train.saved_run import SavedRun, check_papers, check_task, checkpoint_folder, load_run
 
 CARD = "README.md"
@@ -81,18 +85,28 @@ def export(
     run.model.precision = "float32"
     written = FORMS[form]
     name = _task(run, task) if written.holds_head or task else _first(run)
-    run = replace(run, encoder=run.encoder_for([name]))
+    run = replace(run, encoder=_encoder(run, name, written))
     written.check(run, name)
     inputs = inputs_of(run, name, data, column)
     with new_folder(out, home) as place:
         loads_as = written.write(run, name, place, inputs)
         sides = written.ours(run, name), written.theirs(place, run, name)
-        difference = _proved(*sides, inputs, written.apart(run, name, loads_as))
+        difference = _proved(*sides, inputs, written.apart(run, name, loads_as), _at_once(run, name))
         rows, cut = len(inputs.values), 0 if written.cuts else _cut(run, inputs)
         held = name if written.holds_head else None
         found = Exported(out, form, loads_as, held, difference, rows, inputs.source, cut)
         _write_card(run, name, written, found, place)
     return found
+
+
+def _encoder(run: SavedRun, task: str, form: ExportForm) -> Encoder:
+    """Return what makes a task's rows of its data, as it learned them."""
+    if not run.kinds[task].own_head or not isinstance(run.encoder, TextEncoder):
+        return run.encoder_for([task])
+    if not form.takes_language_models:
+        reason = f"there is no form `{form.name}` of a language model here"
+        raise refused(reason, "export it to transformers")
+    return language_encoder(run.encoder, KINDS[run.reads.get(task, TEXT.name)])
 
 
 def _write_card(run: SavedRun, task: str, form: ExportForm, found: Exported, place: Path) -> None:
@@ -119,8 +133,13 @@ def _first(run: SavedRun) -> str:
     return next((name for name, kind in run.kinds.items() if kind.compares), next(iter(run.kinds)))
 
 
-def _proved(ours: Side, theirs: Side, inputs: ProofInputs, cause: tuple[str, str]) -> float:
-    difference = largest_difference(ours, theirs, inputs.values)
+def _at_once(run: SavedRun, task: str) -> int:
+    """Return how many rows both sides run together: one where each token has a number for every other."""
+    return 1 if run.kinds[task].own_head else ROWS
+
+
+def _proved(ours: Side, theirs: Side, inputs: ProofInputs, cause: tuple[str, str], rows: int) -> float:
+    difference = largest_difference(ours, theirs, inputs.values, rows)
     if not difference <= TOLERANCE:
         reason, advice = cause
         note = f"on {counted(len(inputs.values), 'input')} of {inputs.source}; {TOLERANCE:.0e} is allowed"

@@ -16,11 +16,11 @@ ROWS = 16
 Side = Callable[[Sequence[Any]], torch.Tensor]
 
 
-def largest_difference(ours: Side, theirs: Side, values: Sequence[Any]) -> float:
-    """Return the largest difference between two sides' outputs on the same inputs, taken in small batches."""
+def largest_difference(ours: Side, theirs: Side, values: Sequence[Any], rows: int = ROWS) -> float:
+    """Return the largest difference between two sides' outputs on the same inputs, taken in batches of some rows."""
     largest = 0.0
     with torch.no_grad():
-        for batch in batches(values):
+        for batch in batches(values, rows):
             one, other = ours(batch).float(), theirs(batch).float()
             if one.shape != other.shape or not (one.isfinite().all() and other.isfinite().all()):
                 return float("inf")
@@ -28,10 +28,10 @@ def largest_difference(ours: Side, theirs: Side, values: Sequence[Any]) -> float
     return largest
 
 
-def batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def batches(values: Sequence[Any], rows: int = ROWS) -> Iterator[Sequence[Any]]:
     """Yield inputs in batches of a few rows, in their order."""
-    for start in range(0, len(values), ROWS):
-        yield values[start : start + ROWS]
+    for start in range(0, len(values), rows):
+        yield values[start : start + rows]
 
 
 def refused(reason: str, advice: str, *notes: str) -> DiagnosticError:

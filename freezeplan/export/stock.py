@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from freezeplan.models.classes import model_class
 from freezeplan.models.native import NativeHead, stock_config
 from freezeplan.models.resolve import resolve_source
 from freezeplan.outside.quiet import quiet
+from freezeplan.train.language import LanguageEncoder
 from freezeplan.train.saved_run import SavedRun
 
 NATIVE = 'train it with `head = "native"`, or use `freezeplan.load_run` in Python'
@@ -29,6 +31,7 @@ class Stock(ExportForm):
     """A task as a model of a class that transformers has, with its tokenizer or image processor."""
 
     name = library = "transformers"
+    takes_language_models = True
 
     def write(self, run: SavedRun, task: str, folder: Path, inputs: ProofInputs) -> str:
         """Write the stock model; returns its class's name."""
@@ -59,6 +62,8 @@ def write_stock(run: SavedRun, task: str, folder: Path) -> str:
     Raises ``DiagnosticError`` (FP570) where no class of transformers holds such a head.
     """
     stock = stock_model(run, task)
+    if run.kinds[task].own_head and stock.generation_config.eos_token_id is None:
+        stock.generation_config.eos_token_id = run.encoder.tokenizer.eos_token_id
     with quiet():
         stock.save_pretrained(folder)
     run.encoder.save(folder)
@@ -71,7 +76,8 @@ def stock_model(run: SavedRun, task: str) -> Any:
     backbone = run.model.backbone
     kind = run.kinds[task]
     config = stock_config(backbone.config, run.labels[task], kind.problem_type)
-    set_padding(run, config)
+    if not kind.own_head:
+        set_padding(run, config)
     name = kind.stock.get(run.encoder.kind.name)
     if name is None:
         reason = f"transformers has no class for the task `{task}`: {kind.without_stock}"
@@ -158,6 +164,8 @@ def loaded_stock(folder: Path, run: SavedRun, task: str) -> Side:
     if lost:
         raise refused(f"transformers does not load {quoted(str(name) for name in lost[:3])}", NATIVE)
     encode = images_side(folder, run.encoder.channels) if kind is IMAGE else texts_side(folder)
+    if isinstance(run.encoder, LanguageEncoder):
+        encode = rows_side(folder, run.encoder)
     model.eval()
 
     def side(values: Sequence[Any]) -> torch.Tensor:
@@ -180,6 +188,21 @@ def texts_side(folder: Path) -> Any:
         return tokenizer(
             *given, is_split_into_words=words, padding=True, truncation=True, return_tensors="pt"
         )
+
+    return encode
+
+
+def rows_side(folder: Path, encoder: LanguageEncoder) -> Any:
+    """Return what the folder's own tokenizer makes of rows of a language model, cut where the run cuts them."""
+    from transformers import AutoTokenizer
+
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    own = replace(encoder, tokenizer=tokenizer)
+
+    def encode(values: Sequence[Any]) -> Any:
+        encoded = own.encode(values)
+        return own.batch(encoded, range(len(encoded)), torch.device("cpu"))
 
     return encode
 

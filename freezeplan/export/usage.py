@@ -8,6 +8,7 @@ TAGS = {
     "AutoModelForSequenceClassification": "text-classification",
     "AutoModelForTokenClassification": "token-classification",
     "AutoModelForImageClassification": "image-classification",
+    "AutoModelForCausalLM": "text-generation",
 }
 """What the hub and `pipeline` call what a class does."""
 SIMILARITY = "sentence-similarity"
@@ -16,6 +17,8 @@ GIVEN = {
     "text_pair": '[{"text": "A text.", "text_pair": "Another one."}]',
     "tokens": '["Some words apart."]',
     "image": '["picture.png"]',
+    "prompt": '["A prompt."]',
+    "messages": '[[{"role": "user", "content": "A question?"}]]',
 }
 ENCODED = {
     "text": '["A text."]',
@@ -46,6 +49,8 @@ def pipeline_code(stock: str, kind: TaskKind, reads: str) -> str:
         return f'from transformers import {stock}\n\nmodel = {stock}.from_pretrained(".")\n'
     made = ', aggregation_strategy="first"' if kind.reads_words else ""
     called = "" if reads in ("image", "tokens") else ", truncation=True"
+    if kind.own_head:
+        called = ", max_new_tokens=64, do_sample=False"
     if kind.name in ("multi_label", "regression"):
         called += ", top_k=None"
     return (

@@ -35,6 +35,11 @@ class _Given(nn.Module):
 
     output: Any = None
 
+    @property
+    def decoder(self) -> _Given:
+        """The same: some stock models call the decoder in their base model by itself (OPT)."""
+        return self
+
     def forward(self, *_: Any, **__: Any) -> Any:
         return self.output
 
@@ -128,13 +133,26 @@ def native_head(chosen: Any, own: Any) -> NativeHead:
     return head if place.type == "meta" else head.to_empty(device=place)
 
 
-def parted(stock: Any) -> tuple[nn.Module, NativeHead]:
-    """Take a stock model apart: its base model, and all else as a head; tensors that they share stay shared."""
+def parted(stock: Any, hidden: int) -> tuple[nn.Module, NativeHead]:
+    """Take a language model apart: its base model, and all else as a head; tensors that they share stay shared.
+
+    ``hidden`` is the size of a state. Raises ``Unbuildable`` where the head does not read the states of tokens alone.
+    """
     _check_base(stock)
-    backbone = getattr(stock, stock.base_model_prefix)
-    if getattr(backbone.config, "is_encoder_decoder", False):
-        raise Unbuildable("it reads the decoder, and only the encoder of the backbone runs")
-    return backbone, NativeHead(stock)
+    backbone, head = getattr(stock, stock.base_model_prefix), NativeHead(stock)
+    tensor = next(backbone.parameters())
+    states = torch.zeros(2, hidden, dtype=tensor.dtype, device=tensor.device)
+    try:
+        with torch.no_grad():
+            found = head.of_states(states).shape
+    except Exception as error:  # whatever a model's own code makes of a base model that is not there
+        cause = str(error).strip().partition("\n")[0]
+        raise Unbuildable(f"the head of `{type(stock).__name__}` does not stand alone: {cause}") from error
+    if found != (2, head.outputs):
+        raise Unbuildable(
+            f"`{type(stock).__name__}` gives no logits of {head.outputs} tokens, but {tuple(found)}"
+        )
+    return backbone, head
 
 
 def _check_base(stock: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import some
 from freezeplan.models.classes import model_class
+from freezeplan.models.configs import hidden_size
 from freezeplan.models.provided import BACKBONE, base_prefix
 from freezeplan.models.resolve import Source
 from freezeplan.models.run_record import RunRecord
@@ -32,6 +33,8 @@ def _place(spec: Spec) -> tuple[str, int, str]:
 
 def whole_class(config: Any, source: Source, spec: Spec) -> Any:
     """Return the class that has backbone and head; raises FP183 where the architecture has none."""
+    if getattr(config, "is_encoder_decoder", False):
+        raise _none(spec, "it has an encoder, and only that of the backbone runs")
     kind = next(task_kind(task) for task in spec.task if task.own_head)
     try:
         return model_class(kind.stock["text"], config, source, spec)
@@ -43,8 +46,11 @@ def taken_apart(model: Any, spec: Spec) -> tuple[Any, NativeHead]:
     """Take a whole model apart: its backbone, and its head; raises FP183 where it is not made of the two."""
     from freezeplan.models.native import Unbuildable, parted
 
+    hidden = hidden_size(model.config)
     try:
-        return parted(model)
+        if hidden is None:
+            raise Unbuildable("the size of its states is not in its config")
+        return parted(model, hidden)
     except Unbuildable as reason:
         raise _none(spec, str(reason)) from None
 

@@ -34,9 +34,10 @@ class RunTask:
 
     @property
     def reads(self) -> str:
-        """What its rows hold beside images: ``text``, ``text_pair``, ``text_triplet`` or ``tokens``."""
-        if "tokens" in self.columns:
-            return "tokens"
+        """What its rows hold beside images, by the name of a kind of input."""
+        for name in ("tokens", "prompt", "messages"):
+            if name in self.columns:
+                return name
         if "text_negative" in self.columns:
             return "text_triplet"
         return "text_pair" if "text_pair" in self.columns else "text"

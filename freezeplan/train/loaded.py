@@ -26,18 +26,27 @@ class LoadedRun:
         self.labels: Mapping[str, tuple[str, ...]] = saved.labels
 
     def predict(
-        self, inputs: Iterable[Any], tasks: Sequence[str] | None = None, *, probabilities: bool = False
+        self,
+        inputs: Iterable[Any],
+        tasks: Sequence[str] | None = None,
+        *,
+        probabilities: bool = False,
+        max_new_tokens: int | None = None,
     ) -> list[dict[str, Any]]:
         """Label texts (or images, as ``freezeplan predict`` takes them) with some tasks, all by default.
 
         Tasks over pairs of texts take tuples of two; they and tasks over single texts are asked one after the other.
 
+        A language model goes on where an input ends: a text, a prompt, or a list of messages. ``max_new_tokens`` is how
+        far at most, 64 tokens by default.
+
         Returns one dict per input, in their order: ``{"text": …, "<task>": {"label": …, "score": …}, …}``, with
-        ``probabilities`` also each label's. Raises ``DiagnosticError``: FP530 for an input that cannot be used,
-        FP574 for a task that the run has not, FP531 where the outputs are no numbers.
+        ``probabilities`` also each label's, and of a language model ``{"completion": …}``. Raises
+        ``DiagnosticError``: FP530 for an input that cannot be used, FP574 for a task that the run has not, FP531 where
+        the outputs are no numbers.
         """
         _check_several(inputs)
-        return list(answers(self._saved, self._device, inputs, Asked(tasks, probabilities)))
+        return list(answers(self._saved, self._device, inputs, Asked(tasks, probabilities, max_new_tokens)))
 
     def embed(self, inputs: Iterable[Any]) -> numpy.ndarray:
         """Return the backbone's pooled vectors of texts (or images), ``(inputs, hidden)`` in float32, in their order.

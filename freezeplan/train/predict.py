@@ -13,23 +13,31 @@ import torch
 
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.findings import Flaws
-from freezeplan.data.modality import IMAGE, TOKENS, Kind
+from freezeplan.data.modality import IMAGE, MESSAGES, TOKENS, Kind
 from freezeplan.data.pairs import TextPairs
 from freezeplan.data.reader import texts_in
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.tasks import Answering
 from freezeplan.train.failures import explained
+from freezeplan.train.generating import completions
 from freezeplan.train.saved_run import SavedRun, check_task, load_run
 from freezeplan.train.tokens import WORDS
+
+ROLES = {TOKENS.name: "tokens", MESSAGES.name: "asked"}
+"""What a column of a data file holds, where that is no text."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Say what is asked of a run: which ``tasks`` (None: all), and whether each label's probability is told."""
+    """Say what is asked of a run: which ``tasks`` (None: all), and whether each label's probability is told.
+
+    A language model's completions have ``max_new_tokens`` at most, 64 where it is None.
+    """
 
     tasks: Sequence[str] | None = None
     probabilities: bool = False
+    max_new_tokens: int | None = None
 
     def of(self, run: SavedRun) -> tuple[str, ...]:
         """Return the tasks, in the order of the run's spec; raises ``DiagnosticError`` (FP574) for one it has not."""
@@ -48,8 +56,9 @@ def predict(folder: Path, inputs: Iterable[Any], asked: Asked = ALL) -> Iterator
     objects of Pillow, encoded images as bytes, numbers as in the data); for tasks over pairs of texts, tuples of
     two, or texts with a tab between. Yields, in their order,
     ``{"text": …, "<task>": {"label": …, "score": …}, …}`` (``"image"`` for images) with the tasks in the
-    order of the run's spec; ``score`` is the probability that the head gives to the label (softmax), and
-    ``probabilities``, where they are asked for, maps every label to its own. Inputs
+    order of the run's spec; of a language model ``{"prompt": …, "<task>": {"completion": …}}``
+    (:func:`~freezeplan.train.generating.completions`). ``score`` is the probability that the head gives to the
+    label (softmax), and ``probabilities``, where they are asked for, maps every label to its own. Inputs
     are read and answered batch by batch. Raises ``DiagnosticError``: FP520 and FP521 for a folder that cannot
     be used and FP574 for a task (at the call, not at the first answer), FP530 for an input that cannot be used,
     named by its number, FP531 where the outputs are no numbers.
@@ -88,7 +97,7 @@ def inputs_in(
         message = f"both texts of a pair would be of column `{given[0]}`"
         raise DiagnosticError([diagnostic("FP530", message, help="name two columns")])
     options = dict(zip(given, ("--column", "--pair-column"), strict=False))
-    texts = texts_in(path, options, "tokens" if kind is TOKENS else "text")
+    texts = texts_in(path, options, ROLES.get(kind.name, "text"))
     if kind.several:
         return TextPairs(*texts)
     return (str(path.parent / text) for text in texts[0]) if kind is IMAGE else texts[0]
@@ -107,6 +116,8 @@ def answers(
 ) -> Iterator[dict[str, Any]]:
     """Yield the answers to inputs, in their order, as :func:`predict` does."""
     tasks = asked.of(run)
+    if run.continues(tasks):
+        return completions(run, device, inputs, tasks, asked.max_new_tokens)
 
     def label(found: Rows, batch: dict[str, torch.Tensor], words: Words) -> None:
         _label(run, tasks, asked.probabilities, found, batch, words)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import torch
 
 from freezeplan.data.encoder import Encoder
-from freezeplan.data.modality import IMAGE, KINDS, TEXT
+from freezeplan.data.modality import IMAGE, KINDS, PROMPT_ALONE, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all, quoted
 from freezeplan.models.loading import load_model, load_tokenizer
@@ -23,6 +23,7 @@ from freezeplan.tasks import TaskKind, task_kind
 from freezeplan.train.encoding import TextEncoder, make_text_encoder
 from freezeplan.train.image_encoding import make_image_encoder
 
+COMPARED, CONTINUED = "compared ", "continued "
 DTYPES = ("float32", "bfloat16", "float16")
 POOLINGS = get_args(Pooling)
 
@@ -51,26 +52,34 @@ class SavedRun:
         """Texts or images per batch."""
         return self.record["eval_batch_size"]
 
+    def continues(self, tasks: Collection[str]) -> bool:
+        """Whether some tasks are those of a language model, which goes on where an input ends.
+
+        Raises ``DiagnosticError`` (FP574) for tasks that read different things.
+        """
+        self.encoder_for(tasks)
+        return any(self.kinds[task].own_head for task in tasks)
+
     def encoder_for(self, tasks: Collection[str]) -> Encoder:
         """Return the encoder of what some tasks read: texts, pairs of texts, or images.
 
         Raises ``DiagnosticError`` (FP574) for tasks that read different things.
         """
-        forms: dict[tuple[str, bool], list[str]] = {}
+        forms: dict[tuple[str, str], list[str]] = {}
         for task in tasks:
-            form = (self.reads.get(task, TEXT.name), self.kinds[task].compares)
-            forms.setdefault(form, []).append(task)
+            kind = self.kinds[task]
+            how = CONTINUED if kind.own_head else COMPARED if kind.compares else ""
+            forms.setdefault((self.reads.get(task, TEXT.name), how), []).append(task)
         if len(forms) > 1:
-            apart = {True: "compared ", False: ""}
             said = " and ".join(
-                f"{quoted(names)} of {apart[compared]}{KINDS[form].plural}"
-                for (form, compared), names in forms.items()
+                f"{quoted(names)} of {how}{KINDS[form].plural}" for (form, how), names in forms.items()
             )
             message = f"the run has tasks of different inputs: {said}"
             raise DiagnosticError([diagnostic("FP574", message, help="name those of one kind with `--task`")])
         if isinstance(self.encoder, TextEncoder):
-            form, compared = next(iter(forms), (TEXT.name, False))
-            return replace(self.encoder, kind=KINDS[form], apart=compared)
+            form, how = next(iter(forms), (TEXT.name, ""))
+            kind = PROMPT_ALONE if form == PROMPT_ALONE.name else KINDS[form]
+            return replace(self.encoder, kind=kind, apart=how == COMPARED)
         return self.encoder
 
 
