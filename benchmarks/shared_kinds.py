@@ -87,8 +87,8 @@ class Variant:
 
 VARIANTS = {
     "frozen": Variant((), 1e-3, 3e-2, 10),
-    "upper": Variant(("@layers[-2:]",), 2e-4, 1e-2, 6),
-    "all": Variant(("@embeddings", "@layers"), 2e-4, 3e-3, 8),
+    "upper": Variant(("@layers[-2:]",), 2e-4, 1e-2, 4),
+    "all": Variant(("@embeddings", "@layers"), 2e-4, 3e-3, 5),
 }
 
 

@@ -92,7 +92,7 @@ def _prefix(store: Store) -> str:
     """Say in one line what a store holds, takes and saves."""
     what = f"{store.prefix.layers} of {counted(store.prefix.of, 'layer')}"
     if store.prefix.whole_backbone:
-        what = "the whole backbone, pooled"
+        what = "the whole backbone, as its heads read it"
     size = f"{format_bytes(store.nbytes)} for {counted(store.rows, 'row')}"
     return f"{what}: {size}, {format_flops(store.build)} once, then {format_flops(store.epoch)} per epoch"
 

@@ -16,7 +16,7 @@ from freezeplan.render.cost import CostView
 
 MIB = 1 << 20
 MEMORY = Memory(87 * MIB, 6 * MIB, 12 * MIB, 66 * MIB, 5 * MIB, 153 * MIB, 352 * MIB)
-STORE = Store(FrozenPrefix("layers", 4, 6), 2 * MIB, 10, 15_900_000_000, 46_000_000_000)
+STORE = Store(FrozenPrefix("layers", 4, 6), 20 * MIB, 10, 15_900_000_000, 46_000_000_000)
 ROWS = {"topic": 495, "mood": 495}
 HEADS = PhaseCost(
     "heads only", ("topic", "mood"), MEMORY, Work(1_500_000_000, 900), 77_900_000_000, ROWS, STORE, ""
@@ -86,7 +86,7 @@ def test_every_line_fits_and_every_number_is_whole(width: int) -> None:
 
 def test_a_frozen_backbone_is_said_to_be_pooled() -> None:
     pooled = replace(HEADS, store=replace(STORE, prefix=replace(STORE.prefix, whole_backbone=True)))
-    assert "the whole backbone, pooled: 20.0 MiB" in drawn(replace(COST, phases=(pooled,)))
+    assert "the whole backbone, as its heads read it: 20.0 MiB" in drawn(replace(COST, phases=(pooled,)))
 
 
 @pytest.mark.parametrize(
