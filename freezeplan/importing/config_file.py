@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +63,50 @@ class ConfigFile:
                 raise self.error(path, "FP193", message, "write the value itself")
         return value
 
+    def table(self, *path: str | int) -> Mapping[Any, Any]:
+        """Return the table at a key path, an empty one where there is none."""
+        value = self._known(path)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise self.error(path, "FP190", f"`{dotted(path)}` is no table of keys")
+        return value
+
+    def entries(self, *path: str | int) -> list[Any]:
+        """Return the list at a key path, an empty one where there is none."""
+        value = self._known(path)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self.error(path, "FP190", f"`{dotted(path)}` is no list")
+        return value
+
+    def text(self, *path: str | int) -> str | None:
+        """Return the string at a key path, None where there is none."""
+        value = self._known(path)
+        if value is not None and not isinstance(value, str):
+            raise self.error(path, "FP190", f"`{dotted(path)}` is no string")
+        return value
+
     def number(self, *path: str | int) -> float | None:
         """Return the number at a key path; YAML reads `1e-5` as text, which is meant as a number all the same."""
         value = self._known(path)
         if value is None:
             return None
         try:
-            if isinstance(value, bool):
-                raise ValueError
-            return float(value)
-        except (TypeError, ValueError):
-            raise self.error(path, "FP190", f"`{dotted(path)}` is not a number") from None
+            number = float("nan") if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        if not isfinite(number):
+            raise self.error(path, "FP190", f"`{dotted(path)}` is not a number")
+        return number
+
+    def rate(self, *path: str | int) -> float | None:
+        """Return the number at a key path, which may not be below 0."""
+        number = self.number(*path)
+        if number is not None and number < 0:
+            raise self.error(path, "FP193", f"`{dotted(path)}` is below 0")
+        return number
 
     def strings(self, *path: str | int, split: bool = False) -> list[tuple[KeyPath, str]]:
         """Return the strings at a key path, each with its own path; ``split`` takes one apart at its commas."""

@@ -51,12 +51,9 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
         outcome |= dict.fromkeys(hits.of(meant), (FROZEN, len(statements) - 1))
     _groups(config, model, findings, statements, outcome, meant)
     refuse_nothing(config, ("trainer",), outcome)
-    kind = (
-        config.at(*OPTIMIZER)
-        if isinstance(config.at(*OPTIMIZER), str)
-        else config.at(*OPTIMIZER, "type") or "adam"
-    )
-    rate, decay = config.number(*OPTIMIZER, "lr"), config.number(*OPTIMIZER, "weight_decay")
+    kind = config.at(*OPTIMIZER)
+    kind = kind if isinstance(kind, str) else config.text(*OPTIMIZER, "type") or "adam"
+    rate, decay = config.rate(*OPTIMIZER, "lr"), config.rate(*OPTIMIZER, "weight_decay")
     defaults = DEFAULTS.get(kind, (None, 0.0))
     return Reading(
         tuple(statements),
@@ -76,7 +73,7 @@ def _groups(
     meant: bool,
 ) -> None:
     owner: dict[str, int] = {}
-    for index, group in enumerate(config.at(*OPTIMIZER, "parameter_groups") or []):
+    for index, group in enumerate(config.entries(*OPTIMIZER, "parameter_groups")):
         path: KeyPath = (*OPTIMIZER, "parameter_groups", index)
         if not (isinstance(group, list) and len(group) == 2 and isinstance(group[1], Mapping)):
             raise config.error(
@@ -104,7 +101,7 @@ def _treatment(
             )
     if table.get("requires_grad") is False:
         return FROZEN
-    rate = config.number(*path, "lr")
+    rate = config.rate(*path, "lr")
     if rate == 0:
         raise config.error((*path, "lr"), "FP193", "a rate of 0 cannot be imported: it is not frozen")
-    return Treatment(True, lr=rate, weight_decay=config.number(*path, "weight_decay"))
+    return Treatment(True, lr=rate, weight_decay=config.rate(*path, "weight_decay"))

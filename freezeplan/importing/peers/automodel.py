@@ -51,11 +51,11 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
         _selectors(config, model, findings, statements, outcome)
     _overrides(config, model, findings, statements, outcome, meant)
     refuse_nothing(config, ("freeze_config",), outcome)
-    decay = config.number("optimizer", "weight_decay")
+    decay = config.rate("optimizer", "weight_decay")
     return Reading(
         tuple(statements),
         (PhaseReading(outcome),),
-        lr=config.number("optimizer", "lr"),
+        lr=config.rate("optimizer", "lr"),
         weight_decay=0.01 if decay is None else decay,
         findings=tuple(findings.items),
     )
@@ -69,7 +69,7 @@ def _switches(
     outcome: Outcomes,
     meant: bool,
 ) -> None:
-    table = config.at("freeze_config")
+    table = config.table("freeze_config")
     known = (*SWITCHES, *(key for key, _ in SELECTORS))
     for key in table:
         if key not in known:
@@ -79,6 +79,10 @@ def _switches(
     generic = any(key in table for key, _ in SELECTORS)
     for key, (attribute, parts) in SWITCHES.items():
         value = table.get(key)
+        if not isinstance(value, bool | None):
+            raise config.error(
+                ("freeze_config", key), "FP194", f"there `{key}` is an error: it is no boolean"
+            )
         if value is None:
             value = key == "freeze_vision_tower" and not generic
         if not value:
@@ -108,10 +112,7 @@ def _selectors(
     config: ConfigFile, model: ModelNames, findings: Findings, statements: list[Statement], outcome: Outcomes
 ) -> None:
     for key, treatment in SELECTORS:
-        entries = config.at("freeze_config", key) or []
-        if not isinstance(entries, list):
-            raise config.error(("freeze_config", key), "FP194", f"there `{key}` is an error: it is no list")
-        for index, entry in enumerate(entries):
+        for index, entry in enumerate(config.entries("freeze_config", key)):
             path: KeyPath = ("freeze_config", key, index)
             kind, text = _selector(config, path, entry)
             modules = [name for name in model.classes if name]
@@ -142,7 +143,7 @@ def _overrides(
     meant: bool,
 ) -> None:
     taken: set[str] = set()
-    for index, entry in enumerate(config.at("optimizer", "param_group_overrides") or []):
+    for index, entry in enumerate(config.entries("optimizer", "param_group_overrides")):
         path: KeyPath = ("optimizer", "param_group_overrides", index)
         text = config.at(*path, "pattern")
         if not isinstance(entry, Mapping) or not isinstance(text, str):
@@ -150,7 +151,7 @@ def _overrides(
         hits = findings.hits((*path, "pattern"), text, regex_hits(config, path, text, model, search=True))
         names = {name for name in hits.of(meant) if outcome[name][0].trained} - taken
         taken |= names
-        rate, decay = (config.number(*path, key) for key in ("lr_mult", "wd_mult"))
+        rate, decay = (config.rate(*path, key) for key in ("lr_mult", "wd_mult"))
         if rate == 0:
             raise config.error(
                 (*path, "lr_mult"), "FP193", "`lr_mult: 0` cannot be imported: it is not frozen"

@@ -87,7 +87,7 @@ def with_hugging_face(
     decay: float = 0.0,
 ) -> Reading:
     """Return the reading of a config whose training is done by transformers' Trainer, with its defaults."""
-    given, decay_given = config.number("learning_rate"), config.number("weight_decay")
+    given, decay_given = config.rate("learning_rate"), config.rate("weight_decay")
     base_decay = decay if decay_given is None else decay_given
     return Reading(
         tuple(statements),

@@ -58,14 +58,17 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
 
 
 def _keys(config: ConfigFile) -> list[int | str]:
-    keys = sorted(config.data, key=int)
+    keys = [key for key in config.data if str(key).isdecimal() and len(str(key)) < 6]
+    if len(keys) != len(config.data):
+        raise config.error((), "FP194", "there it is an error: a phase is named by its number")
+    keys.sort(key=int)
     if [int(key) for key in keys] != list(range(len(keys))):
         raise config.error((), "FP194", "there it is an error: the phases are not numbered 0, 1, 2 …")
     return keys
 
 
 def _treatment(config: ConfigFile, key: int | str, depth: int) -> Treatment:
-    rate = config.number(key, "lr")
+    rate = config.rate(key, "lr")
     if depth == 0:
         return TRAINED
     return Treatment(True, lr=BASE_MAX_RATE if rate is None else rate)
@@ -73,7 +76,7 @@ def _treatment(config: ConfigFile, key: int | str, depth: int) -> Treatment:
 
 def _params(config: ConfigFile, path: KeyPath, findings: Findings, meant: bool) -> list[tuple[KeyPath, str]]:
     """Return the entries of a phase; a key that is not read may be a misspelt ``params``."""
-    table = config.at(*path)
+    table = config.table(*path)
     found = config.strings(*path, "params")
     for key in table:
         if key not in KEYS:

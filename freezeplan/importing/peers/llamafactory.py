@@ -41,7 +41,7 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     """Return what a config does to a model, literally or as it is meant."""
     config.without(CANNOT)
     findings = Findings(config, model)
-    kind = config.at("finetuning_type") or "lora"
+    kind = config.text("finetuning_type") or "lora"
     if kind == "full":
         return with_hugging_face(config, [], everything(model, TRAINED), findings)
     if kind != "freeze":

@@ -40,7 +40,7 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     reason = 'the depth of a tensor is asked of mmpretrain\'s own models; write `layer_decay` with `formula = "beit"`'
     config.without(dict.fromkeys(LAYER_DECAY, reason), *PARAMWISE)
     findings = Findings(config, model)
-    for key in config.at(*PARAMWISE) or {}:
+    for key in config.table(*PARAMWISE):
         if key not in KNOWN:
             near = config.near(str(key), KNOWN)
             findings.accident((*PARAMWISE, key), f"`{key}` is not read there" + (f": {near}" if near else ""))
@@ -50,8 +50,8 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     return Reading(
         tuple(reader.statements),
         (PhaseReading(outcome),),
-        lr=config.number(*WRAPPER, "optimizer", "lr"),
-        weight_decay=config.number(*WRAPPER, "optimizer", "weight_decay"),
+        lr=config.rate(*WRAPPER, "optimizer", "lr"),
+        weight_decay=config.rate(*WRAPPER, "optimizer", "weight_decay"),
         findings=tuple(findings.items),
     )
 
@@ -75,11 +75,11 @@ class _Reader:
         self.statements: list[Statement] = []
         self.keys: list[tuple[Treatment, Hits, int]] = []
         self.rules: dict[str, tuple[float, int]] = {}
-        custom = config.at(*PARAMWISE, "custom_keys") or {}
-        for key in sorted(sorted(custom), key=len, reverse=True):
-            self._add_key(key, custom[key], findings)
+        custom = config.table(*PARAMWISE, "custom_keys")
+        for key in sorted(sorted(map(str, custom)), key=len, reverse=True):
+            self._add_key(key, config.table(*PARAMWISE, "custom_keys", key), findings)
         for key in KNOWN[1:6]:
-            if (number := config.number(*PARAMWISE, key)) is not None:
+            if (number := config.rate(*PARAMWISE, key)) is not None:
                 self.rules[key] = (number, self._say(f"{key} = {number:g}", (*PARAMWISE, key)))
 
     def _say(self, said: str, path: KeyPath) -> int:
@@ -105,7 +105,7 @@ class _Reader:
             *(frozenset(named[name] for name in part) for part in (found.literal, found.meant)), found.slip
         )
         findings.hits(path, key, hits)
-        rate, decay = (self.config.number(*path, name) for name in SETTINGS)
+        rate, decay = (self.config.rate(*path, name) for name in SETTINGS)
         said = self._say(f"custom_keys: {key!r}", path)
         treatment = Treatment(True, lr_mult=rate, weight_decay_mult=decay)
         if rate == 0 and hits.literal:

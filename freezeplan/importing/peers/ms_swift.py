@@ -51,13 +51,13 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     """Return what a config does to a model, literally or as it is meant."""
     config.without(CANNOT)
     kind = next(
-        (config.at(key) for key in ("tuner_type", "train_type", "sft_type") if config.at(key)), "full"
+        (config.text(key) for key in ("tuner_type", "train_type", "sft_type") if config.at(key)), "full"
     )
     if kind != "full":
         raise config.error(("tuner_type",), "FP193", f"`{kind}` cannot be imported: {OTHER_MODULES}")
     findings, outcome = Findings(config, model), everything(model, TRAINED)
     statements: list[Statement] = []
-    if ratio := config.number(RATIO):
+    if ratio := config.rate(RATIO):
         shown = format_number(ratio * 100)
         statements.append(Statement(f"{RATIO}: {ratio:g}", config.span((RATIO,)), (f"@params[:{shown}%]",)))
         outcome |= dict.fromkeys(_first_share(model, ratio), (FROZEN, 0))

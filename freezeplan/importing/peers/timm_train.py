@@ -25,12 +25,12 @@ def recognises(config: ConfigFile) -> bool:
 def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     """Return what a config does to a model; there is one reading of it."""
     findings, statements = Findings(config, model), []
-    rate, decay = config.number("lr"), config.number("weight_decay")
+    rate, decay = config.rate("lr"), config.rate("weight_decay")
     if rate is None:
         message = "the rate is not in the config: there it follows from `lr_base` and the batch size"
         raise config.error(("lr_base",), "FP193", message, "pass --lr, the rate that its log prints")
     outcome = everything(model, TRAINED)
-    if layer_decay := config.number("layer_decay"):
+    if layer_decay := config.rate("layer_decay"):
         statements.append(Statement(f"layer_decay: {layer_decay:g}", config.span(("layer_decay",))))
         outcome = _decayed(config, model, layer_decay)
     return Reading(
@@ -39,7 +39,7 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
         lr=rate,
         weight_decay=2e-5 if decay is None else decay,
         no_decay="timm",
-        layer_decay=("timm", layer_decay, config.number("layer_decay_min_scale") or 0.0)
+        layer_decay=("timm", layer_decay, config.rate("layer_decay_min_scale") or 0.0)
         if layer_decay
         else None,
         findings=tuple(findings.items),
@@ -51,7 +51,7 @@ def _decayed(config: ConfigFile, model: ModelNames, rate: float) -> dict[str, tu
     if any(rung is None for rung in rungs.values()):
         message = "`layer_decay` cannot be imported: this model has no `group_matcher`, which timm asks"
         raise config.error(("layer_decay",), "FP193", message)
-    least = config.number("layer_decay_min_scale") or 0.0
+    least = config.rate("layer_decay_min_scale") or 0.0
     top = max(rung for rung in rungs.values() if rung is not None)
     return {
         name: (Treatment(True, lr_mult=max(least, rate ** (top - (rung or 0)))), 0)
