@@ -16,6 +16,7 @@ from freezeplan.cli.diff import diff
 from freezeplan.cli.evaluate import evaluate
 from freezeplan.cli.explain import explain
 from freezeplan.cli.export import export
+from freezeplan.cli.features import features
 from freezeplan.cli.fmt import fmt
 from freezeplan.cli.import_ import import_
 from freezeplan.cli.init import init
@@ -83,6 +84,7 @@ for _command in (
     verify,
     evaluate,
     predict,
+    features,
     export,
     explain,
     schema,

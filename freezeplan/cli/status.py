@@ -21,7 +21,14 @@ UNREADABLE = frozenset(
         *("FP542", "FP546"),  # a run that cannot be resumed
         *("FP520", "FP521", "FP530"),  # a run that cannot be loaded, a text that is none
         *("FP581", "FP582", "FP583", "FP584", "FP585"),  # a lock or a plan that cannot be read back
-        *("FP571", "FP573", "FP574", "FP576", "FP577"),  # a place, rows or a task that an export lacks
+        *(
+            "FP571",
+            "FP573",
+            "FP574",
+            "FP576",
+            "FP577",
+            "FP578",
+        ),  # a place, rows or a task that an export lacks
     }
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -196,7 +196,7 @@ def new_table(
             aside.unlink(missing_ok=True)
 
 
-def check_new(path: Path, *, overwrite: bool, endings: Mapping[str, Any] = WRITERS) -> None:
+def check_new(path: Path, *, overwrite: bool, endings: Collection[str] = tuple(WRITERS)) -> None:
     """Make sure that a file can be written; raises ``DiagnosticError`` (FP577)."""
     if path.suffix.lower() not in endings:
         raise _refused(

@@ -110,6 +110,16 @@ class MultiTaskModel(nn.Module):
         with self._computing():
             return self.pooled(self._trunk()(**inputs), inputs)
 
+    def layer_states(self, **inputs: Any) -> tuple[torch.Tensor, ...]:
+        """Run the backbone and return its hidden states after each layer, what it embeds before; none if it tells none.
+
+        They are transformers' ``hidden_states``, ``(batch, tokens, hidden)`` each.
+        """
+        if not hasattr(self.backbone, "config"):
+            return ()
+        output = self._trunk()(**inputs, output_hidden_states=True)
+        return tuple(getattr(output, "hidden_states", None) or ())
+
     def states(self, **inputs: Any) -> torch.Tensor:
         """Run the backbone and return its last hidden states as they are: of texts ``(batch, tokens, hidden)``."""
         with self._computing():

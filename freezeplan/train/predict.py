@@ -163,11 +163,11 @@ def _batched(
         flaws = Flaws(
             {row: flaw for row, value in enumerate(values, 1) if (flaw := encoder.flaw(value)) is not None}
         )
-        _check(flaws, encoder.kind, done)
+        check_flaws(flaws, encoder.kind, done)
         apart = getattr(encoder, "apart", False)
         for part in _of_one_width(values) if apart else [slice(0, len(batch))]:
             encoded = encoder.encode_apart(values[part]) if apart else encoder.encode(values[part])
-            _check(encoded.flaws, encoder.kind, done + part.start)
+            check_flaws(encoded.flaws, encoder.kind, done + part.start)
             shown = values if encoder.kind.several or encoder.kind is TOKENS else batch
             yield from _filled(run, named(shown[part]), encoded, device, fill)
         done += len(batch)
@@ -182,7 +182,8 @@ def _of_one_width(rows: Sequence[Sequence[str]]) -> Iterator[slice]:
         start = end
 
 
-def _check(flaws: Flaws, kind: Kind, done: int) -> None:
+def check_flaws(flaws: Flaws, kind: Kind, done: int) -> None:
+    """Raise ``DiagnosticError`` (FP530) with the flawed inputs among those that come after ``done`` others."""
     usual = kind.advice.replace("every row", "every input")
     found = [
         diagnostic(
