@@ -1,1 +1,1 @@
-"""Choosing what to freeze by measuring: a linear probe of every layer."""
+"""Choosing what to freeze by measuring: a linear probe of every layer, and ways of freezing compared."""

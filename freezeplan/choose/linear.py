@@ -10,6 +10,7 @@ import numpy
 
 MOST_STEPS = 1000
 TOLERANCE = 1e-3
+LEAST_SPREAD = 1e-3
 SURE = 10.0
 """How far below (or above) the others an output stands that the training rows never (or always) ask for."""
 
@@ -37,7 +38,8 @@ class Scaled:
         width = features.shape[1]
         self.mean = features.mean(axis=0) if self.dense else numpy.zeros(width)
         spread = features.std(axis=0) if self.dense else numpy.ones(width)
-        self.spread = numpy.where(spread > 0.0, spread, 1.0)
+        # A feature that hardly moves stays as small as it is: scaled up, its weight would break a network that moves.
+        self.spread = numpy.where(spread > LEAST_SPREAD * spread.max(initial=0.0), spread, 1.0)
 
     def of(self, features: Any) -> Any:
         """Return features as the fit sees them."""

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy
 
 DRAWS = 200
-Statistic = Callable[[numpy.ndarray], numpy.ndarray]
+SHARE, F1, PEARSON = "share", "f1", "pearson"
+MOMENTS = 6
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold what each row counts for, ``(rows, counts)``, and the score of their sums.
+    """Hold what each row counts for, ``(rows, counts)``, and ``how`` the score comes from their sums.
 
-    ``statistic`` takes sums ``(…, counts)`` and returns scores ``(…)``. ``hits`` says that the score is the share of
-    rows whose first count is 1.
+    ``share``: of hits among rows; ``f1``: of hits, true and found ones; ``pearson``: of moments, per column.
     """
 
     rows: numpy.ndarray
-    statistic: Statistic
-    hits: bool = False
+    how: str
+
+    def statistic(self, sums: numpy.ndarray) -> numpy.ndarray:
+        """Return the scores ``(…)`` of sums ``(…, counts)``."""
+        return STATISTICS[self.how](sums)
 
     @property
     def score(self) -> float:
@@ -31,7 +33,7 @@ class Outcome:
     @property
     def error(self) -> float:
         """The standard error of the score: binomial of a share, else by the bootstrap over rows."""
-        if self.hits:
+        if self.how == SHARE:
             return binomial_error(self.score, len(self.rows))
         return float(self._resampled.std(ddof=1))
 
@@ -76,7 +78,7 @@ def share_of_hits(right: numpy.ndarray) -> Outcome:
     0.75
     """
     rows = numpy.stack([right, numpy.ones(len(right))], axis=1).astype(numpy.float64)
-    return Outcome(rows, lambda sums: sums[..., 0] / sums[..., 1], hits=True)
+    return Outcome(rows, SHARE)
 
 
 def f1(counts: numpy.ndarray) -> Outcome:
@@ -85,7 +87,11 @@ def f1(counts: numpy.ndarray) -> Outcome:
     >>> f1(numpy.array([[1, 1, 2], [0, 1, 0]])).score
     0.5
     """
-    return Outcome(counts.astype(numpy.float64), _f1)
+    return Outcome(counts.astype(numpy.float64), F1)
+
+
+def _share(sums: numpy.ndarray) -> numpy.ndarray:
+    return sums[..., 0] / sums[..., 1]
 
 
 def _f1(sums: numpy.ndarray) -> numpy.ndarray:
@@ -102,15 +108,15 @@ def correlation(predicted: numpy.ndarray, true: numpy.ndarray) -> Outcome:
     left, right = (side - side.mean(axis=0) for side in (predicted.astype(float), true.astype(float)))
     ones = numpy.ones_like(left)
     moments = numpy.stack([ones, left, right, left * left, right * right, left * right], axis=2)
-    columns = moments.shape[1]
-
-    def score(sums: numpy.ndarray) -> numpy.ndarray:
-        return _pearson(sums.reshape(*sums.shape[:-1], columns, 6)).mean(axis=-1)
-
-    return Outcome(moments.reshape(len(moments), -1), score)
+    return Outcome(moments.reshape(len(moments), -1), PEARSON)
 
 
 def _pearson(sums: numpy.ndarray) -> numpy.ndarray:
-    count, x, y, xx, yy, xy = numpy.moveaxis(sums, -1, 0)
+    moments = sums.reshape(*sums.shape[:-1], -1, MOMENTS)
+    count, x, y, xx, yy, xy = numpy.moveaxis(moments, -1, 0)
     spread = numpy.sqrt(numpy.maximum((xx - x * x / count) * (yy - y * y / count), 0.0))
-    return numpy.where(spread > 0.0, (xy - x * y / count) / numpy.where(spread > 0.0, spread, 1.0), 0.0)
+    each = numpy.where(spread > 0.0, (xy - x * y / count) / numpy.where(spread > 0.0, spread, 1.0), 0.0)
+    return each.mean(axis=-1)
+
+
+STATISTICS = {SHARE: _share, F1: _f1, PEARSON: _pearson}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -41,6 +42,20 @@ def probe(spec: Spec, observer: Observer = ignore_events, plan: Plan | None = No
     be watched, and whatever makes a training of the spec impossible. Source of the idea: Alain and Bengio,
     Understanding intermediate layers using linear classifier probes, 2016, https://arxiv.org/abs/1610.01644.
     """
+    return probed(spec, observer, plan).report
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Hold a probe's report, the fits of the backbone's output by task, and the model that was loaded."""
+
+    report: ProbeReport
+    fits: Mapping[str, Fitted]
+    setup: Setup
+
+
+def probed(spec: Spec, observer: Observer = ignore_events, plan: Plan | None = None) -> Probed:
+    """Probe as :func:`probe` does, and keep what was fitted and loaded."""
     check_installed()
     spec = without_test(spec)
     observer(Working("reading the data"))
@@ -98,16 +113,19 @@ def _probed(
     left_out: tuple[LeftOut, ...],
     beside: Mapping[str, tuple[Baseline, ...]],
     observer: Observer,
-) -> ProbeReport:
+) -> Probed:
     begun = time.process_time()
     features = [_extracted(setup, names, observer) for names in _by_form(tasks)]
     between = time.process_time()
-    found = []
+    found, fits = [], {}
     for held, names in zip(features, _by_form(tasks), strict=True):
         for task in names:
             observer(Working(f"fitting task {task.name}"))
             splits = {split: setup.data[split].get(task.name) for split in (TRAIN, VALIDATION)}
-            found.append(_TaskProbing(task, splits, held, setup.spec.train.seed).report(beside[task.name]))
+            probing = _TaskProbing(task, splits, held, setup.spec.train.seed)
+            found.append(probing.report(beside[task.name]))
+            if probing.last is not None:
+                fits[task.name] = probing.last
     order = [task.name for task in tasks]
     cost = ProbeCost(
         extraction_cpu_seconds=between - begun,
@@ -116,7 +134,8 @@ def _probed(
         bytes=sum(held.nbytes for held in features),
     )
     found.sort(key=lambda item: order.index(item.task))
-    return ProbeReport(setup.plan.model, features[0].layers, tuple(found), left_out, cost)
+    report = ProbeReport(setup.plan.model, features[0].layers, tuple(found), left_out, cost)
+    return Probed(report, fits, setup)
 
 
 def _by_form(tasks: Sequence[TaskData]) -> list[list[TaskData]]:
@@ -139,19 +158,20 @@ def _extracted(setup: Setup, tasks: Sequence[TaskData], observer: Observer) -> F
 
 
 class _TaskProbing:
-    """Fit and score one task at every depth."""
+    """Fit and score one task at every depth; ``last`` is the fit of the last one."""
 
     def __init__(
         self, task: TaskData, splits: Mapping[str, EncodedSplit | None], features: Features, seed: int
     ) -> None:
         self.task, self.splits, self.features, self.seed = task, splits, features, seed
         self.kind: ProbedKind = PROBED[task.kind.name](task.labels)
+        self.last: Fitted | None = None
 
     def report(self, beside: tuple[Baseline, ...]) -> TaskProbe:
         """Return what was found."""
         found = [self._at(depth) for depth in range(len(self.features.depths))]
         outcomes = [outcome for outcome, _ in found]
-        best = best_of(outcomes)
+        best, self.last = best_of(outcomes), found[-1][1]
         depths = [self._depth(depth, outcomes, best, fit) for depth, (_, fit) in enumerate(found)]
         return TaskProbe(
             task=self.task.name,

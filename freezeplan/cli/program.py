@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from freezeplan.cli.check import check
+from freezeplan.cli.compare import compare
 from freezeplan.cli.diff import diff
 from freezeplan.cli.evaluate import evaluate
 from freezeplan.cli.explain import explain
@@ -80,6 +81,7 @@ for _command in (
     import_,
     params,
     probe,
+    compare,
     train,
     verify,
     evaluate,

@@ -58,13 +58,17 @@ def with_labels(spec: Spec, tasks: Sequence[TaskData]) -> Spec:
     return spec.model_copy(update={"task": labelled})
 
 
-def encoded_data(tasks: Sequence[TaskData], encoder: Encoder) -> Data:
+def encoded_data(
+    tasks: Sequence[TaskData], encoder: Encoder, known: dict[tuple[int, ...], Encoded] | None = None
+) -> Data:
     """Return every split of every task, encoded; tasks that read the same column share what is made of it.
+
+    ``known`` is what the same encoder made of the same columns before, and takes what is made now.
 
     Raises ``DiagnosticError`` with the rows that cannot be used, of all tasks and splits (FP457, FP471), or FP490
     where the temporary folder is full.
     """
-    shared: dict[tuple[int, ...], Encoded] = {}
+    shared = {} if known is None else known
     found: dict[str, dict[str, EncodedSplit]] = {split: {} for split in SPLITS}
     problems: list[Diagnostic] = []
     for split in SPLITS:

@@ -23,6 +23,7 @@ from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.amounts import parse_bytes
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.setup import Setup
+from freezeplan.train.sharing import SHARED
 
 STORE = "store"
 STORED = "stored "
@@ -119,7 +120,13 @@ class Execution:
         folder = self.folder if self.run.started else None
         self.store.settings = replace(self.store.settings, folder=folder)
         size = rows_at_once(self.forward.device.type, self.setup.spec.train.eval_batch_size)
-        return self.store.prepare(wanted, size, lambda done, of: self.observer(StoreProgress(done, of)))
+        shared = SHARED.get()
+        if shared is not None and not self.store.held:
+            self.store.held.update(shared.held)
+        told = self.store.prepare(wanted, size, lambda done, of: self.observer(StoreProgress(done, of)))
+        if shared is not None:
+            shared.keep(self.store.held)
+        return told
 
     def _stored(self, cut: Cut) -> str:
         entries = self.store.held[cut.boundary].entries

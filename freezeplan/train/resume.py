@@ -26,7 +26,7 @@ from freezeplan.spec.tables import Spec
 from freezeplan.train.failures import explained
 from freezeplan.train.identity import identity_of
 from freezeplan.train.own_source import SPEC, check_own, check_spec, own_spec
-from freezeplan.train.run import RunResult, interrupted, result_of
+from freezeplan.train.run import Opened, RunResult, interrupted, result_of
 from freezeplan.train.session import Session
 from freezeplan.train.setup import Setup, prepare
 
@@ -106,12 +106,14 @@ def resume(
     spec: Spec | None = None,
     plan: Plan | None = None,
     allow: Collection[str] = (),
+    opened: Opened | None = None,
 ) -> RunResult:
     """Go on with an interrupted or killed run, and end as if it had never been stopped, to the last bit.
 
     ``spec`` is the run's own unless another is given; ``plan`` the one that was shown for it. ``allow`` names
     what may differ from the plan of the run: ``lr`` (rates, weight decay, options, schedules) and ``epochs``
-    (lengths and ``stop_when``). Damaged checkpoints are passed over, with a warning (FP541).
+    (lengths and ``stop_when``). ``opened`` is called with the session before its first step. Damaged checkpoints are
+    passed over, with a warning (FP541).
 
     Returns what :func:`freezeplan.train.run.train` does. Raises ``DiagnosticError``: FP505 for a folder that
     another run is working in, FP520, FP542 (see :func:`find_stop`), FP543 for another plan, FP544 for other
@@ -119,11 +121,16 @@ def resume(
     """
     place = RunFolder(Path(folder), started=True)
     with place.claimed():
-        return _resumed(place, observer, spec, plan, allow)
+        return _resumed(place, observer, spec, plan, allow, opened)
 
 
 def _resumed(
-    place: RunFolder, observer: Observer, spec: Spec | None, plan: Plan | None, allow: Collection[str]
+    place: RunFolder,
+    observer: Observer,
+    spec: Spec | None,
+    plan: Plan | None,
+    allow: Collection[str],
+    opened: Opened | None,
 ) -> RunResult:
     stop = find_stop(place.path)
     session: Session | None = None
@@ -137,6 +144,8 @@ def _resumed(
         setup = replace(setup, warnings=(*setup.warnings, *found))
         _check_unfinished(stop, setup)
         session = Session(setup, place, observer)
+        if opened is not None:
+            opened(session)
         session.run(stop.checkpoint, stop.skipped)
     except KeyboardInterrupt:
         return interrupted(session, place, observer)

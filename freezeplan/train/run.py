@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from freezeplan.spec.tables import Spec
 from freezeplan.train.failures import explained
 from freezeplan.train.session import Session
 from freezeplan.train.setup import prepare
+
+Opened = Callable[[Session], None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def train(
     observer: Observer = ignore_events,
     plan: Plan | None = None,
     overwrite: bool = False,
+    opened: Opened | None = None,
 ) -> RunResult:
     """Train the tasks of a spec and leave the result in the folder ``out``.
 
@@ -59,8 +63,8 @@ def train(
     ``checkpoints`` holds what :func:`freezeplan.train.resume.resume` goes on from. ``observer``
     is called with each event of the run and may raise ``KeyboardInterrupt`` to stop it. ``plan`` is the plan
     that was shown beforehand: the loaded model must give the same one. ``overwrite`` allows ``out`` to be an
-    unfinished run. A spec built in Python is checked first. A plan that trains nothing is evaluated, and the
-    result says so.
+    unfinished run. ``opened`` is called with the session before its first step. A spec built in Python is checked
+    first. A plan that trains nothing is evaluated, and the result says so.
 
     Returns a :class:`RunResult`; a Ctrl-C gives one with the status ``interrupted``. Raises
     ``DiagnosticError`` for bad data or set-up (nothing is written), for a folder that another run is working
@@ -71,15 +75,19 @@ def train(
     folder.check_writable()
     with folder.claimed():
         folder.check_free()
-        return _trained(spec, plan, folder, observer)
+        return _trained(spec, plan, folder, observer, opened)
 
 
-def _trained(spec: Spec, plan: Plan | None, folder: RunFolder, observer: Observer) -> RunResult:
+def _trained(
+    spec: Spec, plan: Plan | None, folder: RunFolder, observer: Observer, opened: Opened | None
+) -> RunResult:
     session: Session | None = None
     try:
         with explained():
             setup = prepare(load_spec(spec), plan, observer=observer)
         session = Session(setup, folder, observer)
+        if opened is not None:
+            opened(session)
         session.run()
     except KeyboardInterrupt:
         return interrupted(session, folder, observer)

@@ -52,6 +52,7 @@ from freezeplan.train.scheduling import (
     schedule_phases,
     with_lengths,
 )
+from freezeplan.train.sharing import SHARED
 from freezeplan.train.single_rows import check_shared_statistics, check_single_rows
 from freezeplan.train.unlabelled import encoded_unlabelled
 
@@ -188,8 +189,12 @@ def _encoded(
     tasks: Sequence[TaskData], encoder: Encoder, model: torch.nn.Module
 ) -> tuple[Data, tuple[Diagnostic, ...]]:
     """Encode all rows, and let go of what was read from files."""
-    data = encoded_data(tasks, encoder)
-    READER.forget()
+    shared = SHARED.get()
+    if shared is None:
+        data = encoded_data(tasks, encoder)
+        READER.forget()
+    else:
+        data = shared.encode(tasks, encoder)
     return data, notes_on_cuts(tasks, data, encoder, model.backbone)
 
 

@@ -50,7 +50,9 @@ def test_the_error_of_a_share_is_binomial_and_the_bootstrap_agrees_with_it() -> 
     right = numpy.arange(400) % 4 > 0
     outcome = share_of_hits(right)
     assert outcome.error == pytest.approx((0.75 * 0.25 / 400) ** 0.5)
-    resampled = Outcome(outcome.rows, outcome.statistic)
+    hits = numpy.stack([right, right, numpy.ones(400)], axis=1)
+    hits[:, 1] = 1
+    resampled = Outcome(hits, "f1")
     assert resampled.error == pytest.approx(outcome.error, rel=0.15)
 
 
@@ -102,6 +104,15 @@ def test_a_map_of_plain_features_is_what_was_fitted_to_scaled_ones(labels: int) 
     present = numpy.unique(classes)
     shares = torch.from_numpy(found[:, present]).softmax(dim=1).numpy()
     assert shares == pytest.approx(model.predict_proba(scaled), abs=0.01)
+
+
+def test_a_feature_that_hardly_moves_gets_no_large_weight() -> None:
+    chance = numpy.random.default_rng(8)
+    features = chance.normal(size=(60, 3))
+    classes = (features[:, 0] > 0).astype(int)
+    features[:, 2] = 0.1 + 1e-9 * classes
+    found = LogisticPath(features, classes, 2).fit(1.0)
+    assert abs(found.weights).max() < 10.0
 
 
 def test_a_label_without_a_row_is_never_answered() -> None:

@@ -1,0 +1,176 @@
+"""What comes before the first trial of a comparison: the probe, the candidates' specs, and what each will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from freezeplan.choose.comparison_records import StrategyCandidate
+from freezeplan.choose.probing import Probed, probed
+from freezeplan.choose.strategies import (
+    FEATURES,
+    Strategy,
+    StrategyRates,
+    candidate_text,
+    rates_of,
+    strategies_for,
+)
+from freezeplan.choose.trials import Advanced, advance, run_name
+from freezeplan.cost.estimating import estimate_cost
+from freezeplan.cost.records import Cost
+from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import closest_or_all
+from freezeplan.models.sources import inventory_for
+from freezeplan.plan import compile_plan
+from freezeplan.plan.document import as_json
+from freezeplan.plan.records import Plan
+from freezeplan.runs.events import Observer, Working
+from freezeplan.spec.reading import load_spec
+from freezeplan.spec.tables import Spec
+from freezeplan.tasks.heads import CosineHead, LinearHead
+
+
+@dataclass(frozen=True)
+class ComparisonStart:
+    """Hold what a comparison begins with; ``features`` is the run that holds the linear probes as heads."""
+
+    model: str
+    tasks: tuple[dict[str, str], ...]
+    epochs: int
+    candidates: tuple[StrategyCandidate, ...]
+    features: Advanced | None
+
+
+def prepared(spec: Spec, folder: Path, names: Sequence[str], observer: Observer) -> ComparisonStart:
+    """Probe the spec's tasks, write a spec for each candidate below ``folder``, and predict what each costs.
+
+    Writes ``probe.json`` too, and a run that holds the linear probes as heads: what warm candidates begin with.
+    """
+    plan = compile_plan(inventory_for(spec), spec)
+    found = probed(spec, observer)
+    _check_all_compared(spec, found)
+    rates, epochs = rates_of(plan), spec.train.epochs
+    strategies = _strategies(spec, found, rates, epochs)
+    chosen = _chosen(strategies, names)
+    _write(folder / "probe.json", as_json(found.report.to_record()))
+    writing = _Writing(spec, folder, rates, epochs)
+    source, features = None, None
+    if strategies[0].name == FEATURES:
+        run = folder / run_name(FEATURES, spec.train.seed)
+        observer(Working("writing the linear probes as heads"))
+        features = advance(writing.file(strategies[0], None), run, 0, observer, found.fits)
+        source = f"../{run.relative_to(folder)}"
+    candidates = [_candidate(writing, item, source, found, observer) for item in chosen]
+    kinds = {task.task: (task.kind, task.metric) for task in found.report.tasks}
+    tasks = tuple(
+        {"name": task.name, "kind": kinds[task.name][0], "metric": kinds[task.name][1]} for task in spec.task
+    )
+    return ComparisonStart(found.report.model, tasks, epochs, tuple(candidates), features)
+
+
+def _check_all_compared(spec: Spec, found: Probed) -> None:
+    problems = [
+        spec.locations.report(
+            ("task", index),
+            "FP594",
+            f"task `{task.name}` cannot be compared: {left.reason}",
+            help="take the task out of the spec that is compared",
+        )
+        for index, task in enumerate(spec.task)
+        for left in found.report.left_out
+        if left.task == task.name
+    ]
+    if problems:
+        raise DiagnosticError(problems)
+
+
+def _strategies(spec: Spec, found: Probed, rates: StrategyRates, epochs: int) -> list[Strategy]:
+    first = found.report.layers[0]
+    stack = next(stack for stack in found.setup.stacks if first in stack.layers)
+    everything = strategies_for(inventory_for(spec), stack, rates, epochs)
+    if all(isinstance(head, (LinearHead, CosineHead)) for head in found.setup.model.heads.values()):
+        return everything
+    # Heads of the model's own make are no linear maps.
+    return [item for item in everything if item.name != FEATURES and not item.warm]
+
+
+def _chosen(strategies: Sequence[Strategy], names: Sequence[str]) -> list[Strategy]:
+    known = {item.name: item for item in strategies}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        message = f"there is no strategy `{unknown[0]}` for this model"
+        advice = closest_or_all(unknown[0], list(known), "strategies")
+        raise DiagnosticError([diagnostic("FP595", message, help=advice)])
+    return [known[name] for name in dict.fromkeys(names)] if names else list(strategies)
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Write candidates' specs."""
+
+    spec: Spec
+    folder: Path
+    rates: StrategyRates
+    epochs: int
+
+    def file(self, strategy: Strategy, source: str | None) -> Path:
+        path = self.folder / "specs" / f"{strategy.name}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        used = source if strategy.warm and strategy.trains else None
+        seed = self.spec.train.seed
+        text = candidate_text(self.spec, strategy, self.rates, self.epochs, path.parent, used, seed)
+        _write(path, f"# {strategy.words}\n\n{text}")
+        return path
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8", newline="\n")
+
+
+def _candidate(
+    writing: _Writing, strategy: Strategy, source: str | None, found: Probed, observer: Observer
+) -> StrategyCandidate:
+    observer(Working(f"working out what {strategy.name} costs"))
+    path = writing.file(strategy, source)
+    spec = load_spec(path)
+    plan = compile_plan(inventory_for(spec), spec)
+    cost = estimate_cost(spec, plan, length=_usual_length(found))
+    flops = _flops(cost, plan)
+    return StrategyCandidate(
+        name=strategy.name,
+        words=strategy.words,
+        spec=str(path.relative_to(writing.folder)),
+        warm=strategy.warm and source is not None,
+        flops=flops,
+        seconds=flops / _speed(found, cost),
+        peak_bytes=max(phase.memory.highest for phase in cost.phases),
+    )
+
+
+def _usual_length(found: Probed) -> int | None:
+    """Return the mean number of tokens of the training rows, None for images."""
+    lengths = [split.lengths for split in found.setup.data["train"].values()]
+    if not lengths or lengths[0] is None:
+        return None
+    return max(1, round(sum(float(item.mean()) for item in lengths) / len(lengths)))
+
+
+def _flops(cost: Cost, plan: Plan) -> int:
+    """Return the FLOPs of a whole run: its epochs, from the store where there will be one."""
+    total = 0
+    for phase, planned in zip(cost.phases, plan.phases, strict=True):
+        epochs = planned.length.count if phase.learning else 0
+        each = phase.store.epoch if phase.store else phase.epoch
+        total += epochs * each + (phase.store.build if phase.store and epochs else 0)
+    return total
+
+
+def _speed(found: Probed, cost: Cost) -> float:
+    """Return the FLOPs per second of this machine, as the probe's pass had them."""
+    phase = cost.phases[-1]
+    rows = max(1, cost.batch_size * max(1, len(phase.learning)))
+    per_row = phase.step.forward / rows
+    seconds = max(found.report.cost.extraction_cpu_seconds, 1e-3)
+    return max(per_row * found.report.cost.inputs / seconds, 1.0)

@@ -1,0 +1,120 @@
+"""``freezeplan compare``: ways of freezing, tried under one budget, and which to choose."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from freezeplan.cli.compiling import compiled
+from freezeplan.cli.interrupts import stopped_status
+from freezeplan.cli.options import common_options, format_option, remote_code_option, spec_argument
+from freezeplan.cli.show import write_whole
+from freezeplan.cli.starting import begun
+from freezeplan.cli.status import CLEAN
+from freezeplan.cli.streams import Settings, console_for, print_err, print_json, print_out
+
+SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
+
+
+@click.command(short_help="Try ways of freezing under one budget, and say which to choose.")
+@spec_argument(required=False)
+@click.option("--strategies", metavar="NAMES", default="", help="Compare these alone, commas between them.")
+@click.option(
+    "--budget",
+    "budgets",
+    metavar="AMOUNT",
+    multiple=True,
+    help="A time (10min, 2h) for all training, or memory (2GiB) for a training step. Repeatable.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 20),
+    default=1,
+    help="Most seeds for candidates that are close (default: 1).",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where runs and results go (default: comparisons/NAME of the spec); a stopped one goes on from there.",
+)
+@click.option(
+    "--write", type=click.Path(path_type=Path), metavar="FILE", help="Write the chosen spec to FILE."
+)
+@format_option("table", "json")
+@remote_code_option
+@common_options
+@click.pass_obj
+def compare(
+    settings: Settings,
+    spec: Path,
+    strategies: str,
+    budgets: tuple[str, ...],
+    seeds: int,
+    out: Path | None,
+    write: Path | None,
+    form: str,
+) -> int:
+    """Train SPEC (default: freezeplan.toml) in several ways of freezing, and say which to choose.
+
+    Its rules are replaced by those of each candidate: everything frozen, the heads, the top 1, 2, 4 … layers, all of
+    it, and others. After a quarter and half of the epochs the better half goes on. Scores are of the validation data,
+    with standard errors; the cheapest within one standard error of the best is chosen. Each candidate is an
+    ordinary run in FOLDER that `verify` checks.
+    """
+    seconds, size = _limits(budgets)
+    work = compiled(spec)
+    settings.raise_if_interrupted()
+    from freezeplan.choose.comparing import Limits
+    from freezeplan.choose.comparing import compare as run_comparison
+    from freezeplan.choose.comparison_records import StrategyComparison
+    from freezeplan.choose.comparison_view import ComparisonView, predicted_line
+    from freezeplan.choose.writing import chosen_text
+    from freezeplan.runs.events import Event
+    from freezeplan.train.progress import ProgressView
+
+    folder = out or Path("comparisons") / spec.stem
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    try:
+        with ProgressView(console_for(sys.stderr, settings)) as view:
+
+            def see(event: Event) -> None:
+                begun()
+                view(event)
+
+            def tell(begun_with: StrategyComparison) -> None:
+                print_err(predicted_line(begun_with), settings)
+
+            found = run_comparison(work.spec, folder, names, Limits(seconds, size, seeds), see, tell)
+    except KeyboardInterrupt:
+        print_err(f"stopped; the same command goes on from {folder}", settings)
+        return stopped_status(settings)
+    if write:
+        write_whole(write, chosen_text(work.spec, found, folder, write), "--write")
+    if form == "json":
+        print_json((folder / "comparison.json").read_text("utf-8"))
+    else:
+        print_out(ComparisonView(found), settings)
+    return CLEAN
+
+
+def _limits(budgets: tuple[str, ...]) -> tuple[float | None, int | None]:
+    """Return the seconds and the bytes that the budgets name."""
+    from freezeplan.spec.amounts import parse_bytes
+
+    seconds, size = None, None
+    for text in budgets:
+        found = TIME.fullmatch(text.strip())
+        if found is not None:
+            seconds = float(found[1]) * SECONDS[found[2]]
+            continue
+        try:
+            size = parse_bytes(text)
+        except ValueError:
+            message = f"`{text}` is neither a time (10min) nor an amount of memory (2GiB)"
+            raise click.BadParameter(message, param_hint="--budget") from None
+    return seconds, size

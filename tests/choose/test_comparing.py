@@ -1,0 +1,260 @@
+"""A comparison of ways of freezing a tiny network: verifiable runs, halving, going on after a stop, the verdict."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from freezeplan.choose.comparing import FILE, Limits, compare, read_comparison, rungs_of
+from freezeplan.choose.comparison_records import StrategyComparison, comparison_from_record
+from freezeplan.choose.judging import Contender, close_to_best, difference, judged
+from freezeplan.choose.outcomes import Outcome, share_of_hits
+from freezeplan.choose.strategies import rates_of
+from freezeplan.cli.program import program
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.models.sources import inventory_for
+from freezeplan.plan.compiling import compile_plan
+from freezeplan.runs.events import Event, Working
+from freezeplan.runs.verify import verify_run
+from freezeplan.spec.reading import load_spec
+from freezeplan.spec.tables import Spec
+from tests.train.tiny import toy_data, toy_spec
+
+NAMES = ("features", "heads", "gradual", "all")
+
+
+def spec_of(toy: Path) -> Spec:
+    task = {"name": "topic", "data": toy_data(toy, "topic"), "dropout": 0.0}
+    rules = [{"match": "backbone", "state": "frozen"}, {"match": "heads", "state": "trainable", "lr": 0.01}]
+    train = {"epochs": 3, "batch_size": 32}
+    return load_spec(toy_spec(toy, task=[task], rule=rules, optimizer={"lr": 1e-3}, train=train))
+
+
+@pytest.fixture(scope="module")
+def compared(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StrategyComparison, Path]:
+    folder = tmp_path_factory.mktemp("compared") / "comparison"
+    return compare(spec_of(toy), folder, NAMES), folder
+
+
+def test_each_candidate_is_a_run_that_verifies(compared: tuple[StrategyComparison, Path]) -> None:
+    found, folder = compared
+    runs = sorted(item.name for item in (folder / "runs").iterdir())
+    assert runs == sorted(f"{name}-13" for name in NAMES)
+    assert all(verify_run(folder / "runs" / run).holds for run in runs)
+
+
+def test_the_worse_half_is_stopped_early(compared: tuple[StrategyComparison, Path]) -> None:
+    found, _ = compared
+    at = {epochs: [t.candidate for t in found.trials if t.epochs == epochs] for epochs in found.rungs}
+    assert {epochs: len(names) for epochs, names in at.items()} == {1: 3, 2: 2, 3: 1}
+    assert set(at[3]) < set(at[2]) < set(at[1])
+    scores = {t.candidate: t.score for t in found.trials if t.epochs == 1}
+    assert min(scores[name] for name in at[2]) >= max(scores[name] for name in set(at[1]) - set(at[2]))
+
+
+def test_the_features_run_scores_what_the_probe_found(compared: tuple[StrategyComparison, Path]) -> None:
+    found, folder = compared
+    probe = json.loads((folder / "probe.json").read_text("utf-8"))
+    features = next(item for item in found.trials if item.candidate == "features")
+    assert features.scores["topic"] == probe["tasks"][0]["depths"][-1]["score"]
+    run = json.loads((folder / "runs" / "features-13" / "run.json").read_text("utf-8"))
+    assert run["status"] == "finished"
+
+
+def test_warm_heads_begin_with_the_probe_and_cold_ones_do_not(
+    compared: tuple[StrategyComparison, Path],
+) -> None:
+    found, folder = compared
+    sources = {item.name: load_spec(folder / item.spec).model.source for item in found.candidates}
+    assert sources["heads"].endswith("runs/features-13")
+    assert not sources["all"].endswith("features-13")
+    assert {item.name: item.warm for item in found.candidates}["all"] is False
+
+
+def test_a_comparison_reads_back_as_it_was_written(compared: tuple[StrategyComparison, Path]) -> None:
+    found, folder = compared
+    assert read_comparison(folder) == found
+    for broken in ({}, [], None, {"format_version": 2}):
+        with pytest.raises((ValueError, TypeError)):
+            comparison_from_record(broken)
+
+
+def test_going_on_after_it_is_finished_changes_nothing(
+    toy: Path, compared: tuple[StrategyComparison, Path]
+) -> None:
+    found, folder = compared
+    before = (folder / FILE).read_bytes()
+    again = compare(spec_of(toy), folder, NAMES)
+    assert again.verdict == found.verdict
+    assert (folder / FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("at", ["heads: trained 1", "gradual: training"])
+def test_a_stop_leads_to_the_same_verdict_and_bits(
+    toy: Path, tmp_path: Path, compared: tuple[StrategyComparison, Path], at: str
+) -> None:
+    stopped = False
+
+    def stop(event: Event) -> None:
+        nonlocal stopped
+        if not stopped and isinstance(event, Working) and event.what.startswith(at):
+            stopped = True
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(spec_of(toy), tmp_path / "c", NAMES, observer=stop)
+    found = compare(spec_of(toy), tmp_path / "c", NAMES)
+    whole, folder = compared
+    assert [(t.candidate, t.epochs, t.scores) for t in found.trials] == [
+        (t.candidate, t.epochs, t.scores) for t in whole.trials
+    ]
+    assert found.verdict is not None and whole.verdict is not None
+    assert (found.verdict.best, found.verdict.chosen) == (whole.verdict.best, whole.verdict.chosen)
+    for name in ("heads-13", "gradual-13"):
+        mine, theirs = (weights(place / "runs" / name) for place in (tmp_path / "c", folder))
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for file in sorted(run.glob("*.safetensors")):
+        found |= load_file(file)
+    return found
+
+
+def test_a_result_that_was_lost_is_found_again_to_the_bit(
+    toy: Path, tmp_path: Path, compared: tuple[StrategyComparison, Path]
+) -> None:
+    whole, folder = compared
+    shutil.copytree(folder, tmp_path / "c")
+    record = json.loads((folder / FILE).read_text("utf-8"))
+    lost = record["trials"].pop()
+    record["verdict"] = None
+    (tmp_path / "c" / FILE).write_text(json.dumps(record), "utf-8")
+    found = compare(spec_of(toy), tmp_path / "c", NAMES)
+    assert found.trials[-1].scores == lost["scores"]
+
+
+def test_the_chosen_spec_is_written_and_compiles(toy: Path, tmp_path: Path) -> None:
+    spec = toy / "compared.toml"
+    spec.write_text(SPEC, "utf-8")
+    out = tmp_path / "chosen.toml"
+    arguments = ["compare", str(spec), "--strategies", "heads,features", "--out", str(tmp_path / "c")]
+    found = CliRunner().invoke(program, [*arguments, "--write", str(out)], standalone_mode=False)
+    assert found.exception is None, found.exception
+    assert "choose " in found.stdout
+    assert "predicted" in found.stderr
+    written = load_spec(out)
+    assert "# Chosen by `freezeplan compare`" in out.read_text("utf-8")
+    assert compile_plan(inventory_for(written), written).params
+
+
+SPEC = """
+[model]
+source = "bert"
+
+[[rule]]
+match = "**"
+state = "trainable"
+
+[[rule]]
+match = "@pooler"
+state = "frozen"
+
+[[task]]
+name = "topic"
+data = { train = "train.jsonl", validation = "validation.jsonl", label = "topic" }
+
+[train]
+epochs = 1
+"""
+
+
+def test_more_seeds_are_run_for_those_that_are_close(toy: Path, tmp_path: Path) -> None:
+    limits = Limits(seeds=2)
+    found = compare(spec_of(toy), tmp_path / "c", ("features", "heads"), limits)
+    assert {(t.candidate, t.seed) for t in found.trials} == {("features", 13), ("heads", 13), ("heads", 14)}
+    assert load_spec(tmp_path / "c" / "specs" / "heads-14.toml").train.seed == 14
+    assert found.verdict is not None
+    assert {row.candidate: row.seeds for row in found.verdict.rows} == {"features": 1, "heads": 2}
+
+
+def test_a_budget_is_kept(toy: Path, tmp_path: Path) -> None:
+    found = compare(spec_of(toy), tmp_path / "c", ("features", "all"), Limits(seconds=1e-9))
+    assert [t.candidate for t in found.trials] == ["features"]
+    assert "no time was left" in str({c.name: c.left_out for c in found.candidates}["all"])
+    small = compare(spec_of(toy), tmp_path / "c", ("features", "all"), Limits(bytes=160 * 1024))
+    assert "memory" in str({c.name: c.left_out for c in small.candidates}["all"])
+    assert error_of(spec_of(toy), tmp_path / "e", ("all",), Limits(seconds=1e-9)) == "FP596"
+
+
+def error_of(spec: Spec, folder: Path, names: tuple[str, ...] = (), limits: Limits | None = None) -> str:
+    with pytest.raises(DiagnosticError) as caught:
+        compare(spec, folder, names, limits)
+    return caught.value.diagnostics[0].code
+
+
+def test_what_cannot_be_compared_is_refused(
+    toy: Path, tmp_path: Path, compared: tuple[StrategyComparison, Path]
+) -> None:
+    _, folder = compared
+    assert error_of(spec_of(toy), folder, ("heads",)) == "FP593"
+    assert error_of(spec_of(toy), tmp_path / "x", ("heads", "top3")) == "FP595"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("", "utf-8")
+    assert error_of(spec_of(toy), tmp_path / "other", NAMES) == "FP593"
+    assert [item.name for item in (tmp_path / "other").iterdir()] == ["thesis.tex"]
+    data = toy_data(toy, "mood")
+    del data["validation"]
+    tasks = [{"name": "topic", "data": toy_data(toy, "topic")}, {"name": "mood", "data": data}]
+    assert error_of(load_spec(toy_spec(toy, task=tasks)), tmp_path / "y") == "FP594"
+
+
+def test_rates_are_those_of_the_specs_own_plan(toy: Path) -> None:
+    spec = spec_of(toy)
+    rates = rates_of(compile_plan(inventory_for(spec), spec))
+    assert (rates.backbone, rates.heads) == (5e-5, 0.01)
+
+
+def contender(name: str, hits: int, flops: int, finished: bool = True, rows: int = 400) -> Contender:
+    outcome = share_of_hits(numpy.random.default_rng(hits).permutation(rows) < hits)
+    return Contender(name, {1: {"t": outcome}}, flops, 1.0, 1.0, 3, 0, 1, finished)
+
+
+def test_the_cheapest_within_one_standard_error_is_chosen() -> None:
+    many = [
+        contender("all", 360, 100),
+        contender("top", 358, 50),
+        contender("heads", 320, 10),
+        contender("stopped", 365, 1, finished=False),
+    ]
+    verdict = judged(many)
+    assert (verdict.best, verdict.chosen, verdict.alike) == ("all", "top", ("top",))
+    assert [row.candidate for row in verdict.rows] == ["all", "top", "heads", "stopped"]
+    assert [row.front for row in verdict.rows] == [True, True, True, False]
+    assert {item.name for item in close_to_best(many[:3])} == {"all", "top"}
+
+
+def test_seeds_that_differ_widen_the_error_of_a_difference() -> None:
+    right = numpy.arange(1000)
+    one = Contender(
+        "a", {s: {"t": share_of_hits(right < n)} for s, n in ((1, 700), (2, 800))}, 1, 1, 1, 1, 0, 1, True
+    )
+    other = Contender("b", {s: {"t": share_of_hits(right < 750)} for s in (1, 2)}, 1, 1, 1, 1, 0, 1, True)
+    short, error = difference(one, other)
+    assert short == pytest.approx(0.0)
+    assert error > 0.05
+    assert isinstance(one.outcomes[1]["t"], Outcome)
+
+
+def test_rungs_end_with_all_epochs() -> None:
+    assert all(rungs_of(epochs)[-1] == epochs for epochs in range(1, 20))
+    assert all(rungs_of(epochs)[0] >= 1 for epochs in range(1, 20))
