@@ -50,7 +50,7 @@ def prepared(spec: Spec, folder: Path, names: Sequence[str], observer: Observer)
     plan = compile_plan(inventory_for(spec), spec)
     found = probed(spec, observer)
     _check_all_compared(spec, found)
-    rates, epochs = rates_of(plan), spec.train.epochs
+    rates, epochs = rates_of(spec, plan), spec.train.epochs
     strategies = _strategies(spec, found, rates, epochs)
     chosen = _chosen(strategies, names)
     _write(folder / "probe.json", as_json(found.report.to_record()))

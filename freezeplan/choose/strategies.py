@@ -53,12 +53,14 @@ class Strategy:
         return self.name != FEATURES
 
 
-def rates_of(plan: Plan) -> StrategyRates:
-    """Return the rates that a spec's own plan uses, where it trains such tensors; else the usual ones.
+def rates_of(spec: Spec, plan: Plan) -> StrategyRates:
+    """Return the rates that a spec's own plan uses, where it says one and trains such tensors; else the usual ones.
 
     5e-5 for a backbone is the upper end of what BERT was fine-tuned with (Devlin et al., 2019,
     https://arxiv.org/abs/1810.04805, appendix A.3), 1e-3 for a head the default rate of Adam.
     """
+    if "lr" not in spec.optimizer.model_fields_set:
+        return StrategyRates()
     found: dict[bool, float] = {}
     for phase in plan.phases:
         for param, assignment in zip(plan.params, phase.assignments, strict=True):

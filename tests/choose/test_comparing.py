@@ -24,7 +24,7 @@ from freezeplan.plan.compiling import compile_plan
 from freezeplan.runs.events import Event, Working
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
-from freezeplan.spec.tables import Spec
+from freezeplan.spec.tables import OptimizerTable, Spec
 from tests.train.tiny import toy_data, toy_spec
 
 NAMES = ("features", "heads", "gradual", "all")
@@ -220,8 +220,11 @@ def test_what_cannot_be_compared_is_refused(
 
 def test_rates_are_those_of_the_specs_own_plan(toy: Path) -> None:
     spec = spec_of(toy)
-    rates = rates_of(compile_plan(inventory_for(spec), spec))
+    plan = compile_plan(inventory_for(spec), spec)
+    rates = rates_of(spec, plan)
     assert (rates.backbone, rates.heads) == (5e-5, 0.01)
+    unsaid = spec.model_copy(update={"optimizer": OptimizerTable()})
+    assert rates_of(unsaid, plan).heads == 1e-3
 
 
 def contender(name: str, hits: int, flops: int, finished: bool = True, rows: int = 400) -> Contender:
