@@ -97,7 +97,7 @@ class _Course:
         found.seeds, found.budget = self.limits.seeds, _budget(self.limits)
         self.found = found
         self._leave_out_large()
-        if announce is not None:
+        if announce is not None and found.verdict is None:
             announce(found)
         self._halve()
         self._repeat()

@@ -174,14 +174,15 @@ def candidate_text(
     for task in values["task"]:
         task["data"].pop("test", None)
     if source is not None:
-        values["model"] = _from_run(values["model"], source)
+        values["model"] = from_run(values["model"], source)
     values["rule"] = [dict(rule) for rule in strategy.rules]
     if strategy.gradual is not None:
         values["gradual"] = dict(strategy.gradual)
     return tomli_w.dumps(_in_order(values))
 
 
-def _from_run(model: Mapping[str, Any], source: str) -> dict[str, Any]:
+def from_run(model: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return ``[model]`` with a run's folder as its source."""
     gone = ("source", "architecture", "config", "revision")
     return {"source": source} | {key: value for key, value in model.items() if key not in gone}
 

@@ -10,6 +10,8 @@ import tomli_w
 
 from freezeplan.choose.comparison_records import StrategyComparison
 from freezeplan.choose.comparison_view import verdict_lines
+from freezeplan.choose.strategies import FEATURES, from_run
+from freezeplan.choose.trials import run_name
 from freezeplan.render.visible import visible
 from freezeplan.runs.spec_file import spec_text
 from freezeplan.spec.reading import load_spec
@@ -32,9 +34,16 @@ def chosen_text(spec: Spec, found: StrategyComparison, folder: Path, path: Path)
     lines = [f"{chosen.name}: {chosen.words}.", f"Chosen by `freezeplan compare`, on {found.model}:"]
     lines += list(verdict_lines(found))[:-1]
     if chosen.warm:
+        run = folder / run_name(FEATURES, spec.train.seed)
+        values["model"] = from_run(values["model"], _seen_from(place, run))
         source = own.get("model", {}).get("source", "the model of before")
         lines.append(
             f"The source holds linear probes as heads; with {source} in its place they begin at random."
         )
     comment = "".join(f"# {visible(line, keep='')}\n" for line in lines)
     return f"{comment}\n{tomli_w.dumps(values)}"
+
+
+def _seen_from(place: Path, run: Path) -> str:
+    found = Path(os.path.relpath(os.path.realpath(run), os.path.realpath(place))).as_posix()
+    return found if found.startswith(".") else f"./{found}"

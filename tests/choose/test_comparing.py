@@ -25,6 +25,7 @@ from freezeplan.runs.events import Event, Working
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import OptimizerTable, Spec
+from freezeplan.train.run import train
 from tests.train.tiny import toy_data, toy_spec
 
 NAMES = ("features", "heads", "gradual", "all")
@@ -147,7 +148,7 @@ def test_the_chosen_spec_is_written_and_compiles(toy: Path, tmp_path: Path) -> N
     spec = toy / "compared.toml"
     spec.write_text(SPEC, "utf-8")
     out = tmp_path / "chosen.toml"
-    arguments = ["compare", str(spec), "--strategies", "heads,features", "--out", str(tmp_path / "c")]
+    arguments = ["compare", str(spec), "--strategies", "features", "--out", str(tmp_path / "c")]
     found = CliRunner().invoke(program, [*arguments, "--write", str(out)], standalone_mode=False)
     assert found.exception is None, found.exception
     assert "choose " in found.stdout
@@ -155,6 +156,11 @@ def test_the_chosen_spec_is_written_and_compiles(toy: Path, tmp_path: Path) -> N
     written = load_spec(out)
     assert "# Chosen by `freezeplan compare`" in out.read_text("utf-8")
     assert compile_plan(inventory_for(written), written).params
+    # What is written stands for the run that was chosen: its heads are the linear probes.
+    assert written.model.source == "./c/runs/features-13"
+    again = train(written, tmp_path / "again")
+    scores = json.loads((tmp_path / "c" / FILE).read_text("utf-8"))["trials"][0]["scores"]
+    assert again.validation["topic"]["accuracy"] == scores["topic"]
 
 
 SPEC = """
