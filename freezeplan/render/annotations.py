@@ -103,7 +103,18 @@ def _results(findings: Iterable[Finding], codes: Sequence[str]) -> Iterator[dict
             "level": str(item.diagnostic.severity),
             "message": {"text": item.text},
             "locations": [{"physicalLocation": place}],
+            **_fixes(item),
         }
+
+
+def _fixes(item: Finding) -> dict[str, Any]:
+    """Return the one change that is certain to be meant, where there is one."""
+    fix = item.diagnostic.fix
+    if fix is None or item.span is None:
+        return {}
+    replaced = {"deletedRegion": _region(item.span), "insertedContent": {"text": fix.text}}
+    change = {"artifactLocation": {"uri": quote(item.file)}, "replacements": [replaced]}
+    return {"fixes": [{"description": {"text": f"write {fix.text}"}, "artifactChanges": [change]}]}
 
 
 def _region(span: Span | None) -> dict[str, int]:

@@ -56,6 +56,18 @@ def test_sarif_names_rules_levels_and_places(room: Room) -> None:
     assert {level for _, level, _, _ in places} <= {"error", "warning", "note"}
 
 
+def test_sarif_holds_the_change_that_is_certain(room: Room) -> None:
+    room.write("slip.toml", BAD.replace("state", "stat", 1))
+    log = json.loads(room.run("check", "slip.toml", "--format", "sarif").out)
+    fixes = [result["fixes"] for result in log["runs"][0]["results"] if "fixes" in result]
+    (change,) = fixes[0][0]["artifactChanges"]
+    assert change["artifactLocation"] == {"uri": "slip.toml"}
+    (replaced,) = change["replacements"]
+    region, text = replaced["deletedRegion"], (room.path / "slip.toml").read_text().splitlines()
+    assert text[region["startLine"] - 1][region["startColumn"] - 1 : region["endColumn"] - 1] == "stat"
+    assert replaced["insertedContent"] == {"text": "state"}
+
+
 def test_what_stands_in_a_preset_is_shown_at_the_spec() -> None:
     span = Span("preset:llrd", 4, 1, 2, "x")
     record = sarif_record([Finding("my spec.toml", diagnostic("FP201", "m", span=span))], "1")
