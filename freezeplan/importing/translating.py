@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import quoted
+from freezeplan.diagnostics.wording import format_rate, quoted
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.model_names import ModelNames
 from freezeplan.importing.peers import PEERS
@@ -73,7 +73,16 @@ def translate(
     found = next(differences(plan, wanted(chosen, model, plan.optimizers[0].lr)), None)
     if found is not None:
         raise config.error((), "FP193", f"the config cannot be said as a spec: {found}")
-    return Imported(text, plan, peer.TITLE, chosen.findings)
+    return Imported(text, plan, peer.TITLE, (*chosen.findings, *_not_given(config, chosen, plan)))
+
+
+def _not_given(config: ConfigFile, reading: Reading, plan: Plan) -> Iterator[Diagnostic]:
+    """Note the base values that the config leaves to code of its tool's user."""
+    if reading.lr is None:
+        message = f"the base rate is not in the config: {format_rate(plan.optimizers[0].lr)} is freezeplan's default"
+        yield config.finding((), "FP196", message, "give it by --lr")
+    if reading.weight_decay is None:
+        yield config.finding((), "FP196", "the weight decay is not in the config: it is 0 in the spec")
 
 
 def _with_rate(reading: Reading, lr: float | None) -> Reading:

@@ -23,6 +23,7 @@ def test_a_schedule_becomes_phases_and_is_proved(room: Room) -> None:
     assert done.status == 0 and done.out.startswith("wrote new.toml: ")
     assert "proved: all 12 tensors as finetuning-scheduler treats them" in done.err
     assert "note[FP196]: how long phase 1 lasts is not in the schedule" in done.err
+    assert "note[FP196]: the base rate is not in the config: 2e-05 is freezeplan's default" in done.err
     text = (room.path / "new.toml").read_text()
     assert text.count("[[phase]]") == 2 and "# 7: phase 1: bert.encoder.layer.1" in text
     assert room.run("check", "new.toml").status == 0 and room.run("fmt", "--check", "new.toml").status == 0

@@ -26,6 +26,8 @@ KNOWN = (
     "custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "flat_decay_mult",
     "bypass_duplicate", "dcn_offset_lr_mult",
 )  # fmt: skip
+# What torch's optimizers decay where nothing is said.
+OWN_DECAYS = {"AdamW": 0.01}
 SETTINGS = ("lr_mult", "decay_mult")
 LAYER_DECAY = ("layer_decay_rate", "decay_rate", "decay_type", "num_layers")
 
@@ -47,11 +49,13 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     _refuse_ties(config, model)
     reader = _Reader(config, model, findings, meant)
     outcome = {name: reader.treated(name) for name in everything(model, TRAINED)}
+    kind = config.at(*WRAPPER, "optimizer", "type")
+    decay = config.rate(*WRAPPER, "optimizer", "weight_decay")
     return Reading(
         tuple(reader.statements),
         (PhaseReading(outcome),),
         lr=config.rate(*WRAPPER, "optimizer", "lr"),
-        weight_decay=config.rate(*WRAPPER, "optimizer", "weight_decay"),
+        weight_decay=OWN_DECAYS.get(str(kind), 0.0) if decay is None else decay,
         findings=tuple(findings.items),
     )
 
