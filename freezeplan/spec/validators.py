@@ -196,6 +196,9 @@ def as_weights(value: Any) -> Any:
     """Let a list of metrics stand for a table in which each has the weight 1."""
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return dict.fromkeys(value, 1.0)
+    if not isinstance(value, dict):
+        advice = f'score = ["{value}"]' if isinstance(value, str) else 'score = ["TASK/METRIC", …]'
+        raise _wrong("FP103", "`score` must be a list of metrics, or a table with their weights", advice)
     return value
 
 
