@@ -92,7 +92,7 @@ def test_the_cut_is_after_the_last_layer_that_depends_on_nothing_trainable(
 ) -> None:
     trial = frozen_trial(*frozen)
     assert frozen_prefix_work(trial, NAME, LAYERS) == PrefixWork(
-        FrozenPrefix("0", layers, 3), ROWS * 4 * 4, layers * LAYER
+        FrozenPrefix("0", layers, 3), ROWS, layers * LAYER, nbytes=ROWS * 4 * 4, states=ROWS * 4 * 4
     )
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in trial.model.modules())
 
@@ -102,7 +102,7 @@ def test_a_frozen_backbone_is_stored_as_one_vector_per_row() -> None:
     trial = trial_of(model, vectors(4), ("topic",))
     apply_freeze(model, compile_plan(model, {"rule": rules("backbone")}))
     assert frozen_prefix_work(trial, "topic", None) == PrefixWork(
-        FrozenPrefix(None, 0, 0, whole_backbone=True), ROWS * 6 * 4, 2 * ROWS * 4 * 6
+        FrozenPrefix(None, 0, 0, whole_backbone=True), ROWS, 2 * ROWS * 4 * 6, nbytes=ROWS * 6 * 4, states=0
     )
 
 
