@@ -91,7 +91,8 @@ def export(
     with new_folder(out, home) as place:
         loads_as = written.write(run, name, place, inputs)
         sides = written.ours(run, name), written.theirs(place, run, name)
-        difference = _proved(*sides, inputs, written.apart(run, name, loads_as), _at_once(run, name))
+        tried = written.proved_on(run, inputs)
+        difference = _proved(*sides, tried, written.apart(run, name, loads_as), _at_once(run, name))
         rows, cut = len(inputs.values), 0 if written.cuts else _cut(run, inputs)
         held = name if written.holds_head else None
         found = Exported(out, form, loads_as, held, difference, rows, inputs.source, cut)

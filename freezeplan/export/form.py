@@ -48,6 +48,10 @@ class ExportForm(ABC):
         Raises ``DiagnosticError`` (FP570) for what the library has no form of.
         """
 
+    def proved_on(self, run: SavedRun, inputs: ProofInputs) -> ProofInputs:
+        """Return what both sides run on: the task's own inputs, and what else the form has to be tried with."""
+        return inputs
+
     def ours(self, run: SavedRun, task: str) -> Side:
         """Return the run's own side of the proof: the logits of the task."""
         return logits_of(run, task)

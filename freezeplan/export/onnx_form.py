@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ GRAPH = "model.onnx"
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 FEW = 4
 """Inputs of the proof that a graph is traced with."""
+LONGEST = 1024
+"""Tokens of the longest text that a graph is tried on, where the model reads more."""
 
 
 class Onnx(ExportForm):
@@ -35,12 +38,7 @@ class Onnx(ExportForm):
     tags = ("onnx",)
 
     def check(self, run: SavedRun, task: str) -> None:
-        """Refuse a language model (FP570), and where a package that writes or runs graphs is not installed (FP575)."""
-        if run.kinds[task].own_head:
-            reason = (
-                "a graph gives the numbers of one pass, and a text is written in many, each on the one before"
-            )
-            raise refused(reason, f"use `--to transformers`, or {IN_PYTHON.removeprefix('use ')}")
+        """Refuse where a package that writes or runs graphs is not installed (FP575)."""
         lacking = [name for name in NEEDED if find_spec(name) is None]
         if lacking:
             message = f"writing a graph of ONNX, and proving it, needs {quoted(lacking)}"
@@ -64,6 +62,15 @@ class Onnx(ExportForm):
         mode = MODES[run.encoder.channels] if run.encoder.kind is IMAGE else ""
         return graph_code(run.kinds[task], run.encoder.kind.name, mode)
 
+    def proved_on(self, run: SavedRun, inputs: ProofInputs) -> ProofInputs:
+        """Return the task's own inputs, and of texts one as long as the model reads: a tracer may keep to lengths."""
+        if run.encoder.kind is IMAGE:
+            return inputs
+        longest = max(inputs.values, key=lambda value: len("".join(value)))
+        return replace(
+            inputs, values=[*inputs.values, _repeated(longest, min(run.encoder.max_length, LONGEST))]
+        )
+
     def ours(self, run: SavedRun, task: str) -> Side:
         """Return the logits of the task, or the vectors where it compares two."""
         if not run.kinds[task].compares:
@@ -78,7 +85,7 @@ class Onnx(ExportForm):
 
         def side(values: Sequence[Any]) -> torch.Tensor:
             batch = encode(values)
-            (found,) = session.run(None, {name: batch[name].numpy() for name in names})
+            (found,) = _ran(session, {name: batch[name].numpy() for name in names})
             return without_padding(torch.from_numpy(found), batch)
 
         return side
@@ -107,13 +114,40 @@ def _without_classes(config: Any) -> Any:
     return found
 
 
+def _repeated(value: Any, times: int) -> Any:
+    """Return a text, a tuple of texts or a list of words, over and over: at least as many words as ``times``."""
+    if isinstance(value, str):
+        return " ".join([value] * times)
+    return tuple(_repeated(text, times) for text in value) if isinstance(value, tuple) else value * times
+
+
+def _ran(session: Any, batch: dict[str, Any]) -> Any:
+    try:
+        return session.run(None, batch)
+    except Exception as error:  # onnxruntime raises types of its own, one for each status
+        shape = " x ".join(str(size) for size in next(iter(batch.values())).shape)
+        reason = f"ONNX Runtime does not run the graph on a batch of {shape}: {first_line(error)}"
+        raise refused(reason, IN_PYTHON) from None
+
+
 def _session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own, one for each status
         reason = f"ONNX Runtime does not load the graph: {first_line(error)}"
         raise refused(reason, IN_PYTHON) from None
+    _check_open(session)
+    return session
+
+
+def _check_open(session: Any) -> None:
+    """Refuse a graph that torch has fixed to the sizes that it was traced with: it mends what it cannot leave open."""
+    for found in session.get_inputs():
+        sizes = found.shape[:1] if len(found.shape) > 2 else found.shape
+        if not all(isinstance(size, str) for size in sizes):
+            reason = f"torch makes a graph that takes `{found.name}` of {' x '.join(map(str, sizes))} alone"
+            raise refused(reason, IN_PYTHON)

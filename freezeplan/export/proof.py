@@ -29,8 +29,9 @@ def largest_difference(ours: Side, theirs: Side, values: Sequence[Any], rows: in
 
 
 def batches(values: Sequence[Any], rows: int = ROWS) -> Iterator[Sequence[Any]]:
-    """Yield inputs in batches of a few rows, in their order."""
-    for start in range(0, len(values), rows):
+    """Yield the first input alone, then the others in batches of a few rows, in their order."""
+    yield values[:1]
+    for start in range(1, len(values), rows):
         yield values[start : start + rows]
 
 

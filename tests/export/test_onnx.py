@@ -163,7 +163,18 @@ def test_a_graph_is_no_model_of_transformers(run: Path, tmp_path: Path) -> None:
         AutoModel.from_pretrained(tmp_path / "out")
 
 
-@pytest.mark.parametrize("spoil", ["other numbers", "no graph"])
+REFUSALS = {
+    "long texts": "the graph does not give the run's outputs in ONNX Runtime",
+    "other numbers": "the graph does not give the run's outputs in ONNX Runtime",
+    "one length": "torch makes a graph that takes `input_ids` of ",
+    "no graph": "torch makes no graph of the model",
+}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [pytest.param(name, marks=pytest.mark.slow if place else ()) for place, name in enumerate(REFUSALS)],
+)
 def test_a_graph_that_gives_other_answers_is_refused(
     run: Path, tmp_path: Path, spoil: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,14 +183,16 @@ def test_a_graph_that_gives_other_answers_is_refused(
 
     def forward(self: Any, *values: torch.Tensor) -> torch.Tensor:
         out = self.model.answer(self.task, **dict(zip(self.names, values, strict=True)))
-        return out + 2e-5 if spoil == "other numbers" else out[: int(out.sum() > 0)]
+        if spoil == "other numbers":
+            return out + 2e-5
+        if spoil == "long texts":
+            return out + (values[1].sum(dim=1, keepdim=True) > 60) * 1e-2
+        if spoil == "one length":
+            return out + 0.0 * int(values[0].shape[1])
+        return out[: int(out.sum() > 0)]
 
     monkeypatch.setattr(graph.TaskGraph, "forward", forward)
     found = refusal(run, "onnx", tmp_path / "out", task="topic")
     assert found.code == "FP570"
-    expected = {
-        "other numbers": "the graph does not give the run's outputs in ONNX Runtime",
-        "no graph": "torch makes no graph of the model",
-    }
-    assert found.message.startswith(expected[spoil])
+    assert found.message.startswith(REFUSALS[spoil])
     assert list(tmp_path.iterdir()) == []
