@@ -11,6 +11,7 @@ The first word after the fence is the language, the others say how the block is 
   one of the same name; not compiled.
 - ``console [within=SHARE]``: commands after ``$``, and what they print; a line ``...`` stands for any lines.
   ``within=0.02`` lets accuracies and losses differ by 0.02, and other numbers with a decimal point by 2 %.
+- ``needs=PACKAGE,…``, after any language: tried only where these are installed.
 - ``norun REASON``, after any language: not tried.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 FENCE = re.compile(r"^ *```(?P<info>.*)$")
@@ -56,6 +58,11 @@ class Block:
     def is_skipped(self) -> bool:
         """Whether the page says not to try it."""
         return bool(self.words) and self.words[0] == "norun"
+
+    @property
+    def lacks(self) -> list[str]:
+        """The packages that it needs and that are not installed."""
+        return [name for name in sorted(self.codes("needs")) if find_spec(name) is None]
 
 
 def blocks_of(text: str, page: str = "page.md") -> Iterator[Block]:

@@ -50,7 +50,7 @@ class Reader:
 
     def try_block(self, block: Block) -> None:
         """Do what one block says; raises ``AssertionError`` when the page is wrong."""
-        if block.is_skipped:
+        if block.is_skipped or block.lacks:
             return
         known = {
             "python": self._python,
