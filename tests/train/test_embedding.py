@@ -175,9 +175,11 @@ def test_it_learns_nothing_while_the_backbone_is_frozen(rows: Path) -> None:
 
 
 def test_its_cost_is_that_of_three_texts_a_row(rows: Path) -> None:
+    # A batch size of its own, as tasks may have one.
+    more = {"batch_size": 6}
     costs = [
         estimate_cost(spec, compiled_spec(load_spec(spec)).plan, length=8).phases[0].epoch
-        for spec in (spec_of(rows, data=triplets(rows)), spec_of(rows))
+        for spec in (spec_of(rows, data=triplets(rows), **more), spec_of(rows, **more))
     ]
     assert costs[0] == pytest.approx(1.5 * costs[1], rel=0.02)
 
