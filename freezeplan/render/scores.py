@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,8 @@ TITLES = {"spans": "spans", "strict_spans": "strict spans"}
 CONFUSION = "confusion"
 WIDEST = 12
 """Most classes that are shown as a matrix."""
+NARROWEST = 50
+"""Fewest cells in which the numbers of a class stand beside its name."""
 SHOWN = 20
 GAP = 2
 Report = Mapping[str, Any]
@@ -36,26 +39,37 @@ class ScoresView:
             if isinstance(section, Mapping) and {"each", "averages"} <= section.keys():
                 yield Text("")
                 yield Text(visible(title, keep=""), style="bold", overflow="fold")
-                yield _table(ONE.get(name, name), section)
+                if options.max_width < NARROWEST:
+                    yield from _stacked(section)
+                else:
+                    yield _table(ONE.get(name, name), section)
         if self.found.get(CONFUSION):
             yield Text("")
             labels = list(self.found["classes"]["each"])
             yield from _confusion(self.task, labels, self.found[CONFUSION], options.max_width)
 
 
+def _lines(section: Report) -> Iterator[tuple[str, Mapping[str, float], str]]:
+    """Yield what stands in each row of a section: a name, its scores, a style."""
+    yield from ((visible(name, keep=""), scores, "") for name, scores in section["each"].items())
+    for name, scores in section["averages"].items():
+        yield ("micro (all)" if name == "micro" else f"{name} mean"), scores, "dim"
+
+
 def _table(what: str, section: Report) -> Table:
     table = _plain_table([what, *MEASURES.values(), "support"])
-    for name, scores in section["each"].items():
-        table.add_row(*_cells(name, scores))
-    for name, scores in section["averages"].items():
-        table.add_row(*_cells(f"{name} mean" if name != "micro" else "micro (all)", scores), style="dim")
+    for name, scores, style in _lines(section):
+        numbers = (f"{scores[key]:.3f}" for key in MEASURES)
+        table.add_row(Text(name), *numbers, format_count(int(scores["support"])), style=style)
     return table
 
 
-def _cells(name: str, scores: Mapping[str, float]) -> Iterator[Text]:
-    yield Text(visible(name, keep=""))
-    yield from (Text(f"{scores[key]:.3f}") for key in MEASURES)
-    yield Text(format_count(int(scores["support"])))
+def _stacked(section: Report) -> RenderResult:
+    for name, scores, style in _lines(section):
+        said = [f"{title} {scores[key]:.3f}" for key, title in MEASURES.items()]
+        yield Text(name, style=style, overflow="fold")
+        said.append(f"support {format_count(int(scores['support']))}")
+        yield Padding(Text(", ".join(said), style=style, overflow="fold"), (0, 0, 0, GAP), expand=False)
 
 
 def _plain_table(heads: Sequence[str]) -> Table:
