@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,11 +111,7 @@ class SpecWriter:
             said = statement.said if statement else "the rest"
             place = f"{statement.span.line}: " if statement and statement.span else ""
             match = self._patterns(found[index, treatment], statement.selectors if statement else ())
-            rule = {
-                "name": self._unique(shortened(said.partition(": ")[2] or said, 60)),
-                "match": match,
-                **_properties(treatment),
-            }
+            rule = {"name": self._unique(_name(said)), "match": match, **_properties(treatment)}
             yield from _table(header, rule, f"# {place}{said}")
 
     def _patterns(self, names: Sequence[str], offered: Sequence[str]) -> list[str]:
@@ -137,6 +134,12 @@ class SpecWriter:
             name, number = f"{wanted} #{number}", number + 1
         self.names.add(name)
         return name
+
+
+def _name(said: str) -> str:
+    """Return a rule's name: what a statement says, without its key where that tells enough."""
+    _, _, value = said.partition(": ")
+    return shortened(value if re.search(r"[A-Za-z]{2}", value) else said, 60)
 
 
 def _grouped(items: Iterable[tuple[str, Key | tuple[Treatment, int]]]) -> dict[Key, list[str]]:

@@ -162,6 +162,12 @@ REFUSED = {
         "FP193",
         "beit",
     ),
+    "what a base adds": (
+        "mmengine",
+        "_base_: a.py\noptim_wrapper: {optimizer: {lr: 0.1}}\n",
+        "FP193",
+        "_base_",
+    ),
     "no rate": ("timm", "opt: adamw\nlr_base: 0.1\nlayer_decay: 0.7\n", "FP193", "--lr"),
     "no groups": ("timm", "opt: adamw\nlr: 0.1\nlayer_decay: 0.7\n", "FP193", "group_matcher"),
     "layers at random": ("ms-swift", "tuner_type: full\nlisa_activated_layers: 2\n", "FP193", "LISA"),

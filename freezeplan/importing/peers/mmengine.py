@@ -41,6 +41,9 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     """Return what a config does to a model, literally or as it is meant."""
     reason = 'the depth of a tensor is asked of mmpretrain\'s own models; write `layer_decay` with `formula = "beit"`'
     config.without(dict.fromkeys(LAYER_DECAY, reason), *PARAMWISE)
+    if config.at("_base_") and not config.at(*WRAPPER, "_delete_"):
+        message = "`_base_` cannot be imported: what it says of `optim_wrapper` is added to what stands here"
+        raise config.error(("_base_",), "FP193", message, "import the whole config, as MMEngine prints it")
     findings = Findings(config, model)
     for key in config.table(*PARAMWISE):
         if key not in KNOWN:
