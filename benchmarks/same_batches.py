@@ -13,7 +13,9 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.setup import Setup
+from freezeplan.train.tokens import IDS, LEARNED
 
 
 def rows_in_our_order(setup: Setup) -> list[dict[str, Any]]:
@@ -22,9 +24,16 @@ def rows_in_our_order(setup: Setup) -> list[dict[str, Any]]:
     rows = [row for parts in setup.phases[0].course.epoch_parts(0) for part in parts for row in part.rows]
     return [
         {name: split.inputs.row(name, row).tolist() for name in setup.encoder.names}
-        | {"labels": split.target([row], torch.device("cpu"))[0].tolist()}
+        | {"labels": _labels(split, row)}
         for row in rows
     ]
+
+
+def _labels(split: EncodedSplit, row: int) -> Any:
+    if not split.kind.own_head:
+        return split.target([row], torch.device("cpu"))[0].tolist()
+    ids, learned = (split.inputs.row(name, row).tolist() for name in (IDS, LEARNED))
+    return [number if mark else -100 for number, mark in zip(ids, learned, strict=True)]
 
 
 def trainer_on(setup: Setup, model: Any, folder: str, *, epochs: int = 1, device: str = "cpu") -> Trainer:
@@ -48,8 +57,10 @@ def trainer_on(setup: Setup, model: Any, folder: str, *, epochs: int = 1, device
         remove_unused_columns=False,
         use_cpu=device == "cpu",
     )
-    over_words = next(iter(setup.data["train"].values())).kind.reads_words
-    collator = DataCollatorForTokenClassification if over_words else DataCollatorWithPadding
+    kind = next(iter(setup.data["train"].values())).kind
+    collator = (
+        DataCollatorForTokenClassification if kind.reads_words or kind.own_head else DataCollatorWithPadding
+    )
     trainer = Trainer(
         model,
         settings,

@@ -10,10 +10,12 @@ import pytest
 import torch
 import transformers
 
+from benchmarks.same_batches import trainer_on
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.loading import load_model
 from freezeplan.models.run_weights import weights_of_run
 from freezeplan.models.sources import inventory_for
+from freezeplan.outside.quiet import quiet
 from freezeplan.plan import compile_plan
 from freezeplan.runs.events import StepDone
 from freezeplan.spec.tables import Spec
@@ -243,3 +245,26 @@ def test_the_end_of_a_phase_goes_by_perplexity(place: Path, tmp_path: Path) -> N
         place, place / "llama", phase=[{"name": "top", "until": until}], train={"batch_size": 8}
     )
     assert train(spec, tmp_path / "run").status == "finished"
+
+
+def test_a_run_ends_where_transformers_trainer_does(place: Path, tmp_path: Path) -> None:
+    table = {"epochs": 1, "batch_size": 8, "clip_norm": 1.0}
+    schedule = {"name": "constant"}
+    spec = language_spec(place, place / "llama", PROMPT, schedule=schedule, train=table)
+    setup = prepare(spec)
+    trained = set(setup.plan.names(0, trainable=True))
+    stock = transformers.AutoModelForCausalLM.from_pretrained(place / "llama")
+    for name, tensor in stock.model.named_parameters():
+        tensor.requires_grad_(f"backbone.{name}" in trained)
+    stock.lm_head.requires_grad_(False)
+    setup.encoder.tokenizer.pad_token = "<|end|>"
+    with quiet():
+        trainer_on(setup, stock, str(tmp_path / "trainer")).train()
+    train(spec, tmp_path / "run")
+    theirs = dict(stock.model.named_parameters())
+    before, _ = load_model(spec)
+    for name, tensor in weights_of_run(tmp_path / "run").items():
+        if name in trained:
+            moved = (tensor - before.get_parameter(name)).abs().max()
+            apart = (tensor - theirs[name.removeprefix("backbone.")]).abs().max()
+            assert apart <= 1e-2 * moved, name
