@@ -11,12 +11,15 @@ from safetensors.torch import load_file
 
 from freezeplan.apply.fingerprints import fingerprints
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.prefix.proof import TOLERANCES
 from freezeplan.runs.verify import verify_run
 from freezeplan.train.predict import predict
 from freezeplan.train.run import train
 from freezeplan.train.saved_run import load_run
 from freezeplan.train.scaling import LossScale
+from tests.prefix.architectures import ARCHITECTURES
 from tests.train.phased import phased_spec
+from tests.train.stored import Ran, save_architecture, stored_spec
 from tests.train.tiny import save_tiny_bert, write_toy_data
 
 TOP = {"match": ["@layers[-1:]", "@pooler", "@heads"], "state": "trainable"}
@@ -129,3 +132,17 @@ def test_weights_of_float16_do_not_train(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError) as caught:
         train(half, tmp_path / "run")
     assert [item.code for item in caught.value.diagnostics] == ["FP437"]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_residual_stream_of_float32_may_round_as_the_precision_does(
+    kind: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is as near as float32 asks for: what is stored passes by the tolerance of bf16 alone.
+    monkeypatch.setitem(TOLERANCES, torch.float32, -1.0)
+    (architecture,) = [item for item in ARCHITECTURES if item.model_type == kind]
+    model = save_architecture(tmp_path / "model", architecture)
+    ran = Ran(stored_spec(toy, model, precision="bf16"), tmp_path / "run")
+    assert all(statement.startswith("stored ") for statement in ran.statements)
+    plain = Ran(stored_spec(toy, model), tmp_path / "plain")
+    assert not any(statement.startswith("stored ") for statement in plain.statements)
