@@ -130,10 +130,8 @@ class Loop:
     @cached_property
     def shared(self) -> list[torch.nn.Parameter]:
         """The tensors of the backbone that train in this phase."""
-        tensors, trained = (
-            parameters_by_name(self.model),
-            self.plan.names(self.scheduled.index, trainable=True),
-        )
+        tensors = parameters_by_name(self.model)
+        trained = self.plan.names(self.scheduled.index, trainable=True)
         return [tensors[name] for name in trained if name.startswith(BACKBONE)]
 
     @property
