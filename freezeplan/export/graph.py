@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +60,7 @@ def write_graph(graph: TaskGraph, batch: Mapping[str, torch.Tensor], path: Path)
 
     Raises ``DiagnosticError`` (FP570) where torch cannot export the model, or onnxscript not translate it.
     """
-    graph = graph.float().eval()
+    graph = _in_float32(graph).eval()
     values = tuple(_wide(batch[name]) for name in graph.names)
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
     try:
@@ -76,6 +77,12 @@ def write_graph(graph: TaskGraph, batch: Mapping[str, torch.Tensor], path: Path)
             program.save(str(path), external_data=size > MOST_IN_ONE_FILE)
     except Exception as error:  # what torch's exporter raises has many unrelated types
         raise refused(f"torch makes no graph of the model: {_cause(error)}", IN_PYTHON) from None
+
+
+def _in_float32(graph: TaskGraph) -> TaskGraph:
+    """Return a graph's module in float32: a copy where it is not, since the run goes on as it is."""
+    plain = all(tensor.dtype == torch.float32 for tensor in graph.parameters())
+    return graph if plain else copy.deepcopy(graph).float()
 
 
 def _open(value: torch.Tensor) -> dict[int, Any]:

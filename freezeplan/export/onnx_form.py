@@ -27,6 +27,8 @@ GRAPH = "model.onnx"
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 FEW = 4
 """Inputs of the proof that a graph is traced with."""
+CHARACTERS = 16
+"""More than a token has in most texts."""
 LONGEST = 1024
 """Tokens of the longest text that a graph is tried on, where the model reads more."""
 
@@ -114,11 +116,13 @@ def _without_classes(config: Any) -> Any:
     return found
 
 
-def _repeated(value: Any, times: int) -> Any:
-    """Return a text, a tuple of texts or a list of words, over and over: at least as many words as ``times``."""
-    if isinstance(value, str):
-        return " ".join([value] * times)
-    return tuple(_repeated(text, times) for text in value) if isinstance(value, tuple) else value * times
+def _repeated(value: Any, tokens: int) -> Any:
+    """Return a text, each of some texts, or a list of words, over and over, so that it has at least so many tokens."""
+    if isinstance(value, tuple):
+        return tuple(_repeated(text, tokens) for text in value)
+    if isinstance(value, list):
+        return value * -(-tokens // len(value))
+    return " ".join([value] * -(-tokens * CHARACTERS // len(value)))
 
 
 def _ran(session: Any, batch: dict[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from freezeplan.train.predict import Asked, predict
 from freezeplan.train.run import train
 from tests.export.cards import front_of, printed_by
 from tests.train.targets import tasks_of_every_kind, write_targets
-from tests.train.tiny import toy_spec
+from tests.train.tiny import toy_data, toy_spec
 from tests.train.vision import digits_spec, save_resnet, write_digits
 
 TRAINED = [{"match": "**", "state": "trainable"}]
@@ -152,6 +152,17 @@ def test_images_run_in_batches_of_any_size(tmp_path: Path, monkeypatch: pytest.M
     assert labels[int(outputs(tmp_path / "out", batch).argmax())] == answer["parity"]["label"]
     image.save(tmp_path / "out" / "picture.png")
     assert ast.literal_eval(printed_by(tmp_path / "out", monkeypatch)) == [answer["parity"]["label"]]
+
+
+@pytest.mark.slow
+def test_a_run_in_another_number_format_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    place = write_targets(tmp_path, 16, 8)
+    task = {"name": "topic", "data": toy_data(place, "topic")}
+    model = {"source": str(place / "bert"), "dtype": "bfloat16"}
+    train(toy_spec(place, model=model, task=[task], train={"epochs": 1}), tmp_path / "run")
+    found = refusal(tmp_path / "run", "onnx", tmp_path / "out")
+    assert found.message.startswith("the graph computes in float32, and the run in bfloat16: outputs differ")
 
 
 @pytest.mark.slow
