@@ -63,6 +63,16 @@ def metric_value(metric: str, scores: Scores, weights: Weights = ()) -> float:
     return scores[task][name]
 
 
+def score_of(scores: Scores, weights: Weights) -> float | None:
+    """Return the score over several metrics, None where there is none, or one of its tasks was not evaluated.
+
+    >>> score_of({"topic": {"accuracy": 0.5}}, (("topic/accuracy", 2.0),)), score_of({}, (("topic/accuracy", 2.0),))
+    (0.5, None)
+    """
+    known = weights and all(metric.partition("/")[0] in scores for metric, _ in weights)
+    return metric_value(SCORE, scores, weights) if known else None
+
+
 def weighted_mean(weights: Weights, value_of: Callable[[str], float]) -> float:
     """Return the sum of weighted metrics over that of the weights, a negative one counted as positive there.
 

@@ -170,10 +170,14 @@ class StoppedEarly:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The final weights were evaluated on a split: ``validation`` (evaluation-only runs) or ``test``."""
+    """The final weights were evaluated on a split: ``validation`` (evaluation-only runs) or ``test``.
+
+    ``score`` is the one over the scores, where the spec says one and all its tasks have the split.
+    """
 
     split: str
     scores: Scores
+    score: float | None = None
 
 
 @dataclass(frozen=True)

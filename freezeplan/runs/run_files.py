@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from freezeplan.apply.ending import Scores, metric_value
+from freezeplan.apply.ending import Scores, score_of
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.reader import targets_of
 from freezeplan.models.attention import save_config
@@ -29,7 +29,7 @@ from freezeplan.runs.spec_file import SPEC_NOTE, spec_text
 from freezeplan.runs.times import TIMES, Times
 from freezeplan.runs.weight_files import WeightFiles
 from freezeplan.spec.tables import Spec
-from freezeplan.spec.validators import SCORE, one_or_list
+from freezeplan.spec.validators import one_or_list
 
 SCORES = "scores.json"
 PREDICTIONS = "predictions"
@@ -112,11 +112,13 @@ class RunFiles:
                 "scores": plain_scores(self.scored.scores),
                 **self._score(self.scored.scores),
             }
-        return found | ({"test": {"scores": plain_scores(self.test)}} if self.test else {})
+        if self.test:
+            found["test"] = {"scores": plain_scores(self.test), **self._score(self.test)}
+        return found
 
     def _score(self, scores: Scores) -> dict[str, float]:
-        weights = self.plan.score
-        return {"score": metric_value(SCORE, scores, weights)} if weights else {}
+        score = score_of(scores, self.plan.score)
+        return {} if score is None else {"score": score}
 
     def _best(self, position: Position) -> dict[str, Any] | None:
         """Return which checkpoint ``train.keep_best`` keeps, and its value."""

@@ -101,7 +101,7 @@ class ProgressView:
             counts = (f"{counted(rows, 'test row')} of task {task}" for task, rows in event.rows.items())
             self._print("predicted, without labels", [*counts, f"in {event.place}"])
         elif isinstance(event, Evaluated):
-            self._print_lines([event.split, *score_lines(event.scores)])
+            self._print_lines([event.split, *score_lines(event.scores), *_score_line(event.score)])
         else:
             self._end(event)
 
@@ -122,8 +122,8 @@ class ProgressView:
         of = f" of phase {visible(event.phase, keep='')}" if event.phase else ""
         title = f"epoch {event.epoch}/{event.epochs}{of} (step {event.step:,} of {self.steps:,})"
         rates = rate_lines(event.rates) if self.with_rates else []
-        score = [] if event.score is None else [f"score  {event.score:.4f}"]
-        self._print_lines([title, *score_lines(event.scores, event.losses), *score, *rates])
+        lines = [*score_lines(event.scores, event.losses), *_score_line(event.score)]
+        self._print_lines([title, *lines, *rates])
 
     def _start(self, event: RunStarted) -> None:
         self._stop()
@@ -214,6 +214,10 @@ def _end_of(event: StoppedEarly | BestRestored) -> str:
     if isinstance(event, StoppedEarly):
         return event.reason
     return f"epoch {event.epoch}, the best by {event.metric} ({event.value:.4f})"
+
+
+def _score_line(score: float | None) -> list[str]:
+    return [] if score is None else [f"score  {score:.4f}"]
 
 
 def _phase_line(event: PhaseStarted | PhaseDone | HeadDrifted) -> tuple[str, list[str]]:

@@ -102,7 +102,7 @@ class Session:
         scores = running.validation = running.evaluate("validation")
         if scores:
             running.log.add_scores("validation", 0, scores, self.setup.score_of(scores))
-            self.observer(Evaluated("validation", scores))
+            self.observer(Evaluated("validation", scores, self.setup.score_of(scores)))
         put_in_place(running)
 
     def _finish(self) -> None:
@@ -110,8 +110,9 @@ class Session:
         epoch, evidence = running.position.epoch, running.evidence
         self.test = running.evaluate("test")
         if self.test:
-            running.log.add_scores("test", epoch, self.test)
-            self.observer(Evaluated("test", self.test))
+            score = self.setup.score_of(self.test)
+            running.log.add_scores("test", epoch, self.test, score)
+            self.observer(Evaluated("test", self.test, score))
         self._predict()
         running.files.test = self.test
         running.files.in_full = {

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from freezeplan.apply import apply_freeze
-from freezeplan.apply.ending import Scores, metric_value
+from freezeplan.apply.ending import Scores, metric_value, score_of
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import check_kinds
 from freezeplan.data.reader import READER
@@ -34,7 +34,6 @@ from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.spec.tables import Spec
-from freezeplan.spec.validators import SCORE
 from freezeplan.tasks import task_kind
 from freezeplan.train.checking import check_run, training_rows
 from freezeplan.train.encoded_rows import Data, encoded_data, encoder_for, notes_on_cuts, with_labels
@@ -105,8 +104,8 @@ class Setup:
         return metric_value(metric, scores, self.plan.score)
 
     def score_of(self, scores: Scores) -> float | None:
-        """Return the score over several metrics, None where the plan has none or nothing was evaluated."""
-        return self.value_of(SCORE, scores) if self.plan.score and scores else None
+        """Return the plan's score over several metrics, None where it has none or some were not evaluated."""
+        return score_of(scores, self.plan.score)
 
     @property
     def only_evaluated(self) -> tuple[str, ...]:

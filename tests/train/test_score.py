@@ -61,6 +61,7 @@ def check_written(folder: Path, scores: list[float], best: int) -> None:
     assert logged == pytest.approx(scores, rel=1e-12)
     record = json.loads((folder / "run.json").read_text("utf-8"))
     assert record["scores"]["validation"]["score"] == logged[best]
+    assert record["scores"]["test"]["score"] == pytest.approx(by_hand(record["scores"]["test"]["scores"]))
     assert (record["best"]["metric"], record["best"]["value"]) == ("score", logged[best])
     assert json.loads((folder / "plan.json").read_text("utf-8"))["score"] == SCORE
 
