@@ -32,6 +32,8 @@ from freezeplan.spec.tables import Spec
 from freezeplan.train.sharing import shared_work
 
 FILE, OUTCOMES = "comparison.json", "outcomes"
+OF_ONE = ("FP503", "FP504")
+"""What ends one candidate and not the others: a loss that is not finite, and too little memory."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class _Course:
         found.seeds, found.budget = self.limits.seeds, _budget(self.limits)
         self.found = found
         self._leave_out_large()
+        self._save()
         if announce is not None and found.verdict is None:
             announce(found)
         self._halve()
@@ -117,7 +120,11 @@ class _Course:
 
     def _holds_other_things(self) -> bool:
         ours = {"specs", "runs", OUTCOMES, "probe.json"}
-        return self.folder.is_dir() and any(item.name not in ours for item in self.folder.iterdir())
+        if not self.folder.is_dir():
+            return False
+        # Of a comparison that did not get as far as its file there is one run at most.
+        runs = [item.name for item in self.folder.glob("runs/*") if not item.name.startswith((FEATURES, "."))]
+        return bool(runs) or any(item.name not in ours for item in self.folder.iterdir())
 
     def _begun(self, identity: str, made: ComparisonStart) -> StrategyComparison:
         return StrategyComparison(
@@ -138,6 +145,8 @@ class _Course:
 
     def _leave_out_large(self) -> None:
         for item in self.found.candidates:
+            # The budget may be another one than before the stop.
+            item.left_out = item.left_out if item.failed else None
             if self.limits.bytes is not None and item.peak_bytes > self.limits.bytes:
                 item.left_out = "its training steps need more memory than the budget"
 
@@ -169,7 +178,7 @@ class _Course:
                     self._advance(item, seed, self.found.epochs)
 
     def _advance(self, item: StrategyCandidate, seed: int, epochs: int) -> bool:
-        """Bring a candidate to so many epochs, unless it is there already; returns False where the budget forbids."""
+        """Bring a candidate to so many epochs, unless it is there already; returns False where that cannot be."""
         if self.found.trial(item.name, seed, epochs) is not None:
             return True
         if not self._fits(item, seed, epochs):
@@ -178,7 +187,14 @@ class _Course:
             return False
         self.observer(Working(f"{item.name}: training"))
         folder = self.folder / run_name(item.name, seed)
-        done = advance(self._spec_of(item, seed), folder, epochs, self._told(item))
+        try:
+            done = advance(self._spec_of(item, seed), folder, epochs, self._told(item))
+        except DiagnosticError as error:
+            if error.diagnostics[0].code not in OF_ONE:
+                raise
+            item.failed, item.left_out = True, f"it failed: {error.diagnostics[0].message}"
+            self._save()
+            return False
         _note(self.found, self.folder, item.name, seed, epochs, done)
         self._save()
         return True

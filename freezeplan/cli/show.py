@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,7 @@ from freezeplan.cli.streams import Settings, print_json, print_out, report_below
 from freezeplan.cli.writing import write_whole
 
 if TYPE_CHECKING:
+    from freezeplan.choose.measured_advice import MeasuredAdvice
     from freezeplan.cost.records import Cost
     from freezeplan.plan.records import Plan
     from freezeplan.render.matrix import MatrixView
@@ -41,6 +43,13 @@ if TYPE_CHECKING:
 @click.option(
     "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Also draw it in FILE as SVG."
 )
+@click.option(
+    "--from",
+    "measured",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also what a probe's or a comparison's FILE says of the plan.",
+)
 @remote_code_option
 @common_options
 @click.pass_obj
@@ -57,6 +66,7 @@ def show(
     length: int | None,
     out: Path | None,
     picture: Path | None,
+    measured: Path | None,
 ) -> int:
     """Show the plan that SPEC (default: freezeplan.toml) compiles to, for its model or another one.
 
@@ -68,15 +78,17 @@ def show(
     check_cost_asked(cost, batch_size, length)
     work = compiled(spec, model)
     plan, price = work.plan, cost_asked_for(work, cost, batch_size, length)
+    told = _measured(measured, plan)
     if out:
-        write_whole(out, _json(work, price))
+        write_whole(out, _json(work, price, told))
     if picture:
         write_whole(picture, _svg(plan), "--picture")
     if form == "json":
-        print_json(_json(work, price))
+        print_json(_json(work, price, told))
     else:
         print_out(_view(work, phase, params=params, groups=groups), settings)
         _print_cost(price, settings)
+        _print_measured(told, settings)
     report_below(plan.diagnostics, settings)
     return CLEAN
 
@@ -90,10 +102,31 @@ def _check_forms(form: str, asked: Mapping[str, object]) -> None:
         raise click.UsageError("--params and --groups are two forms of the table: choose one")
 
 
-def _json(work: Compiled, cost: Cost | None) -> str:
+def _json(work: Compiled, cost: Cost | None, measured: Sequence[MeasuredAdvice]) -> str:
     from freezeplan.plan.document import as_json, to_record
 
-    return as_json(to_record(work.plan) | work.training | ({"cost": cost.to_record()} if cost else {}))
+    more: dict[str, Any] = {"cost": cost.to_record()} if cost else {}
+    more |= {"measured": [asdict(item) for item in measured]} if measured else {}
+    return as_json(to_record(work.plan) | work.training | more)
+
+
+def _measured(path: Path | None, plan: Plan) -> Sequence[MeasuredAdvice]:
+    """Return what the file of a probe or a comparison says of the plan; nothing without one."""
+    if path is None:
+        return ()
+    from freezeplan.choose.measured_advice import advice_from
+
+    return advice_from(path, plan)
+
+
+def _print_measured(items: Sequence[MeasuredAdvice], settings: Settings) -> None:
+    from rich.text import Text
+
+    from freezeplan.render.visible import visible
+
+    for item in items:
+        line = visible(f"measured: {item.text} ({item.source})", keep="")
+        print_out(Text(f"\n{line}", overflow="fold"), settings)
 
 
 def _print_cost(cost: Cost | None, settings: Settings) -> None:

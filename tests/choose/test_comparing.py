@@ -12,13 +12,14 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from freezeplan.choose import comparing
 from freezeplan.choose.comparing import FILE, Limits, compare, read_comparison, rungs_of
 from freezeplan.choose.comparison_records import StrategyComparison, comparison_from_record
 from freezeplan.choose.judging import Contender, close_to_best, difference, judged
 from freezeplan.choose.outcomes import Outcome, share_of_hits
 from freezeplan.choose.strategies import rates_of
 from freezeplan.cli.program import program
-from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.runs.events import Event, Working
@@ -206,6 +207,30 @@ def error_of(spec: Spec, folder: Path, names: tuple[str, ...] = (), limits: Limi
     with pytest.raises(DiagnosticError) as caught:
         compare(spec, folder, names, limits)
     return caught.value.diagnostics[0].code
+
+
+def test_a_larger_budget_goes_on(toy: Path, tmp_path: Path) -> None:
+    assert error_of(spec_of(toy), tmp_path / "c", ("heads",), Limits(seconds=1e-9)) == "FP596"
+    found = compare(spec_of(toy), tmp_path / "c", ("heads",), Limits(seconds=1e9))
+    assert [(t.candidate, t.epochs) for t in found.trials] == [("heads", 1), ("heads", 2), ("heads", 3)]
+    assert found.candidates[0].left_out is None
+
+
+def test_a_candidate_that_fails_is_left_out_and_the_others_go_on(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = comparing.advance
+
+    def failing(spec: Path, folder: Path, *rest: object) -> object:
+        if folder.name == "heads-13":
+            raise DiagnosticError([diagnostic("FP503", "the loss is nan")])
+        return real(spec, folder, *rest)
+
+    monkeypatch.setattr(comparing, "advance", failing)
+    found = compare(spec_of(toy), tmp_path / "c", ("features", "heads"))
+    assert found.verdict is not None
+    assert found.verdict.chosen == "features"
+    assert found.candidates[1].left_out == "it failed: the loss is nan"
 
 
 def test_what_cannot_be_compared_is_refused(
