@@ -64,17 +64,18 @@ def evaluate_run(
 ) -> RunScores:
     """Evaluate a run, or a checkpoint of one, on rows with labels.
 
-    Returns for each task (all, or those that are named) the number of ``rows``, its ``metrics``, and what its kind
-    reports besides. Raises ``DiagnosticError``: FP520 and FP521 for a folder that cannot be used, FP574 for a task
-    that the run has not, FP576 where there are no rows, the codes of data (FP452 to FP479) for rows that cannot be
-    used, FP531 where the outputs are no numbers.
+    Returns for each task (all that have such rows, or those that are named) the number of ``rows``, its ``metrics``,
+    and what its kind reports besides. Raises ``DiagnosticError``: FP520 and FP521 for a folder that cannot be used,
+    FP574 for a task that the run has not, FP576 where there are no rows or none has labels, the codes of data (FP452 to
+    FP479) for rows that cannot be used, FP531 where the outputs are no numbers.
     """
     run, device = ready(folder)
     names = Asked(tasks).of(run)
     read, found = _read(run, rows, names)
-    if any(task.unlabelled for task in read):
-        raise _unlabelled([task.name for task in read if task.unlabelled], rows, found)
     chosen = tuple(task for task in read if rows.split in task.splits)
+    unlabelled = [task.name for task in read if task.unlabelled]
+    if unlabelled and (tasks is not None or rows.file is not None or not chosen):
+        raise _unlabelled(unlabelled, rows, found)
     if tasks is not None and len(chosen) < len(names) or not chosen:
         raise _no_rows(rows, [name for name in names if name not in {task.name for task in chosen}])
     data = encoded_data(chosen, run.encoder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from freezeplan.data.task_rows import load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
@@ -14,10 +15,12 @@ from freezeplan.runs.events import EpochDone, Predicted, Working
 from freezeplan.runs.run_files import PREDICTIONS, SCORES
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.tables import Spec
-from freezeplan.train.examining import evaluate_run
+from freezeplan.train.examining import AskedRows, evaluate_run
+from freezeplan.train.extracting import extract
 from freezeplan.train.predict import Asked, predict_file
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
+from tests.train.kinds import of_images, write_images
 from tests.train.phased import HEADS_ONLY, assert_same_tree
 from tests.train.targets import tasks_of_every_kind, write_targets
 from tests.train.test_run import interrupt_at
@@ -89,6 +92,22 @@ def test_there_is_nothing_to_evaluate(run: Path) -> None:
     (found,) = caught.value.diagnostics
     assert (found.code, found.message) == ("FP576", "there are no labels for `topic` in test")
     assert found.notes == ("`test.jsonl` has no labels: column `topic` is not there, or empty in every row",)
+
+
+def test_images_without_labels_are_predicted_by_their_paths(toy: Path, tmp_path: Path) -> None:
+    place = tmp_path / "toy"
+    place.mkdir()
+    write_images(place)
+    table = lines(place / "images" / "test.jsonl")
+    write_jsonl(place / "images" / "test.jsonl", [{"file": row["file"]} for row in table])
+    run = train(of_images(place), tmp_path / "run").folder
+    found = lines(run / PREDICTIONS / "shade.jsonl")
+    assert [Path(row["image"]).name for row in found] == [row["file"] for row in table]
+    assert {row["shade"]["label"] for row in found} <= {"dark", "light"}
+    extract(run, tmp_path / "a.parquet")
+    vectors = parquet.read_table(tmp_path / "a.parquet").to_pylist()
+    assert [row["label.shade"] for row in vectors if row["split"] == "test"] == [None] * len(table)
+    assert evaluate_run(run, AskedRows("validation")).tasks["shade"]["rows"] == 8
 
 
 @pytest.mark.parametrize("kind", [EpochDone, Working])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from freezeplan.data.formats.row_source import LONGEST_LINE, Row, RowSource
 from freezeplan.diagnostics.wording import counted
@@ -18,8 +18,7 @@ COMMENT = re.compile(r"#[ \t]*((id|begin|end|newdoc|newpar)\b|[^\s=]+[ \t]*=)")
 ADVICE = "write one word per line with the same columns in each, and an empty line after each sentence"
 
 
-@dataclass(frozen=True)
-class TextLine:
+class TextLine(NamedTuple):
     """Hold one line of a file without its end, which the last may lack, and its number from 1."""
 
     number: int
@@ -40,7 +39,7 @@ def conll_rows(source: RowSource) -> Iterator[Row]:
     table = None
     with source.text() as file:
         for block in blocks(file, source):
-            lines = [line for line in block if not COMMENT.match(line.text)]
+            lines = [line for line in block if not (line.text[0] == "#" and COMMENT.match(line.text))]
             if lines:
                 table = table or _table_of(lines, source)
                 words = table.words(lines)
@@ -120,4 +119,6 @@ def split(text: str, tabs: bool) -> list[str]:
     """
     if tabs:
         return [value.strip(" ") for value in text.split("\t")]
-    return BLANKS.split(text.strip(" \t"))
+    text = text.strip(" \t")
+    # Nearly all files have one blank between two columns, and no tab.
+    return BLANKS.split(text) if "\t" in text or "  " in text else text.split(" ")
