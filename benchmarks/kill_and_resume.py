@@ -26,6 +26,7 @@ from freezeplan.spec.tables import Spec  # noqa: E402
 from tests.train.killing import kill_and_resume  # noqa: E402
 from tests.train.kinds import KINDS, write_images  # noqa: E402
 from tests.train.phased import every_kind, stopping  # noqa: E402
+from tests.train.targets import write_targets  # noqa: E402
 from tests.train.tiny import save_tiny_bert, write_toy_data  # noqa: E402
 
 SPECS: dict[str, Callable[..., Spec]] = {
@@ -51,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         save_tiny_bert(toy / "bert")
         write_toy_data(toy)
         write_images(toy)
+        (toy / "targets").mkdir()
+        write_targets(toy / "targets")
         failures = sum(_run(toy, index, options) for index in range(len(SPECS)))
     print(f"{options.kills} kills over {len(SPECS)} specs, {failures} failures")
     return 1 if failures else 0

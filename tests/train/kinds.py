@@ -11,6 +11,7 @@ from PIL import Image
 from freezeplan.spec.tables import Spec
 from tests.train.phased import HEADS_ONLY, TOP, UNTIL, phased_spec
 from tests.train.stored import in_files, stored_spec
+from tests.train.targets import mixed_spec
 from tests.train.tiny import toy_spec, write_jsonl
 from tests.train.vision import VIT
 
@@ -63,6 +64,11 @@ def of_images(toy: Path) -> Spec:
     return toy_spec(toy, model=model, rule=rules, task=[task], train={"epochs": 3, "batch_size": 8})
 
 
+def every_task(toy: Path) -> Spec:
+    """Return a spec whose tasks are of every kind, in phases, from a store in files."""
+    return mixed_spec(toy / "targets", store_budget="1 B", checkpoint_steps=2)
+
+
 def write_images(toy: Path) -> None:
     """Write grey images of 8 x 8, dark and light ones, and the rows that name them by relative paths."""
     folder, chance = toy / "images", numpy.random.default_rng(5)
@@ -87,4 +93,5 @@ KINDS = {
     "the best epoch restored": restoring,
     "evaluation only": evaluating,
     "images": of_images,
+    "tasks of every kind": every_task,
 }

@@ -11,7 +11,9 @@ from typing import Any
 
 from freezeplan.runs.spec_file import spec_text
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import TASK_KINDS
 from tests.train.phased import ALL, POOLER, TOP, every_kind, phased_spec
+from tests.train.targets import tasks_of_every_kind, write_rows_with_targets
 from tests.train.tiny import save_tiny_bert, write_toy_data
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +48,25 @@ def still_spec(toy: Path, mixing: str, **train: Any) -> Spec:
     )
     tasks = [task.model_copy(update={"dropout": 0.0}) for task in spec.task]
     return spec.model_copy(update={"task": tasks})
+
+
+def every_task_spec(folder: Path) -> Spec:
+    """Return a spec over tasks of every kind whose rows can be shared out, without any dropout, in phases."""
+    still_toy(folder)
+    write_rows_with_targets(folder)
+    tasks = [
+        task for task in tasks_of_every_kind(folder) if TASK_KINDS[task.get("kind", "classification")].rowwise
+    ]
+    for task in tasks:
+        if task.get("kind") != "similarity":
+            task["dropout"] = 0.0
+    return phased_spec(
+        folder,
+        PHASES,
+        task=tasks,
+        train={"batch_size": 9, "mixing": "joint", "accumulation": 2},
+        optimizer={"name": "sgd", "lr": 0.01, "momentum": 0.9},
+    )
 
 
 def dropping_spec(toy: Path) -> Spec:

@@ -39,6 +39,12 @@ def with_targets(row: dict[str, str]) -> dict[str, Any]:
 def write_targets(folder: Path, train: int = 64, other: int = 16) -> Path:
     """Write the tiny model and three files with targets of every kind; returns the folder."""
     save_tiny_bert(folder / "bert")
+    write_rows_with_targets(folder, train, other)
+    return folder
+
+
+def write_rows_with_targets(folder: Path, train: int = 64, other: int = 16) -> None:
+    """Write three files with targets of every kind."""
     rows = [with_targets(row) for row in toy_rows(train + 2 * other, seed=1)]
     for name, part in {
         "train": rows[:train],
@@ -46,7 +52,6 @@ def write_targets(folder: Path, train: int = 64, other: int = 16) -> Path:
         "test": rows[train + other :],
     }.items():
         write_jsonl(folder / f"{name}.jsonl", part)
-    return folder
 
 
 def word_data(folder: Path) -> dict[str, Any]:

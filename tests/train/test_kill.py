@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.train.killing import kill_and_resume
+from tests.train.kinds import every_task
 from tests.train.phased import every_kind, stopping
 from tests.train.stored import in_files
+from tests.train.targets import write_targets
 
 SPECS = {
     "alternate": functools.partial(every_kind, mixing="alternate"),
@@ -27,3 +29,11 @@ def test_killed_at_random_moments_and_resumed_is_never_killed(
 ) -> None:
     signals = (signal.SIGKILL, signal.SIGTERM)
     assert len(kill_and_resume(SPECS[kind], {"toy": toy}, tmp_path, 4, seed, signals)) == 4
+
+
+@pytest.mark.slow
+def test_killed_over_tasks_of_every_kind_and_resumed_is_never_killed(tmp_path: Path) -> None:
+    for folder in ("targets", "runs"):
+        (tmp_path / folder).mkdir()
+    write_targets(tmp_path / "targets")
+    assert len(kill_and_resume(every_task, {"toy": tmp_path}, tmp_path / "runs", 3, 6)) == 3

@@ -18,7 +18,7 @@ from freezeplan.train.ranks import Ranks
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from tests.train.phased import assert_same_tree
-from tests.train.ranked import dropping_spec, on_two_ranks, still_spec, still_toy, write_spec
+from tests.train.ranked import dropping_spec, every_task_spec, on_two_ranks, still_spec, still_toy, write_spec
 
 # SGD does not magnify rounding: sums over other numbers of rows, padded to other widths.
 TOLERANCE = 1e-5
@@ -62,6 +62,22 @@ def test_two_ranks_hold_the_same_bits_and_equal_one_process(
             assert values == pytest.approx(right["validation"][task], abs=1e-4)
     evidence = json.loads((tmp_path / "two" / "evidence.json").read_text("utf-8"))
     assert evidence["processes"] == 2 and evidence["statement"].endswith("the same bits in 2 processes")
+
+
+@pytest.mark.slow
+def test_tasks_of_every_kind_on_two_ranks_equal_one_process(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    spec = every_task_spec(tmp_path / "toy")
+    ran = on_two_ranks(WORK, "keep", write_spec(spec, tmp_path / "spec.toml"), tmp_path / "two")
+    assert ran.returncode == 0, ran.stderr
+    ranks = [load_file(tmp_path / f"two-{rank}.safetensors") for rank in (0, 1)]
+    assert [name for name, value in ranks[0].items() if not torch.equal(value, ranks[1][name])] == []
+    train(spec, tmp_path / "one")
+    one = weights_of_run(tmp_path / "one")
+    assert max(float((ranks[0][name] - value).abs().max()) for name, value in one.items()) <= TOLERANCE
+    scores = [records(tmp_path / out, "epoch")[-1]["validation"] for out in ("one", "two")]
+    for task, values in scores[0].items():
+        assert values == pytest.approx(scores[1][task], abs=1e-3)
 
 
 @pytest.mark.slow
