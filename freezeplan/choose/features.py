@@ -62,7 +62,7 @@ def extracted(setup: Setup, splits: Sequence[EncodedSplit], over_words: bool, to
     that are done and their number. Raises ``DiagnosticError``: FP592 where there is nothing to be seen at the layers,
     FP490 where the temporary folder is full.
     """
-    examples = Examples({split.name: split.inputs for split in splits})
+    examples = Examples({split.name: split.inputs for split in splits}, by_words=over_words)
     try:
         return _Pass(setup, splits, examples, over_words).run(told)
     except NoDepths as problem:

@@ -21,15 +21,17 @@ class Examples:
     """Give each distinct input of some encoded sets a number, its entry in the store.
 
     ``sources`` maps names of the caller's choice (a split of a task) to encoded texts or images; of those that
-    ``over_words`` names, heads read the states of words. ``entries``
-    maps each name to the entry of every row. Entries are numbered in the order in which they are computed: set
-    by set, long texts first, so that a batch holds little padding. ``lengths`` counts each entry's real tokens,
-    None for images. ``digest`` is a hash of all entries in order.
+    ``over_words`` names, heads read the states of words. With ``by_words``, texts of the same tokens and other words
+    are two inputs. ``entries`` maps each name to the entry of every row. Entries are numbered in the order in which
+    they are computed: set by set, long texts first, so that a batch holds little padding. ``lengths`` counts each
+    entry's real tokens, None for images. ``digest`` is a hash of all entries in order.
     """
 
-    def __init__(self, sources: Mapping[str, Any], over_words: Collection[str] = ()) -> None:
+    def __init__(
+        self, sources: Mapping[str, Any], over_words: Collection[str] = (), *, by_words: bool = False
+    ) -> None:
         self.sources, self.over_words = dict(sources), frozenset(over_words)
-        digests = [_digests(encoded) for encoded in sources.values()]
+        digests = [_digests(encoded, by_words) for encoded in sources.values()]
         firsts, numbers = _distinct(numpy.concatenate(digests)) if digests else (numpy.empty(0), ())
         places = numpy.full(len(firsts), -1, dtype=numpy.int64)
         self.entries: dict[str, numpy.ndarray] = {}
@@ -63,9 +65,10 @@ class Examples:
                 yield name, rows[chunk.start : chunk.stop].tolist()
 
 
-def _digests(encoded: Any) -> numpy.ndarray:
-    """Return a row of 32 bytes per input, a hash of what the model sees of it."""
-    return numpy.frombuffer(b"".join(encoded.digests()), dtype=numpy.uint8).reshape(-1, DIGEST)
+def _digests(encoded: Any, by_words: bool) -> numpy.ndarray:
+    """Return a row of 32 bytes per input, a hash of what the model sees of it (and of where its words begin)."""
+    found = encoded.digests(words=True) if by_words else encoded.digests()
+    return numpy.frombuffer(b"".join(found), dtype=numpy.uint8).reshape(-1, DIGEST)
 
 
 def _distinct(digests: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:

@@ -99,9 +99,9 @@ class EncodedTexts:
             whole.update(b"" if numbers.values is None else numbers.values)
         return whole.digest()
 
-    def digests(self) -> Iterator[bytes]:
-        """Yield a hash of each text's numbers, of all that a model reads."""
-        names = sorted(self.inputs.keys() - {WORDS, LEARNED})
+    def digests(self, *, words: bool = False) -> Iterator[bytes]:
+        """Yield a hash of each text's numbers, of all that a model reads, and with ``words`` of where words begin."""
+        names = sorted(self.inputs.keys() - ({LEARNED} if words else {WORDS, LEARNED}))
         for row in range(len(self)):
             whole = hashlib.sha256()
             for name in names:

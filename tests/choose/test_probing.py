@@ -36,7 +36,7 @@ from freezeplan.spec.tables import Spec
 from freezeplan.train.setup import prepare
 from tests.train.kinds import of_images, write_images
 from tests.train.targets import mixed_spec, write_targets
-from tests.train.tiny import save_tiny_bert, toy_data, toy_spec, write_toy_data
+from tests.train.tiny import save_tiny_bert, toy_data, toy_spec, write_jsonl, write_toy_data
 
 BERT = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
 
@@ -111,6 +111,19 @@ def test_features_of_words_are_the_states_of_their_first_pieces(kinds: Path) -> 
         mine = depth[found.places(split.name)][ends[2] : ends[3]]
         assert mine == pytest.approx(expected[0, 1:-1].numpy(), abs=1e-5)
     assert ends[-1] == len(split.targets.codes[split.targets.codes >= 0])
+
+
+def test_rows_of_the_same_tokens_and_other_words_have_features_of_their_own(tmp_path: Path) -> None:
+    save_tiny_bert(tmp_path / "bert")
+    rows = [
+        {"tokens": words, "tags": ["x"] * len(words)} for words in (["box-is"], ["box", "-", "is"], ["now"])
+    ]
+    rows[0]["tags"] = ["y"]
+    data = {"train": str(write_jsonl(tmp_path / "rows.jsonl", rows)), "tokens": "tokens", "tags": "tags"}
+    setup = prepare(toy_spec(tmp_path, task=[{"name": "t", "kind": "token_classification", "data": data}]))
+    split = setup.data["train"]["t"]
+    assert split.inputs.row("input_ids", 0).tolist() == split.inputs.row("input_ids", 1).tolist()
+    assert extracted(setup, [split], True, lambda done, of: None).ends(split.name).tolist() == [1, 4, 5]
 
 
 def test_features_beyond_the_budget_lie_on_disk_and_are_the_same(kinds: Path) -> None:

@@ -120,6 +120,13 @@ def test_another_number_of_states_than_of_tokens_is_refused() -> None:
     assert refused(lambda: layout.packed_parts(parts, [0, 1])).reason == Reason.UNEVEN
 
 
+def test_the_same_tokens_of_other_words_are_one_input_or_two() -> None:
+    sources = {"one": words([[5, 6]], [[1, 0]]), "other": words([[5, 6]], [[1, 2]])}
+    assert len(Examples(sources, ["one", "other"])) == 1
+    assert Examples(sources, ["one", "other"]).wanted.counts.tolist() == [2]
+    assert len(Examples(sources, by_words=True)) == 2
+
+
 rows_of_words = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=5), min_size=1, max_size=6)
 
 

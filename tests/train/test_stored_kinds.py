@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from freezeplan.cost.estimating import estimate_cost
+from freezeplan.models.sources import inventory_for
+from freezeplan.plan import compile_plan
 from freezeplan.runs.events import ignore_events
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.tables import Spec
@@ -15,6 +18,7 @@ from freezeplan.train.setup import prepare
 from tests.train.phased import TOP
 from tests.train.stored import Ran
 from tests.train.targets import with_targets
+from tests.train.test_execution_said import logged, shown
 from tests.train.tiny import save_tiny_bert, toy_data, toy_rows, toy_spec, write_jsonl
 
 LENGTH = 6
@@ -81,3 +85,21 @@ def test_tasks_over_the_words_and_the_text_of_one_row_share_its_entry(place: Pat
     assert (entries["train/tags"] == entries["train/topic"]).all()
     assert (entries["validation/alike"][:16] == entries["validation/topic"]).all()
     assert not set(entries["train/pair"]) & set(entries["train/topic"])
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_what_is_shown_of_them_is_what_the_log_says(place: Path, tmp_path: Path, epochs: int) -> None:
+    spec = spec_of(place, epochs=epochs)
+    assert shown(spec) == logged(spec, tmp_path / "run")
+
+
+def test_the_store_takes_no_more_than_its_price(place: Path) -> None:
+    spec = spec_of(place)
+    run = Running(prepare(spec), RunFolder(place / "run"), ignore_events)
+    run.enter_phase()
+    run.ledger.begin_phase(0)
+    run.choose_execution()
+    plan = compile_plan(inventory_for(spec), spec)
+    priced = estimate_cost(spec, plan, 8, LENGTH + 2).phases[0].store
+    assert priced is not None and priced.prefix == plan.phases[0].frozen_prefix
+    assert priced.nbytes // 2 < run.execution.store.nbytes <= priced.nbytes
