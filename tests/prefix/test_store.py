@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from freezeplan.prefix import Cut, Reason, Refused, StoreSettings
 from freezeplan.prefix.entries import Entries, Layout
 from freezeplan.prefix.examples import Examples
 from freezeplan.prefix.keys import differences, store_key
+from freezeplan.prefix.proof import check_stored
 from tests.prefix.architectures import ARCHITECTURES, IMAGE
 from tests.prefix.running import LENGTHS, Data, outcome
 from tests.prefix.stores import TINY, TOKENS, cut_of, encoded, made, phases, refused, replayed, uncached
@@ -121,6 +123,21 @@ def test_numbers_that_overflow_the_format_are_refused() -> None:
     model, data, cut, store = made(StoreSettings(dtype=torch.float16))
     model.backbone.embedding.weight.data.mul_(1e6)
     assert refused(lambda: store.prepare([cut])).reason is Reason.NOT_FINITE
+
+
+def test_what_is_computed_in_half_precision_may_round_as_much() -> None:
+    model, data, cut, store = made()
+    store.prepare([cut])
+    entries = store.held["k=2"].entries
+    places = store.examples.entries["topic"][[0, 5, 2]].tolist()
+
+    def rounded(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return entries.batch(places, inputs, torch.device("cpu"), cut.dtype) * 1.01
+
+    batch = data.batch("topic", [0, 5, 2])
+    assert refused(lambda: check_stored(model, cut, batch, rounded, torch.float32)).reason == Reason.PADDING
+    model.precision = "bf16"
+    check_stored(model, cut, batch, rounded, torch.float32)
 
 
 def test_images_are_stored_whole() -> None:
