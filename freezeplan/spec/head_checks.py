@@ -21,7 +21,7 @@ def check_heads(document: Document) -> Iterator[Diagnostic]:
             message = (
                 "`dropout` has no effect on a native head: it has the dropout that the model's config says"
             )
-            advice = "remove `dropout`, or set the config's own key in [model.config]"
+            advice = "remove `dropout`; that of the model is a key of its own config.json, such as `classifier_dropout`"
             yield at_key((*path, "dropout"), "FP138", message, help=advice, part=KeyPart.KEY)
     alone = tasks and all(map(_is_native, (task for _, task in tasks)))
     if alone and document.table("model").get("pooling") is not None:
