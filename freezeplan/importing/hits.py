@@ -50,15 +50,18 @@ def by_regex(text: str, names: Iterable[str], *, search: bool = False, restated:
     """Return what ``re.match`` (or ``re.search``) hits.
 
     ``restated`` is what the tool compiles in place of the text. A number that is written out is meant whole, and
-    ``{0,11}`` or ``[0-11]`` in the place of a number as the numbers from 0 to 11. Raises ``re.error``.
+    ``{0,11}`` or ``[0-11]`` in the place of a number as the numbers from 0 to 11; what hits nothing from the beginning
+    of a name is meant anywhere in it. Raises ``re.error``.
     """
     names, ranged = list(names), _with_ranges(text)
     literal = _regex_hits(text if restated is None else restated, names, search)
     if ranged is not None:
         slip = "a range of numbers is written in another way in a regular expression"
         return Hits(literal, _regex_hits(_whole_numbers(ranged), names, search), slip)
-    meant = _regex_hits(_whole_numbers(text if restated is None else restated), names, search)
-    return Hits(literal, meant, CUT)
+    whole = _whole_numbers(text if restated is None else restated)
+    if not literal and not search and (inside := _regex_hits(whole, names, True)):
+        return Hits(literal, inside, "it is matched from the beginning of a name")
+    return Hits(literal, _regex_hits(whole, names, search), CUT)
 
 
 def _regex_hits(text: str, names: Iterable[str], search: bool) -> frozenset[str]:

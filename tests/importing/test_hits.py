@@ -27,6 +27,7 @@ def numbers(names: frozenset[str]) -> set[str]:
         (by_regex("1", LAYERS, search=True), {"1", "10", "11"}, {"1"}),
         (by_regex("net.1[0-1]", LAYERS), {"10", "11"}, {"10", "11"}),
         (by_regex("net.[0-11].", LAYERS), {"0", "1", "10", "11"}, {str(n) for n in range(12)}),
+        (by_regex("1.w", LAYERS), set(), {"1"}),
         (by_prefix("net.1", LAYERS), {"1", "10", "11"}, {"1"}),
         (by_substring("t.1", LAYERS), {"1", "10", "11"}, {"1"}),
         (by_substring("0.w", LAYERS), {"0", "10"}, {"0"}),
@@ -53,4 +54,5 @@ def test_the_literal_reading_is_that_of_python(name: str, start: int, length: in
         other for other in LAYERS if re.search(text, other)
     }
     for found in (by_prefix(text, LAYERS), by_regex(text, LAYERS)):
-        assert found.meant <= found.literal
+        # What hits nothing is meant anywhere in a name.
+        assert found.meant <= found.literal or not found.literal

@@ -8,6 +8,7 @@ no ``+`` follows is made a plain one first. All that no pattern matches is froze
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.model_names import ModelNames
@@ -54,6 +55,8 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
             reason = "a tensor is frozen or trained as a whole"
             raise config.error(path, "FP193", f"the rows in `{text}` cannot be imported: {reason}")
         hits = regex_hits(config, path, text, model, restated=DOT.sub(r"\\.", text))
+        if hits.less and ".*" in text:
+            hits = replace(hits, slip="there every dot is a plain one, so that `.*` is any number of dots")
         findings.hits(path, text, hits, _why_dead(text))
         statements.append(Statement(f"unfrozen_parameters: {text}", config.span(path)))
         outcome |= dict.fromkeys(hits.of(meant), (TRAINED, len(statements) - 1))

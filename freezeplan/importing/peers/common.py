@@ -14,6 +14,7 @@ from freezeplan.importing.reading import Outcome, PhaseReading, Reading, Stateme
 from freezeplan.plan.gathering import gathered
 from freezeplan.spec.locations import KeyPath
 
+TOWERS = ("vision_tower", "visual", "audio_tower", "vision_model", "multi_modal_projector")
 HUGGING_FACE_RATE = 5e-5
 OTHER_MODULES = (
     "it trains modules of its own, which PEFT adds; import its rest, and name them with `@adapters`"
@@ -98,6 +99,14 @@ def with_hugging_face(
         no_decay="transformers" if base_decay else None,
         findings=tuple(findings.items),
     )
+
+
+def refuse_towers(config: ConfigFile, path: KeyPath, model: ModelNames) -> None:
+    """Refuse a multi-modal model, where the tool freezes parts by a table of its own."""
+    found = next((part for name in model.tensors for part in name.split(".") if part in TOWERS), None)
+    if found:
+        reason = "which parts of a multi-modal model are frozen is a table of its own there"
+        raise config.error(path, "FP193", f"`{found}` cannot be imported: {reason}")
 
 
 def refuse_nothing(config: ConfigFile, path: KeyPath, outcome: Outcome) -> None:

@@ -13,7 +13,13 @@ from collections.abc import Sequence
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.hits import Hits
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.common import OTHER_MODULES, Findings, everything, with_hugging_face
+from freezeplan.importing.peers.common import (
+    OTHER_MODULES,
+    Findings,
+    everything,
+    refuse_towers,
+    with_hugging_face,
+)
 from freezeplan.importing.reading import FROZEN, TRAINED, Reading, Statement
 from freezeplan.spec.locations import KeyPath
 
@@ -21,7 +27,6 @@ NAME, TITLE = "llamafactory", "LLaMA-Factory"
 CLASS = "AutoModelForCausalLM"
 LENGTHS = ("num_hidden_layers", "num_layers", "n_layer")
 NUMBERED = re.compile(r"\.\d+\.")
-TOWERS = ("vision_tower", "visual", "audio_tower", "vision_model", "multi_modal_projector")
 CANNOT = {
     "use_galore": "GaLore projects gradients",
     "use_apollo": "APOLLO projects gradients",
@@ -48,9 +53,7 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
         raise config.error(
             ("finetuning_type",), "FP193", f"`finetuning_type: {kind}` cannot be imported: {OTHER_MODULES}"
         )
-    if any(part in TOWERS for name in model.tensors for part in name.split(".")):
-        reason = "which of a multi-modal model's parts are forbidden is a table of its own there"
-        raise config.error(("finetuning_type",), "FP193", f"this model's towers cannot be imported: {reason}")
+    refuse_towers(config, ("finetuning_type",), model)
     outcome, statements = everything(model, FROZEN), []
     for statement, hits in (*_layers(config, model, findings), *_extra(config, model, findings)):
         statements.append(statement)

@@ -18,6 +18,7 @@ from freezeplan.importing.peers.common import (
     OTHER_MODULES,
     Findings,
     everything,
+    refuse_towers,
     regex_hits,
     with_hugging_face,
 )
@@ -55,6 +56,7 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     )
     if kind != "full":
         raise config.error(("tuner_type",), "FP193", f"`{kind}` cannot be imported: {OTHER_MODULES}")
+    refuse_towers(config, ("freeze_vit",), model)
     findings, outcome = Findings(config, model), everything(model, TRAINED)
     statements: list[Statement] = []
     if ratio := config.rate(RATIO):
