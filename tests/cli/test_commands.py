@@ -64,12 +64,20 @@ def test_version_and_help(room):
         "check",
         "lock",
         "diff",
+        "fmt",
         "init",
+        "import",
         "params",
+        "probe",
+        "compare",
         "train",
         "verify",
+        "evaluate",
         "predict",
+        "features",
         "export",
+        "explain",
+        "schema",
     ]
     assert listed[: len(commands)] == commands
 
