@@ -35,17 +35,22 @@ TYPES = (
 )
 TRAINED = [{"match": "**", "state": "trainable"}]
 NATIVE = {"head": "native"}
-KINDS = ("topic", "said", "words", "ner", "alike")
+KINDS = ("topic", "said", "words", "ner")
+HEADLESS = ("alike", "pick")
+OWN = {"similarity": "cosine", "embedding": "vectors", "causal_lm": "the model's own"}
 NONE = "-"
 ROW = "{:14}{:34}{:24}{}"
 
 
 def text_tasks(folder: Path) -> list[dict[str, Any]]:
-    """Return a task of each kind with a linear head, then one with a native head."""
-    given = [task for task in tasks_of_every_kind(folder) if task["name"] in KINDS]
-    plain = [task | ({} if task["name"] == "alike" else {"dropout": 0.0}) for task in given]
+    """Return a task of each kind with a linear head or its own, then one with a native head where there is one."""
+    given = [task for task in tasks_of_every_kind(folder) if task["name"] in (*KINDS, *HEADLESS)]
+    plain = [task | ({} if task["name"] in HEADLESS else {"dropout": 0.0}) for task in given]
+    language = {"name": "language", "kind": "causal_lm", "data": toy_data(folder, "none")}
+    del language["data"]["label"]
     pair = {"name": "pair", "data": toy_data(folder, "mood", text_pair="other")}
-    return [*plain, *(task | NATIVE for task in [*given, pair] if task["name"] != "alike")]
+    stock = [task | NATIVE for task in [*given, pair] if task["name"] not in HEADLESS]
+    return [*plain, language, *stock]
 
 
 def save_source(row: Architecture, folder: Path) -> Path:
@@ -84,8 +89,8 @@ def runs_of(
 
 def _said(task: dict[str, Any]) -> str:
     kind = task.get("kind", "classification")
-    pair = " of pairs" if "text_pair" in task["data"] and kind != "similarity" else ""
-    return f"{kind}{pair}, {task.get('head', 'linear')}"
+    pair = " of pairs" if task["name"] == "pair" else ""
+    return f"{kind}{pair}, {OWN.get(kind, task.get('head', 'linear'))}"
 
 
 def _trained(spec: Any, out: Path, said: str) -> Iterator[tuple[str, Path | str]]:

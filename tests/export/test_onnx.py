@@ -137,6 +137,14 @@ def test_compared_texts_come_as_their_vectors(
 
 
 @pytest.mark.slow
+def test_texts_of_triplets_come_as_their_vectors(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    assert export(run, "onnx", tmp_path / "out", task="pick").difference <= 1e-5
+    found = outputs(tmp_path / "out", batch_of(tmp_path / "out", TEXTS))
+    assert found == pytest.approx(load_run(run).embed(TEXTS), abs=1e-5)
+
+
+@pytest.mark.slow
 def test_images_run_in_batches_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
     write_digits(tmp_path)
