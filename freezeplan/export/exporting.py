@@ -104,9 +104,8 @@ def _encoder(run: SavedRun, task: str, form: ExportForm) -> Encoder:
     """Return what makes a task's rows of its data, as it learned them."""
     if not run.kinds[task].own_head or not isinstance(run.encoder, TextEncoder):
         return run.encoder_for([task])
-    if not form.takes_language_models:
-        reason = f"there is no form `{form.name}` of a language model here"
-        raise refused(reason, "export it to transformers")
+    if form.without_language:
+        raise refused(form.without_language, "export it to transformers")
     return language_encoder(run.encoder, KINDS[run.reads.get(task, TEXT.name)])
 
 

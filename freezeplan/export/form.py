@@ -32,8 +32,8 @@ class ExportForm(ABC):
     """Whether it holds the head of one task; without, a task says only on which inputs it is proved."""
     cuts: ClassVar[bool] = False
     """Whether what the library loads cuts long texts without being asked."""
-    takes_language_models: ClassVar[bool] = False
-    """Whether it has a form of tasks that stand on the model's own head."""
+    without_language: ClassVar[str] = ""
+    """Why it has no form of tasks that stand on the model's own head; empty where it has one."""
 
     def check(self, run: SavedRun, task: str) -> None:
         """Refuse what cannot be, before anything is written; raises ``DiagnosticError``."""

@@ -38,6 +38,9 @@ class Onnx(ExportForm):
 
     name = "onnx"
     tags = ("onnx",)
+    without_language = (
+        "a graph is one pass, and a language model writes a text in many, each on the one before"
+    )
 
     def check(self, run: SavedRun, task: str) -> None:
         """Refuse where a package that writes or runs graphs is not installed (FP575)."""

@@ -47,6 +47,9 @@ class SentenceEncoder(ExportForm):
     tags = ("sentence-transformers", "feature-extraction")
     holds_head = False
     cuts = True
+    without_language = (
+        "a sentence encoder gives vectors of texts, and a language model learned to tell the next token"
+    )
 
     def check(self, run: SavedRun, task: str) -> None:
         """Refuse a run over images (FP570), and where the package is not installed (FP575)."""

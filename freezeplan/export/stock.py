@@ -31,7 +31,6 @@ class Stock(ExportForm):
     """A task as a model of a class that transformers has, with its tokenizer or image processor."""
 
     name = library = "transformers"
-    takes_language_models = True
 
     def write(self, run: SavedRun, task: str, folder: Path, inputs: ProofInputs) -> str:
         """Write the stock model; returns its class's name."""

@@ -10,7 +10,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.export import FORM_NAMES
 from freezeplan.export.exporting import export
+from freezeplan.export.forms import FORMS
 from freezeplan.train.predict import Asked, predict
 from freezeplan.train.run import train
 from tests.train.targets import tasks_of_every_kind, write_targets
@@ -68,3 +70,8 @@ def numbers_of(answers: list[Any], labels: dict[int, str], logits: torch.Tensor)
     """Return the numbers of answers in the order of the stock model's outputs."""
     found = [answer["values"] if "values" in answer else answer["probabilities"] for answer in answers]
     return [values[labels[place]] for values in found for place in range(logits.shape[1])]
+
+
+@pytest.mark.parametrize("name", FORM_NAMES)
+def test_every_form_takes_language_models_or_says_why_not(name: str) -> None:
+    assert (FORMS[name].without_language == "") == (name == "transformers")
