@@ -45,7 +45,8 @@ class TokenLogits:
 
         Where gradients are asked for, those of each chunk are worked out as soon as its logits are there.
         """
-        return _SummedLoss.apply(self.head, self._at_once, target[:, 1], self._chosen(target), *self.weights)
+        weights = self.weights if torch.is_grad_enabled() else []
+        return _SummedLoss.apply(self.head, self._at_once, target[:, 1], self._chosen(target), *weights)
 
     def scored(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the cross-entropy of each target, and whether the most probable token is the one that it names."""

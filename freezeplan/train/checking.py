@@ -23,6 +23,8 @@ from freezeplan.train.encoded_rows import (
     notes_on_cuts,
     with_labels,
 )
+from freezeplan.train.encoding import TextEncoder
+from freezeplan.train.language import end_advice
 from freezeplan.train.scheduling import check_warmups, schedule_phases
 from freezeplan.train.unlabelled import encoded_unlabelled
 
@@ -59,6 +61,7 @@ def check_data(spec: Spec, plan: Plan) -> DataRead:
     encoded_unlabelled(tasks, encoder)
     data = encoded_data(tasks, encoder)
     found += notes_on_cuts(tasks, data, encoder, model.backbone)
+    found += end_advice(spec, encoder) if isinstance(encoder, TextEncoder) else ()
     read = {
         task.name: {
             split: SplitRead(len(data[split][task.name]), cut_of(data[split][task.name]))

@@ -29,7 +29,7 @@ from freezeplan.train.encoding import (
 )
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import make_image_encoder
-from freezeplan.train.language import encode_language, notes_on_targets
+from freezeplan.train.language import check_templates, encode_language, notes_on_targets
 
 Data = Mapping[str, Mapping[str, EncodedSplit]]
 
@@ -46,6 +46,7 @@ def encoder_for(spec: Spec, backbone: Any) -> Encoder:
     usual = length_of(resolve_source(spec)) or LONGEST
     encoder = make_text_encoder(tokenizer, backbone, longest_text(spec, tokenizer, backbone, usual))
     check_tokenizer(spec, encoder)
+    check_templates(spec, encoder)
     return encoder
 
 

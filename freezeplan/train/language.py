@@ -184,28 +184,30 @@ MARKERS: Mapping[str, Marker] = {
 }
 
 
-def check_language(spec: Spec, encoder: TextEncoder) -> tuple[Diagnostic, ...]:
-    """Check that a tokenizer can write what language tasks learn.
-
-    Raises ``DiagnosticError`` (FP478) for conversations without a chat template, or with a tokenizer that does not
-    tell where a token stands. Returns a warning (FP483) where texts get no end.
-    """
-    found = []
+def check_templates(spec: Spec, encoder: TextEncoder) -> None:
+    """Refuse conversations (FP478) without a chat template, or with a tokenizer that does not say where a token is."""
     for index, task in enumerate(spec.task):
-        if not task.own_head or task.data is None:
-            continue
-        at = ("task", index, "data", "messages")
-        if task.data.messages is not None:
-            problem = _template_problem(encoder.tokenizer)
-            if problem is not None:
-                raise spec.locations.error(at, "FP478", problem[0], help=problem[1])
-        elif encoder.tokenizer.eos_token_id is None:
-            message = (
-                f"the tokenizer has no end token: the task `{task.name}` does not learn where a text ends"
-            )
-            advice = "set the tokenizer's `eos_token`, if the model was trained with one"
-            found.append(spec.locations.report(("task", index, "data"), "FP483", message, help=advice))
-    return tuple(found)
+        problem = _template_problem(encoder.tokenizer) if task.data and task.data.messages else None
+        if problem is not None:
+            at = ("task", index, "data", "messages")
+            raise spec.locations.error(at, "FP478", problem[0], help=problem[1])
+
+
+def end_advice(spec: Spec, encoder: TextEncoder) -> tuple[Diagnostic, ...]:
+    """Warn (FP483) of texts and completions that get no end, as the tokenizer has none."""
+    if encoder.tokenizer.eos_token_id is not None:
+        return ()
+    advice = "set the tokenizer's `eos_token`, if the model was trained with one"
+    return tuple(
+        spec.locations.report(
+            ("task", index, "data"),
+            "FP483",
+            f"the tokenizer has no end token: the task `{task.name}` does not learn where a text ends",
+            help=advice,
+        )
+        for index, task in enumerate(spec.task)
+        if task.own_head and task.data is not None and task.data.messages is None
+    )
 
 
 @torch.no_grad()

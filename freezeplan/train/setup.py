@@ -41,7 +41,7 @@ from freezeplan.train.encoding import TextEncoder
 from freezeplan.train.foreign_optimizers import check_foreign
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward
-from freezeplan.train.language import check_causal, check_language
+from freezeplan.train.language import check_causal, end_advice
 from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
 from freezeplan.train.own_source import own_spec
 from freezeplan.train.ranks import Ranks
@@ -141,7 +141,7 @@ def prepare(
     warnings += () if shown else source_advice(spec, source)
     _raise_errors(check_kinds(spec, model.backbone))
     encoder = encoder_for(place, model.backbone)
-    warnings += check_language(spec, encoder) if isinstance(encoder, TextEncoder) else ()
+    warnings += end_advice(spec, encoder) if isinstance(encoder, TextEncoder) else ()
     check_causal(spec, model)
     inventory = _inventory(model, record, label_of(source, place), source.origin)
     plan = compile_plan(inventory, spec)

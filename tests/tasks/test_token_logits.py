@@ -74,8 +74,14 @@ def test_a_batch_without_targets_is_zero() -> None:
     assert loss.item() == 0.0 and states.grad is not None and not states.grad.any()
 
 
-def test_nothing_is_kept_for_a_backward_that_never_comes() -> None:
+def test_no_gradient_is_worked_out_that_nobody_asks_for() -> None:
     states, head = made(frozen=False)
+    asked: list[bool] = []
+
+    def watched(chunk: torch.Tensor) -> torch.Tensor:
+        asked.append(torch.is_grad_enabled())
+        return head(chunk)
+
     with torch.no_grad():
-        loss = TokenLogits(states, head, 7, list(head.parameters())).loss(TARGET)
-    assert not loss.requires_grad
+        loss = TokenLogits(states, watched, 7, list(head.parameters())).loss(TARGET)
+    assert not loss.requires_grad and asked == [False]
