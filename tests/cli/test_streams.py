@@ -4,12 +4,12 @@ import contextlib
 import gc
 import json
 import signal
-from importlib import import_module
 
 import pytest
 
 from freezeplan.cli import program
 from freezeplan.cli.interrupts import noting_interrupts
+from freezeplan.cli.pulsing import pulsing
 from freezeplan.cli.starting import begun, quick_start
 from freezeplan.cli.status import status_of
 from freezeplan.cli.streams import Settings
@@ -138,7 +138,7 @@ def test_closed_streams_are_no_error(room, stream, out):
 
 
 def test_predict_says_how_far_it_is_where_nobody_sees_its_answers(capsys):
-    with import_module("freezeplan.cli.predict")._pulse(Settings()) as pulse:
+    with pulsing(Settings()) as pulse:
         pulse.now, began = "3 inputs labelled", pulse._last
         pulse._clock = lambda: began + EVERY
         pulse.beat()
