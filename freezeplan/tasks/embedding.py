@@ -82,7 +82,7 @@ class Embedding(TaskKind):
         """Return texts of which no two are alike."""
         import torch
 
-        return torch.arange(out.shape[0] * out.shape[1]).reshape(out.shape[:2])
+        return torch.arange(out.shape[0] * out.shape[1], device=out.device).reshape(out.shape[:2])
 
     def losses(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the loss of each row in a batch with these others, for vectors ``(rows, texts, hidden)``."""
