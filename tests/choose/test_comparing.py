@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
@@ -12,16 +13,18 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from freezeplan.choose import comparing
+from freezeplan.choose import comparing, preparing
 from freezeplan.choose.comparing import FILE, Limits, compare, read_comparison, rungs_of
 from freezeplan.choose.comparison_records import StrategyComparison, comparison_from_record
 from freezeplan.choose.judging import Contender, close_to_best, difference, judged
 from freezeplan.choose.outcomes import Outcome, share_of_hits
 from freezeplan.choose.strategies import rates_of
 from freezeplan.cli.program import program
+from freezeplan.cost.records import Cost
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
+from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Event, Working
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
@@ -37,6 +40,22 @@ def spec_of(toy: Path) -> Spec:
     rules = [{"match": "backbone", "state": "frozen"}, {"match": "heads", "state": "trainable", "lr": 0.01}]
     train = {"epochs": 3, "batch_size": 32}
     return load_spec(toy_spec(toy, task=[task], rule=rules, optimizer={"lr": 1e-3}, train=train))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def costs_worked_out_once() -> Iterator[None]:
+    """Work out the cost of each candidate once: it is the same for the same rules, and takes longest of all."""
+    real, known = preparing.estimate_cost, {}
+
+    def cost(spec: Spec, plan: Plan, **sizes: int) -> Cost:
+        key = spec.model_dump_json(include={"rule", "gradual", "train"})
+        if key not in known:
+            known[key] = real(spec, plan, **sizes)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparing, "estimate_cost", cost)
+        yield
 
 
 @pytest.fixture(scope="module")
