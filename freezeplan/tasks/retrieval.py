@@ -29,7 +29,7 @@ class Retrieval:
     >>> scorer.add([[0, 1], [2, 3]], numpy.array([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.5]]]))
     >>> scores = scorer.compute()
     >>> scores["mrr"], scores["recall_at_1"], scores["recall_at_10"], round(scores["loss"], 4)
-    (1.0, 1.0, 1.0, 0.5564)
+    (1.0, 1.0, 1.0, 0.568)
     """
 
     temperature: float
