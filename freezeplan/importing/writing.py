@@ -65,7 +65,7 @@ class SpecWriter:
         for item in self.reading.findings:
             place = f"{item.span.line}: " if item.span else ""
             lines += [f"# {place}{item.message}"]
-        return lines
+        return [_printable(line) for line in lines]
 
     def _tables(self) -> list[str]:
         optimizer = {
@@ -108,7 +108,7 @@ class SpecWriter:
     def _rules(self, header: str, keys: Iterable[Key], found: Mapping[Key, Sequence[str]]) -> Iterator[str]:
         for index, treatment in sorted(keys, key=lambda key: key[0]):
             statement = self.reading.statements[index] if index != UNSAID else None
-            said = statement.said if statement else "the rest"
+            said = _printable(statement.said) if statement else "the rest"
             place = f"{statement.span.line}: " if statement and statement.span else ""
             match = self._patterns(found[index, treatment], statement.selectors if statement else ())
             rule = {"name": self._unique(_name(said)), "match": match, **_properties(treatment)}
@@ -134,6 +134,11 @@ class SpecWriter:
             name, number = f"{wanted} #{number}", number + 1
         self.names.add(name)
         return name
+
+
+def _printable(text: str) -> str:
+    """Return text for a comment: what cannot be shown on one line is written as an escape."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _name(said: str) -> str:

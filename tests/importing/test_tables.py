@@ -78,6 +78,13 @@ def test_the_text_is_laid_out_and_says_where_it_comes_from(peer: str) -> None:
     assert load_text(text, translating.Path("s.toml")).rule
 
 
+def test_what_cannot_be_shown_on_one_line_stays_in_its_comment() -> None:
+    text = 'base_model: m\ndatasets: []\nunfrozen_parameters: ["lm_head|\\n[model]\\nx", lm_head]\n'
+    done = imported({**case_of("axolotl", "layers by number"), "text": text}, "llama")
+    assert done.plan.names(trainable=True) == ("lm_head.weight",)
+    assert "# 3: unfrozen_parameters: lm_head" in done.text and "\n[model]\nx" not in done.text
+
+
 def test_a_tied_tensor_goes_by_all_of_its_names() -> None:
     case = {
         **case_of("axolotl", "layers by number"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+import regex
 
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import in_quotes, some
@@ -74,7 +75,9 @@ def regex_hits(
     """Return what a regular expression hits of a model. Raises ``DiagnosticError`` (FP194) for one that is none."""
     try:
         return by_regex(text, model.tensors, search=search, restated=restated)
-    except (re.error, RecursionError, OverflowError) as problem:
+    except TimeoutError:
+        raise config.error(path, "FP193", f"{in_quotes(text)} takes too long to match") from None
+    except (regex.error, RecursionError, OverflowError, MemoryError) as problem:
         raise config.error(path, "FP194", f"{in_quotes(text)} is no regular expression: {problem}") from None
 
 
