@@ -175,7 +175,8 @@ def _read(spec: Spec, known: Known) -> tuple[tuple[TaskData, ...], tuple[Diagnos
         message = f"rows of {quoted(odd)} have no features: they are no texts, but prompts or conversations"
         advice = "name a file of texts with `--data FILE`"
         raise DiagnosticError([diagnostic("FP578", message, help=advice)])
-    return tasks, found
+    # Test rows without labels are rows like all others here.
+    return tasks, tuple(item for item in found if item.code != "FP487")
 
 
 def _are_texts(task: TaskData) -> bool:
