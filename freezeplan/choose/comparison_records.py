@@ -6,8 +6,8 @@
 - ``model``; ``tasks``: objects ``name``, ``kind``, ``metric``; ``epochs``; ``rungs``: after how many epochs candidates
   are compared; ``budget``: ``{"seconds": …, "bytes": …}``, null where there is none; ``seeds``: the most per candidate.
 - ``candidates``: objects ``name``, ``words``, ``spec``; ``flops``, ``seconds`` and ``peak_bytes`` of its whole run as
-  predicted; ``warm`` (the heads begin with linear probes), ``left_out`` (null, or why it was not run to its
-  end), ``failed`` (an error of its own ended it).
+  predicted (0 bytes: not known); ``warm`` (the heads begin with linear probes), ``left_out`` (null, or why it was not
+  run to its end), ``failed`` (an error of its own ended it).
 - ``trials``: objects ``candidate``, ``seed``, ``epochs`` (complete ones), ``run`` (its folder, below that of the file),
   ``scores`` by task (of the kind's first metric), ``cpu_seconds`` and ``seconds`` (of this part alone) and ``trained``
   (parameters that any phase trains), in the order in which they were done. The counts of the validation rows lie beside

@@ -59,7 +59,7 @@ def _cells(row: ComparedRow, found: StrategyComparison) -> list[str]:
         f"{row.candidate}{seeds}",
         f"{row.score:.3f} ± {row.error:.3f}{front}",
         f"{row.cpu_seconds:.1f}",
-        format_bytes(row.peak_bytes),
+        format_bytes(row.peak_bytes) if row.peak_bytes else NOTHING,
         format_count(row.trained) if row.trained else NOTHING,
         f"{row.epochs} of {found.epochs}" if row.trained else NOTHING,
     ]
@@ -70,9 +70,10 @@ def predicted_line(found: StrategyComparison) -> str:
     kept = [item for item in found.candidates if not item.left_out]
     seconds = sum(item.seconds for item in kept)
     peak = max((item.peak_bytes for item in kept), default=0)
+    memory = f", up to {format_bytes(peak)} for a training step" if peak else ""
     return (
         f"{counted(len(kept), 'candidate')} of {counted(found.epochs, 'epoch')}: about {seconds:.0f} s of computing if "
-        f"none is stopped early, up to {format_bytes(peak)} for a training step (predicted)"
+        f"none is stopped early{memory} (predicted)"
     )
 
 

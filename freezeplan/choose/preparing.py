@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freezeplan.choose.comparison_records import StrategyCandidate
+from freezeplan.choose.predicting import predicted
 from freezeplan.choose.probing import Probed, probed
 from freezeplan.choose.strategies import (
     FEATURES,
@@ -17,14 +18,11 @@ from freezeplan.choose.strategies import (
     strategies_for,
 )
 from freezeplan.choose.trials import Advanced, advance, run_name
-from freezeplan.cost.estimating import estimate_cost
-from freezeplan.cost.records import Cost
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import closest_or_all
+from freezeplan.diagnostics.wording import closest_or_all, counted
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan import compile_plan
 from freezeplan.plan.document import as_json
-from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, Working
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
@@ -61,7 +59,7 @@ def prepared(spec: Spec, folder: Path, names: Sequence[str], observer: Observer)
         observer(Working("writing the linear probes as heads"))
         features = advance(writing.file(strategies[0], None), run, 0, observer, found.fits)
         source = f"../{run.relative_to(folder)}"
-    candidates = [_candidate(writing, item, source, found, observer) for item in chosen]
+    candidates = _candidates(writing, chosen, source, found, observer)
     kinds = {task.task: (task.kind, task.metric) for task in found.report.tasks}
     tasks = tuple(
         {"name": task.name, "kind": kinds[task.name][0], "metric": kinds[task.name][1]} for task in spec.task
@@ -129,48 +127,23 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8", newline="\n")
 
 
-def _candidate(
-    writing: _Writing, strategy: Strategy, source: str | None, found: Probed, observer: Observer
-) -> StrategyCandidate:
-    observer(Working(f"working out what {strategy.name} costs"))
-    path = writing.file(strategy, source)
-    spec = load_spec(path)
-    plan = compile_plan(inventory_for(spec), spec)
-    cost = estimate_cost(spec, plan, length=_usual_length(found))
-    flops = _flops(cost, plan)
-    return StrategyCandidate(
-        name=strategy.name,
-        words=strategy.words,
-        spec=str(path.relative_to(writing.folder)),
-        warm=strategy.warm and source is not None,
-        flops=flops,
-        seconds=flops / _speed(found, cost),
-        peak_bytes=max(phase.memory.highest for phase in cost.phases),
-    )
-
-
-def _usual_length(found: Probed) -> int | None:
-    """Return the mean number of tokens of the training rows, None for images."""
-    lengths = [split.lengths for split in found.setup.data["train"].values()]
-    if not lengths or lengths[0] is None:
-        return None
-    return max(1, round(sum(float(item.mean()) for item in lengths) / len(lengths)))
-
-
-def _flops(cost: Cost, plan: Plan) -> int:
-    """Return the FLOPs of a whole run: its epochs, from the store where there will be one."""
-    total = 0
-    for phase, planned in zip(cost.phases, plan.phases, strict=True):
-        epochs = planned.length.count if phase.learning else 0
-        each = phase.store.epoch if phase.store else phase.epoch
-        total += epochs * each + (phase.store.build if phase.store and epochs else 0)
-    return total
-
-
-def _speed(found: Probed, cost: Cost) -> float:
-    """Return the FLOPs per second of this machine, as the probe's pass had them."""
-    phase = cost.phases[-1]
-    rows = max(1, cost.batch_size * max(1, len(phase.learning)))
-    per_row = phase.step.forward / rows
-    seconds = max(found.report.cost.extraction_cpu_seconds, 1e-3)
-    return max(per_row * found.report.cost.inputs / seconds, 1.0)
+def _candidates(
+    writing: _Writing, chosen: Sequence[Strategy], source: str | None, found: Probed, observer: Observer
+) -> list[StrategyCandidate]:
+    """Write the spec of each strategy, and predict what all of them take."""
+    observer(Working(f"working out what {counted(len(chosen), 'candidate')} will take"))
+    paths = [writing.file(strategy, source) for strategy in chosen]
+    specs = [load_spec(path) for path in paths]
+    costs = predicted([(spec, compile_plan(inventory_for(spec), spec)) for spec in specs], found)
+    return [
+        StrategyCandidate(
+            name=strategy.name,
+            words=strategy.words,
+            spec=str(path.relative_to(writing.folder)),
+            warm=strategy.warm and source is not None,
+            flops=cost.flops,
+            seconds=cost.seconds,
+            peak_bytes=cost.peak_bytes,
+        )
+        for strategy, path, cost in zip(chosen, paths, costs, strict=True)
+    ]

@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from freezeplan.choose import comparing, preparing
+from freezeplan.choose import comparing, predicting
 from freezeplan.choose.comparing import FILE, Limits, compare, read_comparison, rungs_of
 from freezeplan.choose.comparison_records import StrategyComparison, comparison_from_record
 from freezeplan.choose.judging import Contender, close_to_best, difference, judged
@@ -30,6 +30,7 @@ from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import OptimizerTable, Spec
 from freezeplan.train.run import train
+from tests.train.targets import tasks_of_every_kind, write_targets
 from tests.train.tiny import toy_data, toy_spec
 
 NAMES = ("features", "heads", "gradual", "all")
@@ -45,7 +46,7 @@ def spec_of(toy: Path) -> Spec:
 @pytest.fixture(scope="module", autouse=True)
 def costs_worked_out_once() -> Iterator[None]:
     """Work out the cost of each candidate once: it is the same for the same rules, and takes longest of all."""
-    real, known = preparing.estimate_cost, {}
+    real, known = predicting.estimate_cost, {}
 
     def cost(spec: Spec, plan: Plan, **sizes: int) -> Cost:
         key = spec.model_dump_json(include={"rule", "gradual", "train"})
@@ -54,7 +55,7 @@ def costs_worked_out_once() -> Iterator[None]:
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "estimate_cost", cost)
+        patch.setattr(predicting, "estimate_cost", cost)
         yield
 
 
@@ -250,6 +251,37 @@ def test_a_candidate_that_fails_is_left_out_and_the_others_go_on(
     assert found.verdict is not None
     assert found.verdict.chosen == "features"
     assert found.candidates[1].left_out == "it failed: the loss is nan"
+
+
+def test_costs_that_cannot_be_worked_out_are_reckoned_by_parameters(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Cost:
+        raise DiagnosticError([diagnostic("FP480", "no")])
+
+    monkeypatch.setattr(predicting, "estimate_cost", refuse)
+    seen: list[StrategyComparison] = []
+
+    def stop(found: StrategyComparison) -> None:
+        seen.append(found)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(spec_of(toy), tmp_path / "c", ("features", "heads", "top1", "all"), announce=stop)
+    flops = [item.flops for item in seen[0].candidates]
+    assert flops[0] == 0
+    assert flops == sorted(set(flops))
+    assert all(item.peak_bytes == 0 for item in seen[0].candidates)
+
+
+def test_two_texts_are_compared_though_they_have_no_heads(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = write_targets(tmp_path_factory.mktemp("pairs"), train=48, other=24)
+    (task,) = [item for item in tasks_of_every_kind(folder) if item["name"] == "alike"]
+    spec = toy_spec(folder, rule=[{"match": "**", "state": "frozen"}], task=[task], train={"epochs": 1})
+    found = compare(load_spec(spec), tmp_path / "c", ("features", "top1"))
+    assert [(t.candidate, t.epochs) for t in found.trials] == [("features", 0), ("top1", 1)]
 
 
 def test_what_cannot_be_compared_is_refused(
