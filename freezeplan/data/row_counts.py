@@ -61,12 +61,15 @@ def rows_of(spec: Spec, split: str = TRAINED, *, at_hand: bool = False) -> Rows:
 
 def set_of(spec: Spec, index: int, split: str) -> Hashable:
     """Return what is equal for tasks and splits that read the same column of the same files."""
-    data, compared = spec.task[index].data, task_kind(spec.task[index]).compares
+    data, kind = spec.task[index].data, task_kind(spec.task[index])
     try:
         signatures = tuple(part.signature for part in parts_of(spec, index, split))
     except (Unreadable, OSError):
         return (index, split)
-    return (signatures, compared, *data.inputs.values()) if data is not None else (index, split)
+    if data is None:
+        return (index, split)
+    # A language model reads texts with their ends.
+    return (signatures, kind.compares, kind.own_head, *data.inputs.values())
 
 
 def _at_hand(part: Part) -> bool:

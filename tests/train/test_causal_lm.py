@@ -210,6 +210,8 @@ def test_a_tied_head_and_its_embedding_are_one_tensor_that_rules_must_agree_on(p
     spec = language_spec(place, place / "qwen3", rule=rules)
     with pytest.raises(DiagnosticError, match="FP305"):
         compile_plan(inventory_for(spec), spec)
+    alone = language_spec(place, place / "llama")
+    assert "FP405" not in [item.code for item in compile_plan(inventory_for(alone), alone).diagnostics]
     untied = language_spec(place, place / "llama", rule=rules)
     plan = compile_plan(inventory_for(untied), untied)
     assert "heads.story.lm_head.weight" in plan.names(trainable=True)
