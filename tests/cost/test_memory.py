@@ -14,6 +14,7 @@ from freezeplan.apply import apply_freeze
 from freezeplan.cost.inputs import Inputs
 from freezeplan.cost.memory import measure_memory
 from freezeplan.cost.records import Memory
+from freezeplan.cost.tracking import LiveBytes
 from freezeplan.models.multitask import MultiTaskModel
 from tests.cost.trials import ROWS, memory_of, rules, trial_of, vectors
 
@@ -163,3 +164,11 @@ def test_the_model_is_left_on_fake_tensors_only() -> None:
         type(tensor).__name__ == "FakeTensor" or hasattr(tensor, "fake_mode") for tensor in model.parameters()
     )
     assert isinstance(model[0].weight, nn.Parameter) and model[0].weight.device == torch.device("cpu")
+
+
+def test_windows_that_saw_the_same_bytes_are_watched_apart() -> None:
+    with LiveBytes() as bytes_alive, bytes_alive.window() as outer:
+        with bytes_alive.window() as inner:
+            pass
+        kept = torch.zeros(8)
+    assert (inner.end, outer.end) == (0, kept.nbytes)
