@@ -136,20 +136,15 @@ def prepare(
     set_seed(spec.train.seed)
     observer(Working("loading the model"))
     model, record = load_model(with_labels(place, tasks), weights=own is None)
-    warnings += unused_advice(record, model.backbone, spec)
-    warnings += drawn_advice(record.fresh, record.loaded, spec)
+    warnings += unused_advice(record, model.backbone, spec) + drawn_advice(record.fresh, record.loaded, spec)
     warnings += () if shown else source_advice(spec, source)
     _raise_errors(check_kinds(spec, model.backbone))
     encoder = encoder_for(place, model.backbone)
     warnings += end_advice(spec, encoder) if isinstance(encoder, TextEncoder) else ()
     check_causal(spec, model)
     inventory = _inventory(model, record, label_of(source, place), source.origin)
-    plan = compile_plan(inventory, spec)
-    check_same_plan(shown or plan, plan, spec)
-    warnings += _new_advice(shown or plan, plan)
-    if shown is None:
-        check_foreign(spec, plan)
-    warnings += check_run(spec, plan, tasks)
+    plan = _compiled(inventory, spec, shown)
+    warnings += _new_advice(shown or plan, plan) + check_run(spec, plan, tasks)
     _raise_errors(warnings)
     phases = schedule_phases(spec, plan, training_rows(tasks))
     observer(Working(f"preparing the {encoder.kind.plural}"))
@@ -182,6 +177,15 @@ def prepare(
         attention,
         unlabelled,
     )
+
+
+def _compiled(inventory: Inventory, spec: Spec, shown: Plan | None) -> Plan:
+    """Compile the plan of the model that was loaded; it must be the one that was shown, if any was."""
+    plan = compile_plan(inventory, spec)
+    check_same_plan(shown or plan, plan, spec)
+    if shown is None:
+        check_foreign(spec, plan)
+    return plan
 
 
 def _encoded(

@@ -13,7 +13,13 @@ from collections.abc import Mapping
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.hits import Hits, by_glob
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.common import OTHER_MODULES, Findings, everything, refuse_nothing, regex_hits
+from freezeplan.importing.peers.findings import (
+    OTHER_MODULES,
+    Findings,
+    everything,
+    refuse_nothing,
+    regex_hits,
+)
 from freezeplan.importing.reading import FROZEN, TRAINED, PhaseReading, Reading, Statement, Treatment
 from freezeplan.spec.locations import KeyPath
 

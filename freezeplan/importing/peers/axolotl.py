@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.common import (
+from freezeplan.importing.peers.findings import (
     OTHER_MODULES,
     Findings,
     everything,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.hits import Hits
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.common import (
+from freezeplan.importing.peers.findings import (
     OTHER_MODULES,
     Findings,
     everything,

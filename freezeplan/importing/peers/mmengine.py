@@ -14,7 +14,7 @@ from dataclasses import replace
 from freezeplan.importing.config_file import ConfigFile, Unknown
 from freezeplan.importing.hits import Hits, by_substring
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.common import Findings, everything
+from freezeplan.importing.peers.findings import Findings, everything
 from freezeplan.importing.reading import FROZEN, TRAINED, UNSAID, PhaseReading, Reading, Statement, Treatment
 from freezeplan.spec.locations import KeyPath
 

@@ -14,7 +14,7 @@ from freezeplan.diagnostics.wording import format_number
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.hits import Hits, by_prefix
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.common import (
+from freezeplan.importing.peers.findings import (
     OTHER_MODULES,
     Findings,
     everything,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.common import Findings, everything
+from freezeplan.importing.peers.findings import Findings, everything
 from freezeplan.importing.reading import TRAINED, PhaseReading, Reading, Statement, Treatment
 
 NAME, TITLE = "timm", "timm's train.py"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.common import Findings, everything, with_hugging_face
+from freezeplan.importing.peers.findings import Findings, everything, with_hugging_face
 from freezeplan.importing.reading import TRAINED, Reading
 
 NAME, TITLE = "transformers", "transformers' TrainingArguments"
