@@ -14,7 +14,7 @@ from freezeplan.spec.tables import Spec, Task
 from freezeplan.tasks import task_kind
 
 NO_RUN: Mapping[str, tuple[str, ...]] = {}
-COLUMN = 'write `label = "…"` with the name of the column that holds the labels'
+COLUMN = 'write `{} = "…"` with the name of the column that holds the {}'
 # What stands in the way of finding the rows, not of reading them.
 NOT_HERE = ("FP452", "FP453", "FP463")
 Found = tuple[tuple[str, ...] | None, Diagnostic | None]
@@ -78,7 +78,9 @@ def _labels_in(table: RowTable, task: Task, index: int, locations: Locations) ->
         if lack is not None:
             hint = closest(wanted.name, lack.present) or f"it has {some(lack.present, 20) or 'no columns'}"
             why = f"`{lack.file}` has no column `{wanted.name}`; {hint}"
-            return None, _unreadable(task, at, why, locations, COLUMN)
+            key = task.data.target_key
+            advice = COLUMN.format(key, "labels" if key == "label" else key)
+            return None, _unreadable(task, at, why, locations, advice)
         for what, rows in table.columns[wanted].flaws.items():
             where = table.places.phrase(rows.rows, rows.count)
             why = f"column `{wanted.name}` of `{table.source}` holds {what} in {where}"

@@ -42,6 +42,9 @@ SENSES = {
         "freeze", "locked", "lock", "fixed", "static", "untrainable", "nontrainable", "nottrainable", "untrained",
         "inactive", "disabled", "off", "false",
     ),
+    "float32": ("fp32", "f32", "single", "full"),
+    "bf16": ("bfloat16", "bfloat"),
+    "fp16": ("float16", "f16", "half"),
 }  # fmt: skip
 TABLES = {
     "layer_decay": 'layer_decay = {{ formula = "beit", rate = {number} }}',
@@ -153,7 +156,7 @@ def _unknown_choice(name: str, given: Any, choices: list[str]) -> tuple[str, str
 
 
 def _meant(given: str, choices: list[str]) -> str | None:
-    word = re.sub(r"[^a-z]", "", given.lower())
+    word = re.sub(r"[^a-z0-9]", "", given.lower())
     known = next((choice for choice in choices if word in (choice, *SENSES.get(choice, ()))), None)
     return f'did you mean "{known}"?' if known else closest(given, choices, shape='"{}"')
 

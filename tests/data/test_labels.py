@@ -151,6 +151,16 @@ def test_unreadable_rows_name_their_line(text: str, tmp_path: Path) -> None:
     assert f"line {text.count(chr(10))}" in problem.message or "no column `topic`" in problem.message
 
 
+def test_a_missing_column_of_tags_is_named_by_its_key(tmp_path: Path) -> None:
+    (tmp_path / "rows.conll").write_text("Ann B-per\n", "utf-8")
+    data = {"train": str(tmp_path / "rows.conll"), "tokens": "tokens", "tags": "7"}
+    task = {"name": "entities", "kind": "token_classification", "data": data}
+    with pytest.raises(DiagnosticError) as caught:
+        labels_of(Spec.model_validate({"task": [task]}))
+    (problem,) = caught.value.diagnostics
+    assert problem.help == 'write `tags = "…"` with the name of the column that holds the tags'
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'{"topic": "\xe9"}\n'])
 def test_text_that_is_not_text(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(content)
