@@ -19,7 +19,8 @@ from freezeplan.choose.outcomes import Outcome
 from freezeplan.choose.probe_records import Baseline, Depth, LeftOut, ProbeCost, ProbeReport, TaskProbe
 from freezeplan.data.split import TaskData
 from freezeplan.data.task_rows import load_task_data
-from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import quoted
 from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.spec.tables import Spec
@@ -62,7 +63,7 @@ def probed(spec: Spec, observer: Observer = ignore_events, plan: Plan | None = N
     tasks, _ = load_task_data(spec)
     chosen, left_out = probed_tasks(tasks)
     if not chosen:
-        raise DiagnosticError([diagnostic("FP591", "there is no task to probe", notes=_reasons(left_out))])
+        raise DiagnosticError([_nothing(left_out)])
     beside = {}
     for task in chosen:
         observer(Working(f"counting the words of task {task.name}"))
@@ -93,6 +94,11 @@ def probed_tasks(tasks: Sequence[TaskData]) -> tuple[list[TaskData], tuple[LeftO
     reasons = {task.name: _reason(task) for task in tasks}
     left_out = tuple(LeftOut(name, reason) for name, reason in reasons.items() if reason)
     return [task for task in tasks if not reasons[task.name]], left_out
+
+
+def _nothing(left_out: Sequence[LeftOut]) -> Diagnostic:
+    advice = f"a task needs training and validation data, and one of the kinds {quoted(PROBED)}"
+    return diagnostic("FP591", "there is no task to probe", help=advice, notes=_reasons(left_out))
 
 
 def _reason(task: TaskData) -> str | None:

@@ -119,6 +119,8 @@ def training_facts(record: dict[str, Any], plan: Plan) -> Iterator[Fact]:
         return
     parts = [length_text(plan.phases[0].length)] if table["epochs"] is not None else []
     parts.append(_batches(table["batch_size"], table["accumulation"]))
+    if table["precision"] != "float32":
+        parts.append(f"computed in {table['precision']}")
     if len(record["tasks"]) > 1:
         parts.append(MIXINGS[table["mixing"]].format(format_number(table["temperature"] or 1)))
     if table["balancing"]:

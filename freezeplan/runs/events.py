@@ -25,7 +25,8 @@ class RunStarted:
     ``rows`` maps each task to its number of rows per split; ``groups`` names the optimizer's groups in order;
     ``steps`` counts the optimizer steps of the whole run (0 for an evaluation); ``max_length`` is in tokens,
     None for images.
-    ``only_evaluated`` names the tasks that cannot learn, their head and the backbone being frozen.
+    ``only_evaluated`` names the tasks that cannot learn, their head and the backbone being frozen. ``precision`` is
+    what the forward pass computes in.
     """
 
     rows: Mapping[str, Mapping[str, int]]
@@ -36,6 +37,7 @@ class RunStarted:
     max_length: int | None
     evaluation_only: bool
     only_evaluated: tuple[str, ...] = ()
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ class ProgressView:
         for task, rows in event.rows.items():
             self._print(f"task {task}", [", ".join(f"{count} {split} rows" for split, count in rows.items())])
         read = "images" if event.max_length is None else f"texts up to {counted(event.max_length, 'token')}"
-        where = f"on {event.device}, {read}"
+        computed = "" if event.precision == "float32" else f" in {event.precision}"
+        where = f"on {event.device}{computed}, {read}"
         if event.evaluation_only:
             self._print("everything is frozen", [f"nothing will be learned: evaluation only, {where}"])
             return

@@ -84,6 +84,7 @@ class Session:
             max_length=setup.encoder.max_length,
             evaluation_only=setup.evaluation_only,
             only_evaluated=setup.only_evaluated,
+            precision=setup.spec.train.precision,
         )
 
     def _remove_leftovers(self) -> None:

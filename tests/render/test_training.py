@@ -57,6 +57,7 @@ JOINT = "a batch of each task per step, losses summed (joint)"
     [
         ({}, f"3 epochs, batches of 32, {ALTERNATE}"),
         ({"epochs": 1, "mixing": "joint"}, f"1 epoch, batches of 32, {JOINT}"),
+        ({"precision": "bf16"}, f"3 epochs, batches of 32, computed in bf16, {ALTERNATE}"),
         (
             {"batch_size": 1024, "accumulation": 4},
             f"3 epochs, batches of 1,024, 4 of them per step (4,096 rows), {ALTERNATE}",

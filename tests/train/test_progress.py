@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -138,6 +139,11 @@ def test_evidence_against_the_plan_cannot_be_overlooked() -> None:
 def test_a_run_that_only_evaluates_says_so() -> None:
     started = RunStarted({"mood": {"test": 24}}, (), 0, 0, "cpu", 64, True)
     assert "everything is frozen: nothing will be learned" in shown([started])
+
+
+def test_a_run_in_half_precision_says_so() -> None:
+    assert "2 epochs, 12 steps, on cpu, texts up to 64 tokens" in shown([STARTED])
+    assert "on cpu in bf16, texts" in shown([replace(STARTED, precision="bf16")])
 
 
 def test_the_live_view_is_gone_after_an_interrupt() -> None:
