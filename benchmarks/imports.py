@@ -3,13 +3,16 @@
 ``python -m benchmarks.imports`` prints per tool how many of its configs, each on several models, come out equal or are
 refused with a reason, and with ``--accidents`` every accident that was found. ``import_tables.json`` holds the configs
 (patterns and values that are in public use) and what each tool's own functions made of them, by version; a tool that
-stopped with an error has ``error`` there.
+stopped with an error has ``error`` there, and null stands for what was not run, as the training of an adapter: such a
+config must be refused. A config that was taken from a public file has ``owner/repository: path`` as its ``source``;
+column ``public`` counts these.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -31,6 +34,8 @@ from freezeplan.plan.records import Plan
 from freezeplan.spec.reading import load_spec
 
 TABLES = Path(__file__).parent / "import_tables.json"
+# The source of a config that was taken from a public file.
+PUBLIC = re.compile(r"[\w.-]+/[\w.-]+: \S")
 # Tools whose training is transformers' Trainer: it decides which tensors decay.
 TRAINER = ("axolotl", "llamafactory", "ms-swift", "transformers")
 
@@ -92,8 +97,9 @@ def _compared(case: Mapping[str, Any], model: str, result: Any) -> Compared:
         allowed = is_known and (errors[0].code == "FP193" or isinstance(result, dict))
         return Compared(case, model, "refused" if allowed else "different", said)
     accidents = tuple(item.message for item in done.findings if item.code == "FP195")
-    if isinstance(result, dict):
-        return Compared(case, model, "different", "the tool itself stops", accidents)
+    if not isinstance(result, list):
+        said = "the tool itself stops" if result else "the tool does more than was run"
+        return Compared(case, model, "different", said, accidents)
     wrong = next(_differences(case, model, done.plan, result), "")
     return Compared(case, model, "different" if wrong else "equal", wrong, accidents)
 
@@ -109,10 +115,10 @@ def _differences(case: Mapping[str, Any], model: str, plan: Plan, phases: list[A
             wanted = expected[param.name]
             numbers = wanted if isinstance(wanted, list) else [None, None]
             base = plan.optimizers[0]
-            decay = base.weight_decay if numbers[1] is None else numbers[1]
+            usual = 0.0 if param.name in masked else base.weight_decay
             pairs = (
                 (what.lr, base.lr if numbers[0] is None else numbers[0]),
-                (what.weight_decay, 0.0 if param.name in masked else decay),
+                (what.weight_decay, usual if numbers[1] is None else numbers[1]),
             )
             same = all(isclose(a, b, rel_tol=1e-12) for a, b in pairs) if what.trainable else True
             if what.trainable != bool(wanted) or not same:
@@ -128,21 +134,28 @@ def _by_name(groups: list[Any], prefix: str, names: list[str]) -> Iterator[tuple
             yield from ((name, treatment) for name in inside)
 
 
+def public_configs(found: list[Compared]) -> set[str]:
+    """Return the configs that were taken from a public file, each once."""
+    return {item.case["text"] for item in found if PUBLIC.match(item.case["source"])}
+
+
 def main() -> None:
     """Print the table, and the accidents if they are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--accidents", action="store_true", help="list every accident")
     asked = parser.parse_args()
     print(
-        f"{'tool':22}{'version':>10}{'configs':>9}{'on models':>11}{'equal':>7}{'refused':>9}{'different':>11}"
+        f"{'tool':22}{'version':>10}{'configs':>9}{'public':>8}{'on models':>11}{'equal':>7}{'refused':>9}"
+        f"{'different':>11}"
     )
     seen: list[Compared] = []
     for peer, version in tables()["versions"].items():
         found = list(compare_cases(peer))
         count = Counter(item.verdict for item in found)
-        configs = len({item.case["text"] for item in found})
+        configs, public = len({item.case["text"] for item in found}), len(public_configs(found))
         numbers = (
-            f"{configs:>9}{len(found):>11}{count['equal']:>7}{count['refused']:>9}{count['different']:>11}"
+            f"{configs:>9}{public:>8}{len(found):>11}{count['equal']:>7}{count['refused']:>9}"
+            f"{count['different']:>11}"
         )
         print(f"{peer:22}{version:>10}{numbers}")
         seen += found

@@ -177,6 +177,12 @@ REFUSED = {
     "no rate": ("timm", "opt: adamw\nlr_base: 0.1\nlayer_decay: 0.7\n", "FP193", "--lr"),
     "no groups": ("timm", "opt: adamw\nlr: 0.1\nlayer_decay: 0.7\n", "FP193", "group_matcher"),
     "layers at random": ("ms-swift", "tuner_type: full\nlisa_activated_layers: 2\n", "FP193", "LISA"),
+    "other layers": (
+        "llamafactory",
+        "finetuning_type: full\nmixture_of_depths: convert\n",
+        "FP193",
+        "layers",
+    ),
     "projected gradients": (
         "transformers",
         "learning_rate: 1e-3\nmax_steps: 1\noptim_target_modules: all\n",
@@ -204,6 +210,20 @@ def test_a_rate_of_zero_is_not_frozen_but_meant_to_be(tmp_path: Path, mixture: M
     meant = read(tmp_path, "mmengine", text, mixture, True, "c.py")
     assert "text_model.weight" not in trained(meant)
     assert "did you mean `lr_mult`?" in meant.findings[0].message
+
+
+def test_what_the_optimizer_gets_is_no_accident(tmp_path: Path, mixture: ModelNames) -> None:
+    keys = "custom_keys={'text_model': dict(lr_mult=0.5, lars_exclude=True)}, bypass_duplicate=True"
+    text = f"optim_wrapper = dict(optimizer=dict(lr=0.1), paramwise_cfg=dict({keys}))\n"
+    (found,) = read(tmp_path, "mmengine", text, mixture, name="c.py").findings
+    assert found.code == "FP196" and "`lars_exclude` goes to the optimizer" in found.message
+
+
+@pytest.mark.parametrize("kind", ["full", "freeze"])
+def test_llamafactory_freezes_towers_whatever_the_type(tmp_path: Path, kind: str) -> None:
+    towers = made([("visual.proj.weight", (2, 2), "Linear"), ("layers.0.up.weight", (2, 2), "Linear")])
+    said = refused(tmp_path, "llamafactory", f"finetuning_type: {kind}\n", towers)
+    assert "`visual` cannot be imported" in said
 
 
 def test_a_config_of_no_known_tool(tmp_path: Path) -> None:

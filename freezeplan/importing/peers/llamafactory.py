@@ -32,6 +32,7 @@ CANNOT = {
     "use_apollo": "APOLLO projects gradients",
     "use_badam": "BAdam trains blocks in turn",
     "loraplus_lr_ratio": "it is about adapters",
+    "mixture_of_depths": "it makes other layers of those of the model",
 }
 
 
@@ -47,13 +48,14 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     config.without(CANNOT)
     findings = Findings(config, model)
     kind = config.text("finetuning_type") or "lora"
+    if kind in ("full", "freeze"):
+        refuse_towers(config, ("finetuning_type",), model)
     if kind == "full":
         return with_hugging_face(config, [], everything(model, TRAINED), findings)
     if kind != "freeze":
         raise config.error(
             ("finetuning_type",), "FP193", f"`finetuning_type: {kind}` cannot be imported: {OTHER_MODULES}"
         )
-    refuse_towers(config, ("finetuning_type",), model)
     outcome, statements = everything(model, FROZEN), []
     for statement, hits in (*_layers(config, model, findings), *_extra(config, model, findings)):
         statements.append(statement)

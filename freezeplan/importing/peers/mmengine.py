@@ -101,10 +101,7 @@ class _Reader:
                     (*path, name), "FP193", f"`{value.text}` cannot be imported: nothing is run"
                 )
             if name not in SETTINGS:
-                near = self.config.near(name, SETTINGS)
-                findings.accident(
-                    (*path, name), f"`{name}` is not read there" + (f": {near}" if near else "")
-                )
+                self._note_option(name, (*path, name), findings)
         # A name at the root has a dot in front of it there.
         named = {("" if "." in name else ".") + name: name for name in self.model.tensors}
         found = by_substring(key, named)
@@ -122,6 +119,14 @@ class _Reader:
                 raise self.config.error((*path, "lr_mult"), "FP193", message)
             treatment = FROZEN
         self.keys.append((treatment, hits, said))
+
+    def _note_option(self, name: str, path: KeyPath, findings: Findings) -> None:
+        """Note a key of a group that is not the constructor's: the optimizer gets it, which may know no such option."""
+        near = self.config.near(name, SETTINGS)
+        if near:
+            findings.accident(path, f"`{name}` is not read there: {near}")
+        else:
+            findings.left_out(path, f"`{name}` goes to the optimizer there, and is not in the spec")
 
     def treated(self, name: str) -> tuple[Treatment, int]:
         """Return what is done with a tensor, and the statement that decides it."""
