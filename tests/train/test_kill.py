@@ -28,7 +28,7 @@ def test_killed_at_random_moments_and_resumed_is_never_killed(
     toy: Path, tmp_path: Path, kind: str, seed: int
 ) -> None:
     signals = (signal.SIGKILL, signal.SIGTERM)
-    assert len(kill_and_resume(SPECS[kind], {"toy": toy}, tmp_path, 4, seed, signals)) == 4
+    assert len(kill_and_resume(SPECS[kind], {"toy": toy}, tmp_path, 2, seed, signals)) == 2
 
 
 @pytest.mark.slow
@@ -36,4 +36,4 @@ def test_killed_over_tasks_of_every_kind_and_resumed_is_never_killed(tmp_path: P
     for folder in ("targets", "runs"):
         (tmp_path / folder).mkdir()
     write_targets(tmp_path / "targets")
-    assert len(kill_and_resume(every_task, {"toy": tmp_path}, tmp_path / "runs", 3, 6)) == 3
+    assert len(kill_and_resume(every_task, {"toy": tmp_path}, tmp_path / "runs", 2, 6)) == 2

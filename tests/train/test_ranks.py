@@ -86,9 +86,8 @@ def test_killed_and_resumed_two_ranks_are_never_killed(toy: Path, tmp_path: Path
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert on_two_ranks(WORK, "kill", spec, whole, 0).returncode == 0
     moments, chance = int(Path(f"{whole}.moments").read_text()), random.Random(5)
-    for low, high in ((0.3, 0.5), (0.1, 0.3)):
-        killed = on_two_ranks(WORK, "kill", spec, out, int(chance.uniform(low, high) * moments))
-        assert "killed at moment" in killed.stderr and killed.returncode != 0
+    killed = on_two_ranks(WORK, "kill", spec, out, int(chance.uniform(0.3, 0.5) * moments))
+    assert "killed at moment" in killed.stderr and killed.returncode != 0
     stopped = CheckpointStore(out).newest()[0]
     assert stopped is not None and {"rng.json", "rng-1.json"} <= set(stopped.state["files"])
     states = [(stopped.path / name).read_text() for name in ("rng.json", "rng-1.json")]
