@@ -61,6 +61,8 @@ class SpecWriter:
             f"# {origin.file} of {origin.title}, {origin.reading}, for {origin.label}.",
             f"# Modules that are frozen are in eval mode. {origin.title} leaves them in training mode, as",
             "# `eval_mode = false` in a rule does.",
+            "# What trains, rates and weight decay are taken over; data, batches, number formats, schedule and epochs",
+            "# are not.",
         ]
         for item in self.reading.findings:
             place = f"{item.span.line}: " if item.span else ""

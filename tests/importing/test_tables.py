@@ -75,6 +75,7 @@ def test_the_text_is_laid_out_and_says_where_it_comes_from(peer: str) -> None:
     text = imported(case, model).text
     assert formatted(text) == text
     assert f"# {case['file']} of {PEERS[peer].TITLE}, literally, for " in text
+    assert "data, batches, number formats, schedule and epochs\n# are not." in text
     assert load_text(text, translating.Path("s.toml")).rule
 
 
