@@ -17,6 +17,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import quoted
 from freezeplan.guests.processes import await_wrapping, process_problems
 from freezeplan.guests.rates import logged_rates
+from freezeplan.guests.refusals import another_length, check_saved_plan, without_end
 from freezeplan.guests.strays import StrayGradients, check_hosted
 from freezeplan.plan.document import plan_hash
 from freezeplan.plan.records import Plan
@@ -174,9 +175,7 @@ class LightningGuest(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take what was measured before; raise FP445 for another plan's state."""
-        own = plan_hash(self.plan)
-        if state_dict["plan"] != own:
-            raise DiagnosticError([_another_plan(state_dict["plan"], own)])
+        check_saved_plan(self.plan, state_dict["plan"])
         self._loaded = state_dict["measured"]
 
     def _take_back(self, driver: PhaseDriver) -> None:
@@ -199,18 +198,12 @@ def _host_steps(trainer: Any) -> int | None:
 
 
 def _lengths(driver: PhaseDriver, trainer: Any) -> Iterable[Diagnostic]:
-    table, most = driver.timetable, _host_steps(trainer)
-    lengths = [(phase.name, phase.length) for phase in table.plan.phases]
-    by_epochs = [name for name, item in lengths if item.unit != "steps" and not (item.by_default and most)]
-    if table.steps_per_epoch is None and by_epochs:
-        message = f"phase `{by_epochs[0]}` is as long as epochs, and the training data have no length"
-        yield _unable(message, "give the phase a number of `steps`")
-    elif most is not None and most < table.steps:
-        message = f"the Trainer takes {most} steps; the plan's phases have {table.steps}"
-        taken = zip(table.plan.phases, table.phase_steps, strict=True)
-        notes = [f"phase `{phase.name}`: {steps} steps" for phase, steps in taken]
+    table = driver.timetable
+    if endless := without_end(table):
+        yield endless
+    elif table.host_steps is not None and table.host_steps < table.steps:
         advice = "set `max_epochs=-1`: the guest stops the Trainer where the plan ends"
-        yield diagnostic("FP441", message, help=advice, notes=notes)
+        yield another_length(table, table.host_steps, advice)
     elif _least_steps(trainer, table.steps_per_epoch) > table.steps:
         message = "`min_steps` or `min_epochs` of the Trainer is beyond the plan's end"
         yield diagnostic("FP441", message, help="leave it out: the plan has its length")
@@ -267,9 +260,3 @@ def _unmeasured(metric: str, step: int, found: Mapping[str, Any]) -> Diagnostic:
     advice = f"log it in `validation_step`, under one of {quoted(_names(metric))}, in each epoch"
     listed = quoted(sorted(found)) or "none"
     return diagnostic("FP444", message, help=advice, notes=[f"there is: {listed}"])
-
-
-def _another_plan(saved: str, own: str) -> Diagnostic:
-    message = f"the checkpoint was made by another plan ({saved[:12]}, this one is {own[:12]})"
-    advice = "go on with the plan that it was made by, or start again from its weights"
-    return diagnostic("FP445", message, help=advice)

@@ -23,6 +23,7 @@ from freezeplan.guests.arguments import without_effect
 from freezeplan.guests.beside import Beside
 from freezeplan.guests.processes import await_wrapping, process_problems
 from freezeplan.guests.rates import logged_rates
+from freezeplan.guests.refusals import another_length, check_saved_plan, without_end
 from freezeplan.guests.rest import RestAtTheEnd
 from freezeplan.guests.strays import StrayGradients, check_hosted
 from freezeplan.plan.document import plan_hash
@@ -155,10 +156,8 @@ class GuestCallback(TrainerCallback):
 
     def _check_plan(self, state: TrainerState) -> None:
         """Leave the plan's hash in the Trainer's state; raise FP445 where a checkpoint brought another's."""
-        own = plan_hash(self.plan)
-        saved = state.stateful_callbacks.setdefault("freezeplan", {"plan": own})
-        if saved["plan"] != own:
-            raise DiagnosticError([_another_plan(saved["plan"], own)])
+        saved = state.stateful_callbacks.setdefault("freezeplan", {"plan": plan_hash(self.plan)})
+        check_saved_plan(self.plan, saved["plan"])
 
     def _say_ignored(self, args: TrainingArguments) -> None:
         if names := without_effect(args):
@@ -324,17 +323,11 @@ def _steps_per_epoch(loader: Any, args: TrainingArguments) -> int | None:
 
 
 def _lengths(timetable: Timetable, state: TrainerState) -> Iterable[Diagnostic]:
-    lengths = [(phase.name, phase.length) for phase in timetable.plan.phases]
-    by_epochs = [name for name, item in lengths if item.unit != "steps" and not item.by_default]
-    if timetable.steps_per_epoch is None and by_epochs:
-        message = f"phase `{by_epochs[0]}` is as long as epochs, and the training data have no length"
-        yield diagnostic("FP443", message, help="give the phase a number of `steps`")
+    if endless := without_end(timetable):
+        yield endless
     elif timetable.steps != state.max_steps:
-        message = f"the Trainer takes {state.max_steps} steps; the plan's phases have {timetable.steps}"
-        taken = zip(timetable.plan.phases, timetable.phase_steps, strict=True)
-        notes = [f"phase `{phase.name}`: {steps} steps" for phase, steps in taken]
         advice = f"set `max_steps={timetable.steps}` in TrainingArguments"
-        yield diagnostic("FP441", message, help=advice, notes=notes)
+        yield another_length(timetable, state.max_steps, advice)
 
 
 def _cannot_restore(names: list[str]) -> Diagnostic:
@@ -345,12 +338,6 @@ def _cannot_restore(names: list[str]) -> Diagnostic:
 def _never_saved(warning: Diagnostic) -> Diagnostic:
     message = f"the Trainer's checkpoints would lose what was trained: {warning.message}"
     return replace(warning, code="FP447", severity=Severity.ERROR, message=message)
-
-
-def _another_plan(saved: str, own: str) -> Diagnostic:
-    message = f"the checkpoint was made by another plan ({saved[:12]}, this one is {own[:12]})"
-    advice = "go on with the plan that it was made by, or start again from its weights"
-    return diagnostic("FP445", message, help=advice)
 
 
 def _half(what: str) -> Diagnostic:
