@@ -60,6 +60,7 @@ COST_FOR_RENDER = {"freezeplan.cost.records"}
 TORCH_AT_THE_TOP = {
     "freezeplan.apply.chain",
     "freezeplan.apply.fingerprints",
+    "freezeplan.apply.optimizer_counts",
     "freezeplan.apply.tensors",
     "freezeplan.models.loading",
     "freezeplan.models.multitask",

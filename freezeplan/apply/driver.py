@@ -126,6 +126,12 @@ def deciding(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(metric for metric in [*wanted, *parts] if metric))
 
 
+def reported(plan: Plan) -> frozenset[str]:
+    """Name those of them that a host reports, by its own names: the ones whose phase says a ``mode``."""
+    lengths = [phase.length for phase in plan.phases]
+    return frozenset(length.metric for length in lengths if length.metric and length.mode)
+
+
 def check_saved_groups(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
     """Refuse a saved state whose groups are others: torch would put it in place by position (FP445).
 

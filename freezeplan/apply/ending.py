@@ -13,20 +13,29 @@ Scores = Mapping[str, Mapping[str, float]]
 """Metrics by task, such as ``{"topic": {"accuracy": 0.9, "macro_f1": 0.89, "loss": 0.3}}``."""
 
 
-def is_better(metric: str, value: float, than: float) -> bool:
+def falls_of(length: Length) -> bool:
+    """Whether a smaller value of the metric that a length waits for is a better one.
+
+    >>> falls_of(Length("until", 5, "topic/loss")), falls_of(Length("until", 5, "eval_spearman", mode="max"))
+    (True, False)
+    """
+    return length.mode == "min" if length.mode else falls(length.metric or "")
+
+
+def is_better(value: float, than: float, falls: bool) -> bool:
     """Whether a value is strictly better than another: smaller where the metric falls, as a loss does, else larger."""
-    return value < than if falls(metric.rpartition("/")[2]) else value > than
+    return value < than if falls else value > than
 
 
-def best_of(metric: str, values: Sequence[float]) -> int:
+def best_of(values: Sequence[float], falls: bool) -> int:
     """Return the position of the best value, the first of equal ones.
 
-    >>> best_of("topic/accuracy", [0.5, 0.75, 0.75]), best_of("topic/loss", [0.5, 0.25, 0.3])
+    >>> best_of([0.5, 0.75, 0.75], falls=False), best_of([0.5, 0.25, 0.3], falls=True)
     (1, 1)
     """
     best = 0
     for position, value in enumerate(values):
-        if is_better(metric, value, values[best]):
+        if is_better(value, values[best], falls):
             best = position
     return best
 
@@ -43,9 +52,11 @@ def reason_to_end(length: Length, values: Sequence[float]) -> str | None:
     if length.metric is None or not values:
         return None
     value, metric = values[-1], length.metric
-    if length.target is not None and (value == length.target or is_better(metric, value, length.target)):
+    if length.target is not None and (
+        value == length.target or is_better(value, length.target, falls_of(length))
+    ):
         return f"{metric} {value:.4f} reached the target {length.target:g}"
-    waited = len(values) - 1 - best_of(metric, values)
+    waited = len(values) - 1 - best_of(values, falls_of(length))
     if length.patience is not None and waited >= length.patience:
         return f"{metric} did not improve for {counted(waited, 'epoch')}"
     return "it had its most epochs" if len(values) >= length.count else None

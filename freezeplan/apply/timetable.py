@@ -89,6 +89,20 @@ class Timetable:
             if self._is_epoch_end(phase, step - begin)
         )
 
+    def measured_ends(self, step: int, measured: Measured = NOTHING) -> tuple[int, ...]:
+        """Return the ends of epochs, up to ``step``, of the phase that step lies in, where its metric was measured."""
+        last = self.place(step - 1, measured) if step else None
+        if last is None:
+            return ()
+        begin, metric = step - 1 - last.step, self.plan.phases[last.phase].length.metric
+        ends = (end for end in sorted(measured.get(metric or "", {})) if begin < end <= step)
+        return tuple(end for end in ends if self._is_epoch_end(last.phase, end - begin))
+
+    def stopped(self, step: int, measured: Measured = NOTHING) -> bool:
+        """Whether ``stop_when`` ends the run after ``step`` steps, and not its length."""
+        last = self.place(step - 1, measured) if step else None
+        return last is not None and self._stops(last.phase, step - 1 - last.step, step, measured)
+
     def _is_epoch_end(self, phase: int, steps: int) -> bool:
         """Whether a phase has ended an epoch, or itself, after so many of its steps."""
         epoch = self.steps_per_epoch

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from freezeplan.apply.driver import PhaseDriver, check_saved_groups
+from freezeplan.apply.driver import PhaseDriver, check_saved_groups, reported
 from freezeplan.apply.groups import build_optimizer
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import quoted
+from freezeplan.guests.best_epoch import BestEpoch
 from freezeplan.guests.processes import await_wrapping, process_problems
 from freezeplan.guests.rates import logged_rates
 from freezeplan.guests.refusals import another_length, check_saved_plan, without_end
@@ -50,12 +51,13 @@ class LightningGuest(Callback):
     phase between two optimizer steps (``trainer.global_step`` counts them), sets every group's rate for each step,
     logs ``lr/<group>``, and stops the Trainer at the end of the plan, so ``max_epochs=-1`` is enough. A metric
     ``task/name`` that ends a phase (``until``) or the run (``stop_when``) is read from the module's validation: what
-    it logs as ``task/name``, ``val_task_name``, ``val/task/name``, ``val_name`` or ``val/name``. Frozen modules stay
+    it logs as ``task/name``, ``val_task_name``, ``val/task/name``, ``val_name`` or ``val/name``; one with a ``mode`` by
+    its own name. It brings back a phase's best epoch (``restore_best``) where the phase ends. Frozen modules stay
     in eval mode through Lightning's own ``model.train()``. A Trainer that resumes goes on in the right phase.
 
     ``model`` is what the plan was compiled for: the LightningModule, or a module inside it; ``options`` go to the
     optimizer's class. Raises :class:`freezeplan.DiagnosticError` when the plan trains nothing (FP413), is for another
-    model (FP414), or has ``restore_best`` (FP443). When training starts, it raises it for processes or devices that it
+    model (FP414). When training starts, it raises it for processes or devices that it
     cannot serve (FP442), for a Trainer that ends before the plan (FP441), for manual optimization, or epochs over data
     without a length (FP443), for a metric that was not measured or that differs between processes (FP444), for a
     checkpoint of another plan (FP445), for another optimizer (FP446), and for weights that train in no group (FP448).
@@ -71,14 +73,12 @@ class LightningGuest(Callback):
     """
 
     def __init__(self, model: torch.nn.Module, plan: Plan, **options: Any) -> None:
-        unable = [phase.name for phase in plan.phases if phase.length.restore_best]
-        if unable:
-            raise DiagnosticError([_unable(f"phase `{unable[0]}` has `restore_best`", "leave it out")])
         # A module that holds its guest must not hold itself by it.
         self._model = [model]
         self.plan = plan
         self.options = options
         self.driver: PhaseDriver | None = None
+        self._best: BestEpoch | None = None
         self._loaded: dict[str, Any] = {}
         self._strays: StrayGradients | None = None
 
@@ -92,6 +92,7 @@ class LightningGuest(Callback):
         optimizer = build_optimizer(self.model, self.plan, **self.options)
         optimizer.register_load_state_dict_pre_hook(check_saved_groups)
         self.driver = PhaseDriver(self.model, self.plan, optimizer)
+        self._best = BestEpoch(self.driver)
         return optimizer
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -109,9 +110,12 @@ class LightningGuest(Callback):
             )
         driver.begin(_steps_per_epoch(trainer), _host_steps(trainer))
         self._take_back(driver)
+        self._best.begin(trainer.global_step)
         problems = [*self._processes(trainer), *_lengths(driver, trainer)]
         if problems:
             raise DiagnosticError(problems)
+        if driver.lacking(trainer.global_step):
+            _validate(trainer)
         if driver.over(trainer.global_step):
             LOG.warning("the plan is over after %d steps: nothing is trained", trainer.global_step)
             trainer.should_stop = True
@@ -137,7 +141,8 @@ class LightningGuest(Callback):
         """Enter the phase of the next optimizer step if it is a new one, and set the step's rates."""
         step, driver = trainer.global_step, self._driving(trainer)
         if lacking := driver.lacking(step):
-            raise DiagnosticError([_unmeasured(lacking[0], step, trainer.callback_metrics)])
+            names = self._names(lacking[0])
+            raise DiagnosticError([_unmeasured(lacking[0], names, step, trainer.callback_metrics)])
         driver.before_step(step)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
@@ -158,12 +163,18 @@ class LightningGuest(Callback):
         """Note what was measured; stop where that ends the last phase, or the run."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or self.driver is None:
             return
-        found = {metric: _value(metric, trainer.callback_metrics) for metric in self.driver.values}
+        found = {
+            metric: _value(self._names(metric), trainer.callback_metrics) for metric in self.driver.values
+        }
         values = {metric: value for metric, value in found.items() if value is not None}
         if apart := _apart(trainer, values):
             raise DiagnosticError([_differing(apart)])
         self.driver.measured(trainer.global_step, values)
+        self._best.settle(trainer.global_step)
         self._stop_if_over(trainer)
+
+    def _names(self, metric: str) -> tuple[str, ...]:
+        return (metric,) if metric in reported(self.plan) else _names(metric)
 
     def _stop_if_over(self, trainer: Any) -> None:
         if self._driving(trainer).over(trainer.global_step):
@@ -183,6 +194,18 @@ class LightningGuest(Callback):
             for step, value in values.items():
                 driver.measured(int(step), {metric: value})
         self._loaded = {}
+
+
+def _validate(trainer: Any) -> None:
+    """Validate before the first step, as the Trainer does after an epoch.
+
+    From a checkpoint that was written after an epoch's last batch and before its validation, it goes on without one.
+    """
+    loop = trainer.fit_loop.epoch_loop.val_loop
+    loop.restarting = False
+    trainer.validating = True
+    loop.run()
+    trainer.training = True
 
 
 def _steps_per_epoch(trainer: Any) -> int | None:
@@ -227,8 +250,8 @@ def _names(metric: str) -> tuple[str, ...]:
     return metric, f"val_{task}_{name}", f"val/{task}/{name}", f"val_{name}", f"val/{name}"
 
 
-def _value(metric: str, found: Mapping[str, Any]) -> float | None:
-    return next((float(found[name]) for name in _names(metric) if name in found), None)
+def _value(names: Iterable[str], found: Mapping[str, Any]) -> float | None:
+    return next((float(found[name]) for name in names if name in found), None)
 
 
 def _apart(trainer: Any, values: Mapping[str, float]) -> str | None:
@@ -255,8 +278,8 @@ def _differing(metric: str) -> Diagnostic:
     return diagnostic("FP444", message, help="log it with `sync_dist=True`")
 
 
-def _unmeasured(metric: str, step: int, found: Mapping[str, Any]) -> Diagnostic:
+def _unmeasured(metric: str, names: Iterable[str], step: int, found: Mapping[str, Any]) -> Diagnostic:
     message = f"nothing called `{metric}` was measured after step {step}"
-    advice = f"log it in `validation_step`, under one of {quoted(_names(metric))}, in each epoch"
+    advice = f"log it in `validation_step`, under one of {quoted(names)}, in each epoch"
     listed = quoted(sorted(found)) or "none"
     return diagnostic("FP444", message, help=advice, notes=[f"there is: {listed}"])

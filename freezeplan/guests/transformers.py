@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from freezeplan.apply.driver import PhaseDriver, check_saved_groups
+from freezeplan.apply.driver import PhaseDriver, check_saved_groups, reported
 from freezeplan.apply.groups import build_optimizer
 from freezeplan.apply.optimizer_state import innermost
 from freezeplan.apply.phases import enter_phase
@@ -21,6 +22,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError, Severity, diagno
 from freezeplan.diagnostics.wording import quoted
 from freezeplan.guests.arguments import without_effect
 from freezeplan.guests.beside import Beside
+from freezeplan.guests.best_epoch import BestEpoch
 from freezeplan.guests.processes import await_wrapping, process_problems
 from freezeplan.guests.rates import logged_rates
 from freezeplan.guests.refusals import another_length, check_saved_plan, without_end
@@ -28,6 +30,7 @@ from freezeplan.guests.rest import RestAtTheEnd
 from freezeplan.guests.strays import StrayGradients, check_hosted
 from freezeplan.plan.document import plan_hash
 from freezeplan.plan.records import Plan
+from freezeplan.spec.validators import SCORE
 
 LOG = logging.getLogger("freezeplan")
 
@@ -45,6 +48,12 @@ class TrainerGuest:
         """The pair that ``Trainer`` takes as ``optimizers``."""
         return self.optimizer, self.scheduler
 
+    def before_reporters(self, trainer: Trainer) -> None:
+        """Put a Trainer's reporters (``report_to``) behind the callback, so that they see the rates it logs."""
+        handler = trainer.callback_handler
+        reporters = tuple(INTEGRATION_TO_CALLBACK.values())
+        handler.callbacks.sort(key=lambda callback: isinstance(callback, reporters))
+
     def max_steps(self, steps_per_epoch: int | None = None) -> int:
         """Return the ``max_steps`` that the Trainer must have, for so many optimizer steps in an epoch.
 
@@ -60,8 +69,9 @@ def trainer_guest(model: torch.nn.Module, plan: Plan, **options: Any) -> Trainer
     Builds the plan's optimizer (``options`` go to its class) and enters the first phase. The callback enters
     each later phase between two optimizer steps, sets every group's rate for each step, adds ``lr/<group>`` to
     the Trainer's logs, asks for an evaluation where a metric decides how the run goes on (``until``,
-    ``stop_when``), and stops the Trainer at the end of the plan. A metric ``task/name`` is read from
-    ``eval_<task>_<name>`` or else ``eval_<name>``. Frozen modules stay in eval mode through the Trainer's own
+    ``stop_when``), brings back a phase's best epoch (``restore_best``), and stops the Trainer at the end of the plan.
+    A metric ``task/name`` is read from ``eval_<task>_<name>`` or else ``eval_<name>``, one with a ``mode`` by its own
+    name. Frozen modules stay in eval mode through the Trainer's own
     ``model.train()``. Training goes on from the Trainer's checkpoints.
 
     ``model`` is what the plan was compiled for: the Trainer's model, or a loss with weights of its own around it.
@@ -71,15 +81,12 @@ def trainer_guest(model: torch.nn.Module, plan: Plan, **options: Any) -> Trainer
     Trainer wraps the model, and the phases begin in it.
 
     Raises :class:`freezeplan.DiagnosticError` when the plan trains nothing (FP413), is for another model
-    (FP414), asks for what a callback cannot do (FP443), or trains what the Trainer's checkpoints of a model under
-    PEFT leave out (FP447). When training starts, the callback raises it for processes or devices that it cannot
-    serve (FP442), for another number of steps than the plan's (FP441), for a checkpoint of another plan (FP445),
-    when it finds another optimizer (FP446), and for weights that the Trainer's loss depends on and that are in no
-    group (FP448).
+    (FP414), or trains what the Trainer's checkpoints of a model under PEFT leave out (FP447). When training starts,
+    the callback raises it for processes or devices that it cannot serve (FP442), for another number of steps than the
+    plan's (FP441), for epochs over data without a length (FP443), for a checkpoint of another plan (FP445), when it
+    finds another optimizer (FP446), and for weights that the Trainer's loss depends on and that are in no group
+    (FP448).
     """
-    unable = [phase.name for phase in plan.phases if phase.length.restore_best]
-    if unable:
-        raise DiagnosticError([_cannot_restore(unable)])
     if lost := [item for item in plan.diagnostics if item.code == "FP492"]:
         raise DiagnosticError([_never_saved(lost[0])])
     optimizer = build_optimizer(model, plan, **options)
@@ -128,6 +135,7 @@ class GuestCallback(TrainerCallback):
         self.driver = PhaseDriver(model, plan, optimizer)
         self.history = LoggedMetrics(self.driver)
         self._beside = Beside(model, optimizer)
+        self._best = BestEpoch(self.driver)
         self._rest = RestAtTheEnd(model, optimizer, plan)
         self._strays: StrayGradients | None = None
         self._began = False
@@ -153,6 +161,7 @@ class GuestCallback(TrainerCallback):
         if problems:
             raise DiagnosticError(problems)
         self._rest.begin(self._last_phase(state), state)
+        self._best.begin(state.global_step)
 
     def _check_plan(self, state: TrainerState) -> None:
         """Leave the plan's hash in the Trainer's state; raise FP445 where a checkpoint brought another's."""
@@ -227,7 +236,10 @@ class GuestCallback(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> TrainerControl:
-        """Stop the Trainer when what was measured ends its last phase, or the run."""
+        """Bring back the best epoch where a phase ends; stop the Trainer where that was the last, or the run ends."""
+        if self.driver.begun:
+            self.history.read(state)
+            self._best.settle(state.global_step)
         return self._stop_if_over(args, state, control)
 
     def on_epoch_end(
@@ -279,7 +291,7 @@ class GuestCallback(TrainerCallback):
         """Raise FP444 when the evaluation after the last step lacks the metric that decides."""
         self.history.read(state)
         if lacking := self.driver.lacking(state.global_step):
-            raise DiagnosticError([_unmeasured(lacking[0], state)])
+            raise DiagnosticError([_unmeasured(_keys(lacking[0], self.plan), state)])
 
 
 class LoggedMetrics:
@@ -288,6 +300,7 @@ class LoggedMetrics:
     def __init__(self, driver: PhaseDriver) -> None:
         self.driver = driver
         self._entries = 0
+        self._keys = {metric: _keys(metric, driver.plan) for metric in driver.values}
 
     def clear(self) -> None:
         """Forget everything: another training begins."""
@@ -298,18 +311,21 @@ class LoggedMetrics:
     def read(self, state: TrainerState) -> None:
         """Hand on what was logged since the last call."""
         for entry in state.log_history[self._entries :]:
-            found = {metric: _value(metric, entry) for metric in self.driver.values}
+            found = {metric: _value(keys, entry) for metric, keys in self._keys.items()}
             self.driver.measured(
                 int(entry["step"]), {name: value for name, value in found.items() if value is not None}
             )
         self._entries = len(state.log_history)
 
 
-def _value(metric: str, entry: dict[str, Any]) -> float | None:
-    return next((entry[key] for key in _keys(metric) if key in entry), None)
+def _value(keys: tuple[str, ...], entry: dict[str, Any]) -> float | None:
+    return next((entry[key] for key in keys if key in entry), None)
 
 
-def _keys(metric: str) -> tuple[str, ...]:
+def _keys(metric: str, plan: Plan) -> tuple[str, ...]:
+    """Return what a metric may be called in a Trainer's log, the most exact name first."""
+    if metric in reported(plan):
+        return (metric if metric.startswith("eval_") else f"eval_{metric}",)
     task, slash, name = metric.partition("/")
     return (f"eval_{task}_{name}", f"eval_{name}") if slash else (f"eval_{metric}",)
 
@@ -330,11 +346,6 @@ def _lengths(timetable: Timetable, state: TrainerState) -> Iterable[Diagnostic]:
         yield another_length(timetable, state.max_steps, advice)
 
 
-def _cannot_restore(names: list[str]) -> Diagnostic:
-    message = f"phase `{names[0]}` has `restore_best`, which a callback cannot do"
-    return diagnostic("FP443", message, help="leave `restore_best` out, or use `freezeplan train`")
-
-
 def _never_saved(warning: Diagnostic) -> Diagnostic:
     message = f"the Trainer's checkpoints would lose what was trained: {warning.message}"
     return replace(warning, code="FP447", severity=Severity.ERROR, message=message)
@@ -345,9 +356,13 @@ def _half(what: str) -> Diagnostic:
     return diagnostic("FP446", f"the guest is only half in the Trainer: {what}", help=advice)
 
 
-def _unmeasured(metric: str, state: TrainerState) -> Diagnostic:
-    *others, wanted = _keys(metric)
-    nor = f" (nor `{others[0]}`)" if others else ", nor all that it is the mean of"
+def _unmeasured(keys: tuple[str, ...], state: TrainerState) -> Diagnostic:
+    *others, wanted = keys
+    nor = (
+        f" (nor `{others[0]}`)"
+        if others
+        else ", nor all that it is the mean of" * (wanted == f"eval_{SCORE}")
+    )
     entries = [entry for entry in state.log_history if entry["step"] == state.global_step]
     there = [key for entry in entries for key in entry if key.startswith("eval_")]
     message = f"the evaluation after step {state.global_step} has no `{wanted}`{nor}"

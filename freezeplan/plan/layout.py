@@ -78,7 +78,13 @@ def length_of(epochs: int | None, steps: int | None, until: Until | None) -> Len
     """Return the length that one of three keys gives."""
     if until is not None:
         return Length(
-            "until", until.max_epochs, until.metric, until.target, until.patience, until.restore_best
+            "until",
+            until.max_epochs,
+            until.metric,
+            until.target,
+            until.patience,
+            until.restore_best,
+            mode=until.mode,
         )
     return Length("steps", steps) if steps is not None else Length("epochs", epochs or 1)
 

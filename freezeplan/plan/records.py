@@ -139,6 +139,7 @@ class Length:
     With ``unit = "until"`` the phase ends after an epoch in which ``metric`` (``task/name``) reached
     ``target``, or when it has not improved for ``patience`` epochs, at the latest after ``count`` epochs;
     ``restore_best`` then brings back the epoch in which the metric was best. So does a whole run in epochs.
+    A metric with a ``mode`` (``max``, ``min``) is one that another trainer reports, by its name there.
     ``by_default``: the spec writes no length, so a host that has one of its own decides.
     """
 
@@ -149,6 +150,7 @@ class Length:
     patience: int | None = None
     restore_best: bool = False
     by_default: bool = field(default=False, compare=False)
+    mode: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from itertools import groupby
 from freezeplan.diagnostics.wording import counted, format_number
 from freezeplan.plan.records import Length, Phase, Plan, Weights
 from freezeplan.render.written import format_options
+from freezeplan.tasks import falls
 
 Fact = tuple[str, str]
 
@@ -21,9 +22,10 @@ def length_text(length: Length) -> str:
     if length.unit != "until":
         best = f", the best by {length.metric} restored" if length.restore_best else ""
         return counted(length.count, length.unit.removesuffix("s")) + best
-    conditions = []
+    conditions = [length.mode] if length.mode else []
     if length.target is not None:
-        sign = "<=" if (length.metric or "").endswith("/loss") else ">="
+        at_most = length.mode == "min" if length.mode else falls(length.metric or "")
+        sign = "<=" if at_most else ">="
         conditions.append(f"{sign} {format_number(length.target)}")
     if length.patience is not None:
         conditions.append(f"patience {length.patience}")

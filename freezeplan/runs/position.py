@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from freezeplan.apply.ending import Scores, is_better
+from freezeplan.tasks import falls
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Position:
 
     def note_best(self, metric: str, value: float) -> None:
         """Note the current step as the best by a metric when it is strictly better than the best so far."""
-        if self.best is None or is_better(metric, value, self.best[1]):
+        if self.best is None or is_better(value, self.best[1], falls(metric)):
             self.best = (self.step, value)
 
     def as_record(self) -> dict[str, Any]:

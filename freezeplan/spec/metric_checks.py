@@ -41,14 +41,42 @@ def check_metrics(document: Document, places: list[KeyPath]) -> Iterator[Diagnos
     train = [("stop_when", "metric"), ("keep_best",), ("restore_best",)]
     for path in [*places, *(("train", *key) for key in train)]:
         text = document.at(path)
-        if text == SCORE and document.at(PLACE) is None:
-            message = "there is no score: `[train]` does not say which metrics it is the mean of"
-            advice = f'add `score = ["{_example(document)}"]` to `[train]`'
-            yield at_key(path, "FP133", message, help=advice)
-        elif isinstance(text, str):
-            yield from _measured(document, Named(path, text))
+        if isinstance(text, str):
+            misnamed = list(_of_until(document, path, text)) if path in places else []
+            yield from misnamed or _named(document, path, text)
     yield from _stop(document)
     yield from _score(document)
+
+
+def _named(document: Document, path: KeyPath, text: str) -> Iterator[Diagnostic]:
+    """Yield why a metric, or the score, is not measured; what another trainer reports is not looked into."""
+    if text == SCORE and document.at(PLACE) is None:
+        message = "there is no score: `[train]` does not say which metrics it is the mean of"
+        advice = f'add `score = ["{_example(document)}"]` to `[train]`'
+        yield at_key(path, "FP133", message, help=advice)
+    elif metric_advice(text) is None:
+        yield from _measured(document, Named(path, text))
+
+
+def _mode(metric: KeyPath) -> KeyPath:
+    return (*metric[:-1], "mode")
+
+
+def _of_until(document: Document, path: KeyPath, text: str) -> Iterator[Diagnostic]:
+    """Yield a metric that is no task's and has no ``mode``, and one that is a task's and has one."""
+    advice, mode = None if text == SCORE else metric_advice(text), document.at(_mode(path))
+    if mode is None and advice is not None:
+        message = f"`{printable(text)}` is not a metric of a task"
+        other = f'{advice}; of what another trainer reports, say `mode = "max"` or `"min"`'
+        yield at_key(path, "FP133", message, help=other)
+    elif mode is not None and advice is None:
+        message = (
+            f"`{printable(text)}` has a better side of its own: `mode` is for what another trainer reports"
+        )
+        yield at_key(_mode(path), "FP133", message, help="remove the key", part=KeyPart.KEY)
+    elif advice is not None and (not text.isprintable() or text != text.strip() or not text):
+        message = f"`{printable(text)}` is not a name by which a trainer reports a metric"
+        yield at_key(path, "FP133", message, help="write it as it stands in that trainer's log")
 
 
 def _example(document: Document) -> str:
@@ -81,7 +109,7 @@ def _of_others(kind: TaskKind) -> set[str]:
 def _stop(document: Document) -> Iterator[Diagnostic]:
     path: KeyPath = ("train", "stop_when", "metric")
     metric = document.at(path)
-    if isinstance(metric, str) and falls(metric.rpartition("/")[2]):
+    if isinstance(metric, str) and falls(metric):
         message = "`stop_when` ends the run when the metric is at least a value; a loss falls"
         yield at_key(path, "FP133", message, help=f"use {_rising(document, metric.partition('/')[0])}")
 
@@ -125,9 +153,9 @@ def _weight(named: Named) -> Iterator[Diagnostic]:
     """Yield what is wrong with a weight: a larger score must be a better one."""
     if named.weight is None:
         return
-    if falls(named.text.rpartition("/")[2]) and named.weight >= 0:
+    if falls(named.text) and named.weight >= 0:
         message = f"`{named.shown}` gets better as it falls, a score as it rises"
         yield named.report(message, f'give it a negative weight: score = {{ "{named.shown}" = -1.0 }}')
-    elif named.weight <= 0 and not falls(named.text.rpartition("/")[2]):
+    elif named.weight <= 0 and not falls(named.text):
         message = f"`{named.shown}` has the weight {named.weight:g}: the score would not rise with it"
         yield named.report(message, "give it a weight above 0, or leave it out")

@@ -162,11 +162,14 @@ class Rule(OptimizerOptions):
 class Until(Table):
     """End a phase when a validation metric says so."""
 
-    metric: Metric
+    metric: str
     """`task/accuracy`, `task/macro_f1`, `task/loss` …, measured on the task's validation data; or `score`, that of \
-`[train]`."""
+`[train]`; or, with `mode`, what another trainer reports, by its name there."""
+    mode: Literal["max", "min"] | None = None
+    """Which values are better of a metric that another trainer reports (`eval_spearman`): larger or smaller ones. \
+One of a task has its own."""
     target: float | None = None
-    """The phase ends once the metric is at least this (a loss: at most)."""
+    """The phase ends once the metric is at least this (a loss, or `mode = "min"`: at most)."""
     patience: Count | None = None
     """The phase ends after this many epochs in a row without a better value."""
     max_epochs: Count

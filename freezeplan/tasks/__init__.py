@@ -60,9 +60,10 @@ def metric_names() -> tuple[str, ...]:
 
 
 def falls(metric: str) -> bool:
-    """Whether a metric is better when it is smaller.
+    """Whether a metric, with or without its task, is better when it is smaller.
 
-    >>> falls("loss"), falls("accuracy")
+    >>> falls("topic/loss"), falls("accuracy")
     (True, False)
     """
-    return metric in METRICS and METRICS[metric].falls
+    name = metric.rpartition("/")[2]
+    return name in METRICS and METRICS[name].falls

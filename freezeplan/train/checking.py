@@ -77,11 +77,13 @@ def check_run(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> tuple[Diagno
     """Return warnings about a plan laid out over its data; raises ``DiagnosticError`` where it cannot run.
 
     That is: a task that learns without training data (FP451), an optimizer that cannot be stepped (FP402), a
-    balancing whose library is not there (FP436), weights of float16 that train (FP437), nothing to do (FP469).
+    balancing whose library is not there (FP436), weights of float16 that train (FP437), a metric of another
+    trainer's (FP133), nothing to do (FP469).
     """
     _raise_errors(check_training_data(spec, tasks_that_ever_learn(spec, plan)))
     _check_optimizer(spec, plan)
     _check_format(spec, plan)
+    _check_metrics(spec)
     check_balancing(spec)
     _check_purpose(spec, plan, tasks)
     return check_warmups(spec, plan, schedule_phases(spec, plan, training_rows(tasks)))
@@ -108,6 +110,19 @@ def _check_format(spec: Spec, plan: Plan) -> None:
         message = "weights that train would be kept in float16, in which small updates are lost"
         advice = 'remove `dtype`, and compute in half precision by `train.precision = "fp16"` or `"bf16"`'
         raise spec.locations.error(("model", "dtype"), "FP437", message, help=advice)
+
+
+def _check_metrics(spec: Spec) -> None:
+    """Refuse a metric that another trainer reports: this one never measures it."""
+    phases = [(("phase", place), phase.until) for place, phase in enumerate(spec.phase)]
+    phases += [(("gradual",), spec.gradual.until)] if spec.gradual else []
+    for path, until in phases:
+        if until is not None and until.mode is not None:
+            message = (
+                f"`{until.metric}` is what another trainer reports: `freezeplan train` never measures it"
+            )
+            advice = "name a metric of a task, and leave `mode` out"
+            raise spec.locations.error((*path, "until", "metric"), "FP133", message, help=advice)
 
 
 def _check_purpose(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> None:

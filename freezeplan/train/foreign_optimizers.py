@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from freezeplan.apply.elsewhere import constructed
+from freezeplan.apply.optimizer_counts import is_number
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.plan.records import Plan, PlannedOptimizer
-from freezeplan.runs.checkpoints.optimizer_state import is_number
 from freezeplan.spec.locations import attaching, error_at_key
 from freezeplan.spec.tables import Spec
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from freezeplan.apply import build_optimizer, enter_phase, fused_option
-from freezeplan.apply.ending import Scores, best_of, reached, reason_to_end
+from freezeplan.apply.ending import Scores, best_of, falls_of, reached, reason_to_end
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.document import plan_hash, record_hash
@@ -324,7 +324,7 @@ class Running:
         length, seen = self.scheduled.phase.length, self.position.measured(self.position.phase)
         if not length.restore_best or length.metric is None or not seen:
             return None
-        return seen[best_of(length.metric, self._values(length.metric))]
+        return seen[best_of(self._values(length.metric), falls_of(length))]
 
     def _values(self, metric: str) -> list[float]:
         seen = self.position.measured(self.position.phase)

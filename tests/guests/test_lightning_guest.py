@@ -22,6 +22,7 @@ if not any(map(find_spec, ("lightning", "pytorch_lightning"))):
 from freezeplan.api import compile_plan
 from freezeplan.apply import phase_rates
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.guests.rates import logged_names
 from tests.apply.phased import phase, thaws
 from tests.guests.lightning_modules import EPOCH, LightningGuest, Module, each_step, joined, loader, pl, spec
 
@@ -83,7 +84,9 @@ def test_the_rates_reach_the_loggers_by_the_groups_names(tmp_path: Path) -> None
     module, trainer, plan = joined(tmp_path, logger=logger, log_every_n_steps=1)
     trainer.fit(module, loader())
     header = Path(logger.log_dir, "metrics.csv").read_text("utf-8").splitlines()[0].split(",")
-    assert {f"lr/{group.name.replace('/', '.')}" for group in plan.groups} <= set(header)
+    assert {f"lr/{name}" for name in logged_names(group.name for group in plan.groups).values()} <= set(
+        header
+    )
 
 
 def waiting(**until: Any) -> tuple[dict[str, Any], ...]:
@@ -231,9 +234,38 @@ def test_what_it_cannot_do_is_refused(kind: str, tmp_path: Path) -> None:
     assert words in " ".join((found.message, found.help or "", *found.notes))
 
 
-def test_restore_best_is_refused_before_a_trainer(tmp_path: Path) -> None:
-    with pytest.raises(DiagnosticError, match="FP443"):
-        joined(tmp_path, *waiting(restore_best=True))
+REPORTED = {"metric": "val_accuracy", "mode": "max", "patience": 1, "max_epochs": 3, "restore_best": True}
+SCORES = [0.6, 0.5, 0.1, 0.1]
+ENDED = 2 * EPOCH
+
+
+@pytest.fixture(scope="module")
+def best(tmp_path_factory: pytest.TempPathFactory) -> Module:
+    """Return a module whose first phase ended with its best epoch, and the folder of its checkpoints."""
+    folder = tmp_path_factory.mktemp("best")
+    more = {"enable_checkpointing": True, "callbacks": [each_step(folder)]}
+    module, trainer, _ = joined(folder, *waiting(**REPORTED), scores=SCORES, **more)
+    trainer.fit(module, loader(), loader(8))
+    assert trainer.global_step == ENDED + 2
+    module.saved = folder
+    return module
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether tensors by name are equal to the bit."""
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_the_best_epoch_of_a_phase_comes_back(best: Module) -> None:
+    assert best.moved(EPOCH, ENDED) == set()
+    assert best.moved(ENDED - 1, ENDED) == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("stop", [EPOCH, ENDED])
+def test_resumed_around_a_boundary_the_best_epoch_is_the_same(stop: int, best: Module) -> None:
+    module, trainer, _ = joined(best.saved, *waiting(**REPORTED), scores=SCORES[stop // EPOCH - 1 :])
+    trainer.fit(module, loader(), loader(8), ckpt_path=str(best.saved / f"step={stop}.ckpt"))
+    assert same(module.copies(), best.copies())
 
 
 def joined_inside(folder: Path) -> tuple[Module, Any, Any]:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from transformers import Trainer
+from transformers.integrations import TensorBoardCallback
 
 from freezeplan.apply import phase_rates, schedule_factor, stretch_steps
 from freezeplan.diagnostics import DiagnosticError, entries
+from freezeplan.guests.rates import logged_names
 from freezeplan.guests.transformers import trainer_guest
 from freezeplan.plan.document import plan_hash
 from tests.apply.phased import freezes, phase, thaws
@@ -96,9 +98,35 @@ def test_every_groups_rate_is_logged_as_the_step_had_it(tmp_path: Path) -> None:
     guest, trainer = joined(model, tmp_path, callbacks=(watcher,))
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
-    names = [f"lr/{group.name.replace('/', '.')}" for group in guest.callback.plan.groups]
+    names = [
+        f"lr/{name}" for name in logged_names(group.name for group in guest.callback.plan.groups).values()
+    ]
     assert "lr/head.no_decay" in names
     assert [[entry[name] for name in names] for entry in logged] == watcher.rates
+
+
+class Reporter(TensorBoardCallback):
+    """A reporter that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[set[str]] = []
+
+    def on_train_begin(self, *given: Any, **more: Any) -> None:
+        """Open nothing."""
+
+    on_train_end = on_train_begin
+
+    def on_log(self, *given: Any, logs: Any = None, **more: Any) -> None:
+        """Keep the names."""
+        self.shown.append(set(logs))
+
+
+def test_reporters_are_shown_the_rates(tmp_path: Path) -> None:
+    guest, trainer = joined(tiny_classifier(), tmp_path, phase("head", steps=1), callbacks=(Reporter(),))
+    guest.before_reporters(trainer)
+    trainer.train()
+    (reporter,) = (item for item in trainer.callback_handler.callbacks if isinstance(item, Reporter))
+    assert {"lr/head", "lr/head.no_decay", "loss"} <= reporter.shown[0]
 
 
 def test_a_thaw_in_a_trainer_of_its_own_moves_nothing(tmp_path: Path) -> None:
@@ -298,11 +326,6 @@ def two_devices(folder: Path) -> Trainer:
     return trainer
 
 
-def restoring(folder: Path) -> Trainer:
-    """Try to bring a plan into a Trainer that asks for the best epoch back."""
-    return joined(tiny_classifier(), folder, *waiting(restore_best=True))[1]
-
-
 def endless(folder: Path) -> Trainer:
     """Return a Trainer over data without a length."""
     return joined(tiny_classifier(), folder, train_dataset=Endless())[1]
@@ -339,7 +362,6 @@ REFUSED = {
     "too short": (lambda folder: joined(tiny_classifier(), folder, max_steps=5)[1], "FP441", "max_steps=21"),
     "too long": (lambda folder: joined(tiny_classifier(), folder, max_steps=22)[1], "FP441", "max_steps=21"),
     "two devices": (two_devices, "FP442", "copies the model at each step"),
-    "restore_best": (restoring, "FP443", "`wait` has `restore_best`"),
     "epochs without end": (endless, "FP443", "have no length"),
     "no metric": (without_metric, "FP444", "`eval_loss`"),
     "another plan's checkpoint": (of_another_plan, "FP445", "other groups"),

@@ -108,3 +108,10 @@ def test_a_verdict_counts_rows_and_a_fault_fails_it(toy: Path, tmp_path: Path) -
     assert bad.diagnostics[1].span is not None and bad.diagnostics[1].span.line == 10
     (unread,) = verdicts_of(path, [None], strict=False)
     assert unread.status == 0
+
+
+def test_what_another_trainer_reports_is_refused_where_it_is_named(toy: Path) -> None:
+    until = {"metric": "eval_spearman", "mode": "max", "patience": 1, "max_epochs": 2}
+    spec = load_spec(toy_spec(toy, phase=[{"name": "wait", "until": until}], train={"batch_size": 8}))
+    with pytest.raises(DiagnosticError, match="FP133.*never measures it"):
+        checked(spec)
