@@ -62,6 +62,7 @@ TORCH_AT_THE_TOP = {
     "freezeplan.apply.fingerprints",
     "freezeplan.apply.optimizer_counts",
     "freezeplan.apply.tensors",
+    "freezeplan.apply.widening",
     "freezeplan.models.loading",
     "freezeplan.models.multitask",
     "freezeplan.models.precision",

@@ -8,6 +8,7 @@ from freezeplan.apply.checkpointing import hold_input_gradients
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.pinning import pin_eval_mode, unpin_eval_mode
 from freezeplan.apply.releasing import remember
+from freezeplan.apply.resting import rest_frozen
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.wrapping import check_distributed, check_wrappers
 from freezeplan.inventory.as_made import note_as_made
@@ -23,9 +24,11 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> No
 
     Frozen tensors get ``requires_grad = False`` and lose their gradient (a stale one would still be
     applied by momentum and decay); modules that the plan lists run in eval mode, and stay in it when
-    somebody calls ``model.train()``. Call it at an optimizer-step boundary. Before anything is changed,
-    raises :class:`freezeplan.DiagnosticError` when the plan was not compiled for this model (FP414) or a
-    wrapper around it cannot follow (FP430, FP431), and ``KeyError`` for a phase that is not in the plan.
+    somebody calls ``model.train()``. With ``model.frozen_dtype`` in the spec, what no phase trains is rounded to
+    it, once, and stays the same parameter (:class:`freezeplan.apply.widening.RestingParameter`). Call it at an
+    optimizer-step boundary. Before anything is changed, raises :class:`freezeplan.DiagnosticError` when the plan
+    was not compiled for this model (FP414), a wrapper around it cannot follow (FP430, FP431) or a tensor cannot be
+    rounded (FP438), and ``KeyError`` for a phase that is not in the plan.
 
     >>> import torch, freezeplan
     >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
@@ -38,6 +41,7 @@ def apply_freeze(model: torch.nn.Module, plan: Plan, phase: int | str = 0) -> No
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
     check_wrappers(model, current, tensors)
+    rest_frozen(model, plan, tensors)
     note_as_made(tensors.values())
     remember(model)
     for name, what in zip(tensors, current.assignments, strict=True):
@@ -74,6 +78,7 @@ def before_wrapping(model: torch.nn.Module, plan: Plan) -> None:
     tensors = named_tensors(model, plan)
     trained = set(plan.ever_trained)
     check_distributed(model, {name: name in trained for name in tensors}, tensors)
+    rest_frozen(model, plan, tensors)
     note_as_made(tensors.values())
     remember(model)
     for name, tensor in tensors.items():

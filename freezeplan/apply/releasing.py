@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from freezeplan.apply.checkpointing import let_go_of_input_gradients
 from freezeplan.apply.pinning import unpin_eval_mode
+from freezeplan.apply.resting import wake
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.wrapping import check_distributed
 from freezeplan.inventory.as_made import forget_as_made
@@ -40,7 +41,8 @@ def release(model: torch.nn.Module) -> None:
 
     Every parameter needs a gradient if it did then, and loses the one it has if not; every module is in the mode in
     which it was, and follows ``train()`` and ``eval()`` again; transformers' input-gradient hooks are on if they
-    were asked for. Parameters and modules that are new since stay as they are; so does a model that no plan is on.
+    were asked for; what rested in half the space is widened, its numbers rounded. Parameters and modules that are new
+    since stay as they are; so does a model that no plan is on.
     A copy of a model is released like the model. Raises :class:`freezeplan.DiagnosticError` where that would thaw
     something inside DistributedDataParallel (FP430), before anything is changed.
 
@@ -63,6 +65,7 @@ def release(model: torch.nn.Module) -> None:
         unpin_eval_mode(module)
         before = module.__dict__.pop(PLACE, None)
         module.training = module.training if before is None else before.training
+    wake(model)
     let_go_of_input_gradients(model)
     forget_as_made(tensors.values())
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from freezeplan.apply.agreement import differing
+from freezeplan.apply.formats import computes_in
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.optimizer_state import as_one, parts_of
 from freezeplan.apply.overruling import say_overruled
@@ -14,6 +15,7 @@ from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_few, quoted
 from freezeplan.inventory.names import canonical_modules
+from freezeplan.inventory.records import ITEM_BYTES
 from freezeplan.plan.records import Phase, Plan
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def verify(
     reshard_parameters(model)
     tensors = named_tensors(model, plan)
     apart = list(differing(model, tensors))
-    notes = [*_states(current, tensors), *_modes(model, current)]
+    notes = [*_states(plan, current, tensors), *_modes(model, current)]
     problems = [_reported("FP433", "the model is not as the plan says", APPLY, notes)] if notes else []
     problems += [_reported("FP434", "the ranks hold different models", AGREE, apart)] if apart else []
     problems += optimizer_problems(model, as_one(optimizer), plan, tensors) if optimizer is not None else []
@@ -106,12 +108,19 @@ def _reported(code: str, message: str, advice: str, notes: list[str]) -> Diagnos
     return diagnostic(code, message, help=advice, notes=first_few(notes, MOST_NAMED))
 
 
-def _states(phase: Phase, tensors: dict[str, torch.nn.Parameter]) -> Iterator[str]:
+def _states(plan: Plan, phase: Phase, tensors: dict[str, torch.nn.Parameter]) -> Iterator[str]:
+    resting = set(plan.at_rest)
     for (name, tensor), what in zip(tensors.items(), phase.assignments, strict=True):
         if tensor.requires_grad is not what.trainable:
             yield f"`{name}` is {'trainable' if tensor.requires_grad else 'frozen'}, the plan says {what.state}"
+        elif name in resting and computes_in(tensor) is None and _narrows(tensor, plan):
+            yield f"`{name}` does not rest in {plan.frozen_dtype}, as the plan says"
         elif not what.trainable and tensor.grad is not None:
             yield f"`{name}` is frozen but holds a gradient, which an optimizer would still apply"
+
+
+def _narrows(tensor: torch.Tensor, plan: Plan) -> bool:
+    return tensor.is_floating_point() and tensor.element_size() > ITEM_BYTES[plan.frozen_dtype or ""]
 
 
 def _modes(model: torch.nn.Module, phase: Phase) -> Iterator[str]:

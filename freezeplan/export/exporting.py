@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from freezeplan.apply.resting import wake
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import KINDS, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
@@ -81,8 +82,9 @@ def export(
     check_free(out, home)
     run = load_run(folder if checkpoint is None else checkpoint_folder(folder, checkpoint))
     check_papers(run)
-    # What is written are weights; in which precision they are used is for whoever loads them.
+    # What is written are weights in float32; in which precision they are used is for whoever loads them.
     run.model.precision = "float32"
+    wake(run.model)
     written = FORMS[form]
     name = _task(run, task) if written.holds_head or task else _first(run)
     run = replace(run, encoder=_encoder(run, name, written))

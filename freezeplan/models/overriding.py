@@ -21,7 +21,7 @@ REPLACED: tuple[KeyPath, ...] = (SOURCE, ARCHITECTURE, CONFIG)
 
 
 def with_model(spec: Spec, model: str, directory: Path | None = None) -> Spec:
-    """Return the spec with another model: ``[model]`` keeps its class, pooling and number format.
+    """Return the spec with another model: ``[model]`` keeps its class, pooling and number formats.
 
     ``model`` is anything that ``source`` or ``architecture`` take: a path, ``package:NAME/SUBDIR``, ``timm:NAME``,
     the name of a model on the hub, a model type, a config.json. A bare name is the model of that name in the local
@@ -31,6 +31,7 @@ def with_model(spec: Spec, model: str, directory: Path | None = None) -> Spec:
     table = _table(model, directory or Path())
     own = spec.model
     kept = {"class_": own.class_, "pooling": own.pooling, "dtype": own.dtype}
+    kept["frozen_dtype"] = own.frozen_dtype
     table = table.model_copy(update=kept)
     return spec.model_copy(update={"model": table}).with_locations(_moved(spec.locations, directory))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from freezeplan.diagnostics import Diagnostic
+from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import counted, format_rate, listed, some
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
@@ -96,6 +96,7 @@ def advice_of_run(summary: Subject, phases: Subject) -> list[Diagnostic]:
         *random_and_frozen(summary),
         *idle_rates(phases),
         *idle_eval_modes(phases),
+        *none_at_rest(summary),
     ]
 
 
@@ -155,6 +156,13 @@ def random_and_frozen(subject: Subject) -> Iterator[Diagnostic]:
             message,
             help="start from the folder of a finished run, or make them trainable",
         )
+
+
+def none_at_rest(subject: Subject) -> Iterator[Diagnostic]:
+    """A number format for weights that never train, where all of them do at some time."""
+    if subject.spec.model.frozen_dtype and all(what.trainable for _, what in subject.pairs):
+        message = "`frozen_dtype` has no effect: every tensor trains in some phase, and stays as it is loaded"
+        yield at_key(("model", "frozen_dtype"), "FP439", message, help="remove it", part=KeyPart.KEY)
 
 
 def frozen_above_trainable(subject: Subject) -> Iterator[Diagnostic]:

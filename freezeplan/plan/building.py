@@ -52,6 +52,7 @@ def build_plan(resolution: Resolution) -> Plan:
         diagnostics=spec.locations.attach(problems),
         stop_when=_stop_when(spec),
         score=tuple((spec.train.score or {}).items()),
+        frozen_dtype=spec.model.frozen_dtype,
     )
 
 

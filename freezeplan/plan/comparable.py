@@ -26,6 +26,7 @@ def comparable(record: Record) -> dict[str, Any]:
         "optimizers": optimizers,
         "stop_when": record["stop_when"],
         "score": record.get("score"),
+        "frozen_dtype": record.get("frozen_dtype"),
         "phases": [
             _phase(record, place, {"": main, **optimizers}, grouped) for place in range(len(record["phases"]))
         ],

@@ -77,6 +77,7 @@ def _of_tensors(before: Record, after: Record) -> Iterator[Difference]:
         yield Difference(MODEL, None, "tensor", "not there", "in the model", added)
     for what in ("shape", "dtype", "aliases"):
         yield from _by_value(MODEL, None, what, old, new)
+    yield from _changed(MODEL, None, "frozen_dtype", before.get("frozen_dtype"), after.get("frozen_dtype"))
 
 
 def _of_phase(name: str, old: Record, new: Record) -> Iterator[Difference]:

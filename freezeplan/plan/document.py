@@ -36,6 +36,7 @@ def to_record(plan: Plan) -> dict[str, Any]:
         "optimizers": {item.label: _optimizer(item) for item in plan.optimizers[1:]},
         "stop_when": asdict(plan.stop_when) if plan.stop_when else None,
         **({"score": dict(plan.score)} if plan.score else {}),
+        **({"frozen_dtype": plan.frozen_dtype} if plan.frozen_dtype else {}),
         "totals": totals(plan),
         "groups": [_group(group) for group in plan.groups],
         "frozen": [_frozen(row) for row in plan.frozen],
@@ -63,7 +64,8 @@ def plan_hash(plan: Plan) -> str:
 def record_hash(record: Mapping[str, Any]) -> str:
     """Return :func:`plan_hash` of a plan from its record; raises ``KeyError`` where a part of it is absent."""
     keys = ("format_version", "optimizer", "optimizers", "stop_when", "groups", "frozen", "phases")
-    essence = {key: record[key] for key in keys} | {key: record[key] for key in ("score",) if key in record}
+    more = {key: record[key] for key in ("score", "frozen_dtype") if key in record}
+    essence = {key: record[key] for key in keys} | more
     return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
 
 

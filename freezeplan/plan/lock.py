@@ -37,6 +37,8 @@ def lock_text(record: Record, head: Record, spec: str) -> str:
 def _head(record: Record, head: Record) -> Iterator[str]:
     """Yield the lines before those of the tensors: what the plan came from, the optimizers, the phases."""
     yield f'format_version = "{LOCK_VERSION}"\n'
+    if record.get("frozen_dtype"):
+        yield f"frozen_dtype = {_string(record['frozen_dtype'])}\n"
     for key in HEAD:
         yield from _table(f"[{key}]", head[key])
     yield from _table("[optimizer]", record["optimizer"])

@@ -130,6 +130,7 @@ def _plan(record: Record) -> Plan:
         diagnostics=tuple(_made(list[Diagnostic], record["diagnostics"])),
         stop_when=_made(Target | None, record["stop_when"]),
         score=_made(Weights, tuple(record.get("score", {}).items())),
+        frozen_dtype=_made(str | None, record.get("frozen_dtype")),
     )
 
 

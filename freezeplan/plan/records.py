@@ -273,7 +273,8 @@ class Plan:
     one of them. ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0
     and never changes. ``optimizers`` are that of ``[optimizer]``, then those of ``[optimizer.NAME]`` in the order of
     the spec; each group says which has it. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
-    ``score`` holds the metrics, with their weights, that the metric ``score`` is the mean of.
+    ``score`` holds the metrics, with their weights, that the metric ``score`` is the mean of. ``frozen_dtype`` is the
+    number format in which the tensors ``at_rest`` are kept, None where all stay as they are loaded.
     :func:`freezeplan.compile_plan` makes one. It prints as the table of ``freezeplan show``, and a notebook shows it
     as one.
     """
@@ -289,6 +290,7 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = field(default=(), compare=False)
     stop_when: Target | None = None
     score: Weights = ()
+    frozen_dtype: str | None = None
     format_version: str = FORMAT_VERSION
 
     def __str__(self) -> str:
@@ -328,6 +330,12 @@ class Plan:
         """The canonical names that some phase trains, in registration order."""
         grouped = {name for group in self.groups for name in group.members}
         return tuple(param.name for param in self.params if param.name in grouped)
+
+    @property
+    def at_rest(self) -> tuple[str, ...]:
+        """The canonical names that no phase trains, where they are kept in a number format of their own."""
+        trained = set(self.ever_trained)
+        return tuple(p.name for p in self.params if self.frozen_dtype is not None and p.name not in trained)
 
     def phase_index(self, phase: int | str) -> int:
         """Return the position of a phase that is given by position or name.

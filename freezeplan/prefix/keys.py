@@ -62,7 +62,10 @@ def _weights(model: nn.Module, names: Sequence[str], known: dict[str, str]) -> s
         if name not in known:
             known[name] = sha256(tensors[name])
     return _hash(
-        [f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)} {known[name]}" for name in names]
+        [
+            f"{name} {tensors[name].detach().dtype} {tuple(tensors[name].shape)} {known[name]}"
+            for name in names
+        ]
     )
 
 

@@ -16,7 +16,7 @@ SHOWN_PATTERNS = 4
 FEW = 3
 """Up to so many pairs of values have a line each; more (the rates of a ladder) are one line with their range."""
 MODULES = {"eval_modules": "modules in eval mode", "kept_in_train_mode": "frozen modules in train mode"}
-WORDS = {"weight_decay": "weight decay", "aliases": "other names"}
+WORDS = {"weight_decay": "weight decay", "aliases": "other names", "frozen_dtype": "format of frozen weights"}
 
 
 def change_lines(found: Comparison) -> list[str]:

@@ -14,11 +14,15 @@ from freezeplan.diagnostics.wording import (
     format_rate,
     quoted,
 )
+from freezeplan.inventory.records import ITEM_BYTES
 from freezeplan.plan.records import Options, Phase, Plan, PlannedOptimizer
 from freezeplan.render.rows import NO_DECAY
 from freezeplan.render.schedule import Fact, length_text, schedule_facts
 from freezeplan.render.training import task_facts, training_facts
 from freezeplan.render.written import format_options
+
+WIDE = ("float32", "float64")
+"""Formats that `frozen_dtype` narrows."""
 
 
 def model_line(plan: Plan) -> str:
@@ -109,6 +113,8 @@ def coverage_line(plan: Plan) -> str:
 def plan_facts(plan: Plan, state: int | None = None, *, folded: bool = False) -> Iterator[Fact]:
     """Yield what holds for the whole plan; ``state`` is the size of the optimizer's state in a phase."""
     yield "coverage", coverage_line(plan)
+    if plan.frozen_dtype:
+        yield "frozen weights", frozen_line(plan)
     size = "" if state is None else f"; {_state(plan, state)}"
     several = len(plan.working) > 1
     for item in plan.working or plan.optimizers[:1]:
@@ -119,6 +125,16 @@ def plan_facts(plan: Plan, state: int | None = None, *, folded: bool = False) ->
         yield "all optimizers", size.removeprefix("; ")
     if folded:
         yield "groups", groups_line(plan)
+
+
+def frozen_line(plan: Plan) -> str:
+    """Say in which number format the tensors rest that no phase trains, and in how much space."""
+    resting = set(plan.at_rest)
+    found = [param for param in plan.params if param.name in resting and param.dtype in WIDE]
+    numel = sum(param.numel for param in found)
+    before = sum(param.numel * ITEM_BYTES[param.dtype] for param in found)
+    sizes = f"{format_bytes(numel * ITEM_BYTES[plan.frozen_dtype or ''])} in place of {format_bytes(before)}"
+    return f"{counted(len(found), 'tensor')} kept in {plan.frozen_dtype}: {sizes}"
 
 
 def groups_line(plan: Plan) -> str:

@@ -158,6 +158,7 @@ class RunFiles:
             "max_length": self.encoder.max_length,
             "eval_batch_size": self.spec.train.eval_batch_size,
             "dtype": self.spec.model.dtype,
+            "frozen_dtype": self.spec.model.frozen_dtype,
             "precision": self.spec.train.precision,
             "libraries": libraries(),
             "plan_hash": plan_hash(self.plan),

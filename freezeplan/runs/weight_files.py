@@ -99,7 +99,7 @@ def _name(phases: Phases, kept: bool) -> str:
 
 
 def _content(names: list[str], live: Mapping[str, torch.Tensor], digests: Mapping[str, str]) -> str:
-    rows = [[name, str(live[name].dtype), list(live[name].shape), digests[name]] for name in names]
+    rows = [[name, str(live[name].detach().dtype), list(live[name].shape), digests[name]] for name in names]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 

@@ -87,6 +87,11 @@ def _model(document: Document) -> Iterator[Diagnostic]:
         yield at_key(
             ("model", "class"), "FP119", message, help="remove `class`, or the tasks", part=KeyPart.KEY
         )
+    if model.get("frozen_dtype") is not None and model.get("dtype") in ("bfloat16", "float16"):
+        message = f"`frozen_dtype` has no effect: `dtype` keeps all weights in {model['dtype']}"
+        yield at_key(
+            ("model", "frozen_dtype"), "FP135", message, help="keep one of the two", part=KeyPart.KEY
+        )
     for path, value in _leaves(config, ("model", "config")) if isinstance(config, dict) else ():
         if isinstance(value, (datetime.date, datetime.time)):
             yield at_key(

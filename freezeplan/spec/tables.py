@@ -73,6 +73,9 @@ folder of sentence-transformers has it, else mean."""
     """Branch, tag or commit of a hub source."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Number format the weights are loaded in. Default: float32."""
+    frozen_dtype: Literal["bfloat16", "float16"] | None = None
+    """Number format that weights rest in which no phase trains; they compute as before, rounded once. Default: that \
+of the others."""
     trust_remote_code: bool = False
     """Run code that the source ships, whenever the model is built: in `check` and `show` too."""
 

@@ -10,10 +10,12 @@ from typing import Any, get_args
 
 import torch
 
+from freezeplan.apply.widening import rest
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import IMAGE, KINDS, PROMPT_ALONE, TEXT
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all, quoted
+from freezeplan.inventory.header import read_header
 from freezeplan.models.loading import load_model, load_tokenizer
 from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, RunRecord, file_of, home_of, read_run
 from freezeplan.models.sealed import fault_of
@@ -114,7 +116,8 @@ def load_run(folder: Path) -> SavedRun:
     with readable(folder):
         home, checkpoint = home_of(folder)
         _check_is_run(home)
-        record, spec, reads = _read(home, checkpoint)
+        run, spec, reads = _read(home, checkpoint)
+    record = run.everything
     try:
         model, loaded = load_model(spec)
         encoder = _encoder(spec, model.backbone, record)
@@ -122,9 +125,21 @@ def load_run(folder: Path) -> SavedRun:
         raise _damaged(folder, error.diagnostics[0].message) from error
     if loaded.fresh:
         raise _damaged(folder, f"its weights lack `{loaded.fresh[0]}`")
+    _rest(model, run, home)
     labels = {task.name: tuple(task.labels or ()) for task in spec.task}
     kinds = {task.name: task_kind(task) for task in spec.task}
     return SavedRun(folder, model.eval(), encoder, labels, kinds, record, spec, reads)
+
+
+def _rest(model: torch.nn.Module, run: RunRecord, home: Path) -> None:
+    """Let the weights rest that are kept in half the space in the run's files, as they did when they were used."""
+    narrow = run.everything.get("frozen_dtype")
+    if narrow not in DTYPES:
+        return
+    live = dict(model.named_parameters())
+    stored = (read_header(file_of(home, file), file).items() for file in run.weights)
+    found = [live[name] for rows in stored for name, (_, kind) in rows if kind == narrow and name in live]
+    rest(found, getattr(torch, narrow))
 
 
 def _check_is_run(folder: Path) -> None:
@@ -158,7 +173,7 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
     return record.get("input", TEXT.name) in KINDS and all(isinstance(n, int) and n > 0 for n in numbers)
 
 
-def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec, Mapping[str, str]]:
+def _read(folder: Path, checkpoint: str | None) -> tuple[RunRecord, Spec, Mapping[str, str]]:
     run = _run_of(folder, checkpoint)
     record = run.everything if run is not None else {}
     if run is None or not run.tasks or not _is_sound(record) or run.pooling not in POOLINGS:
@@ -182,7 +197,7 @@ def _read(folder: Path, checkpoint: str | None) -> tuple[Mapping[str, Any], Spec
         spec = Spec.model_validate({"model": model, "task": tasks, "train": train})
     except ValueError as error:
         raise _damaged(folder, f"`{RUN_MARKER}` names tasks that no spec allows") from error
-    return record, spec, {name: task.reads for name, task in run.tasks.items()}
+    return run, spec, {name: task.reads for name, task in run.tasks.items()}
 
 
 def _run_of(folder: Path, checkpoint: str | None) -> RunRecord | None:

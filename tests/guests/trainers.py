@@ -72,7 +72,7 @@ def bert_spec(*phases: dict[str, Any], **tables: Any) -> dict[str, Any]:
     }
 
 
-def bert_plan(model: torch.nn.Module, *phases: dict[str, Any], **tables: Any) -> Plan:
+def bert_plan(model: torch.nn.Module, /, *phases: dict[str, Any], **tables: Any) -> Plan:
     """Compile :func:`bert_spec` for a model."""
     return compile_plan(model, bert_spec(*phases, **tables))
 

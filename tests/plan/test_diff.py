@@ -67,6 +67,10 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str | None, str, int]]]] 
         {"schedule.name": "cosine"},
         [("lr", "first", "schedule", 0), ("lr", "second", "schedule", 0)],
     ),
+    "format of frozen weights": (
+        {"model": {"frozen_dtype": "bfloat16"}},
+        [("model", None, "frozen_dtype", 0)],
+    ),
     "name of a rule": ({"rule.1.name": "the head"}, []),
     "names of phases": ({"phase.0.name": "one"}, [("phases", None, "phases", 0)]),
 }

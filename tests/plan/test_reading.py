@@ -48,6 +48,8 @@ def plans(draw: st.DrawFn) -> Plan:
     inventory = draw(inventories(4))
     spec = draw(st.one_of(refining_specs(inventory), refining_specs(inventory), free_specs(inventory)))
     spec["optimizer"]["name"] = draw(st.sampled_from(["nadam", "adamw", "adam"]))
+    if narrow := draw(st.sampled_from([None, None, "bfloat16"])):
+        spec["model"] = {"frozen_dtype": narrow}
     if draw(st.booleans()):
         tied = {info.alias_of for info in inventory.params}
         own = draw(
