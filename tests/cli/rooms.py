@@ -1,8 +1,9 @@
-"""A folder with a model's header and specs over it, and the command as a real process in it."""
+"""A folder with a model's header and specs over it, and the command in it: in this process, or in one of its own."""
 
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -10,9 +11,13 @@ import struct
 import subprocess
 import sys
 import termios
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from unittest.mock import patch
+
+from freezeplan.cli.program import run
 
 LAYER = {"attention.query.weight": (8, 8), "attention.query.bias": (8,), "output.LayerNorm.weight": (8,)}
 SHAPES = {
@@ -65,7 +70,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Room:
-    """A working folder; :meth:`run` starts the command there, :meth:`on_terminal` with a terminal."""
+    """A working folder; :meth:`run` calls the command there, :meth:`start` and the others as a real process.
+
+    A process of its own takes seconds to import what it needs: it is for what only a process can show.
+    """
 
     path: Path
 
@@ -76,7 +84,22 @@ class Room:
         return path
 
     def run(self, *arguments: str, stdin: bytes = b"", **environment: str) -> Outcome:
-        """Run the command with both outputs piped."""
+        """Run the command in this process, its streams caught as bytes."""
+        given, out, err = (io.TextIOWrapper(io.BytesIO(data), "utf-8") for data in (stdin, b"", b""))
+        with (
+            chdir(self.path),
+            patch.dict(os.environ, surroundings(environment), clear=True),
+            patch.object(sys, "stdin", given),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            status = run(arguments)
+            out.flush()
+            err.flush()
+        return Outcome(status, caught(out), caught(err))
+
+    def start(self, *arguments: str, stdin: bytes = b"", **environment: str) -> Outcome:
+        """Run the command in a process of its own, both outputs piped."""
         done = subprocess.run(
             command(*arguments),
             cwd=self.path,
@@ -131,6 +154,12 @@ class Room:
         os.close(writer)
         _, errors = process.communicate(timeout=120)
         return Outcome(process.returncode, b"", errors)
+
+
+def caught(stream: io.TextIOWrapper) -> bytes:
+    """Return the bytes that were written to a stream in memory."""
+    assert isinstance(stream.buffer, io.BytesIO)
+    return stream.buffer.getvalue()
 
 
 def command(*arguments: str) -> list[str]:

@@ -39,7 +39,7 @@ def rooms(room: Room, tmp_path_factory: pytest.TempPathFactory) -> list[Room]:
 
 @pytest.mark.parametrize("what", COMMANDS)
 def test_it_is_the_same_wherever_it_runs(rooms: list[Room], what: str) -> None:
-    done = [room.run(*COMMANDS[what], **around) for room, around in zip(rooms, SURROUNDINGS, strict=True)]
+    done = [room.start(*COMMANDS[what], **around) for room, around in zip(rooms, SURROUNDINGS, strict=True)]
     assert done[0] == done[1] and done[0].status in (0, 1) and done[0].stdout
     if what in WRITTEN:
         one, two = ((room.path / WRITTEN[what]).read_bytes() for room in rooms)

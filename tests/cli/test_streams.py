@@ -38,7 +38,7 @@ def test_a_reader_that_goes_away_is_no_error(room, arguments, status):
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_other_encodings_do_not_fail(room, encoding):
     room.write("wide.toml", GOOD.replace('"upper"', '"größe 中"'))
-    done = room.run("show", "wide.toml", PYTHONUTF8="0", PYTHONIOENCODING=encoding)
+    done = room.start("show", "wide.toml", PYTHONUTF8="0", PYTHONIOENCODING=encoding)
     assert done.status == 0
     shown = done.stdout.decode(encoding)
     assert "\\u4e2d" in shown and "─" not in shown and ("größe" in shown) == (encoding == "cp1252")
@@ -46,13 +46,13 @@ def test_other_encodings_do_not_fail(room, encoding):
 
 def test_json_is_utf_8_in_every_encoding(room):
     room.write("wide.toml", GOOD.replace('"upper"', '"größe 中"'))
-    done = room.run("show", "wide.toml", "--format", "json", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    done = room.start("show", "wide.toml", "--format", "json", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     assert "größe 中" in [group["rule"] for group in json.loads(done.out)["groups"]]
 
 
 def test_escape_sequences_of_a_spec_do_not_reach_the_terminal(room):
     room.write("evil.toml", GOOD.replace('"classifier"', '"clas\\u001b31msifier\\u0007"'))
-    done = room.run("show", "evil.toml")
+    done = room.start("show", "evil.toml")
     assert done.status == 1 and "clas\ufffd31msifier\ufffd" in done.err
     assert b"\x1b" not in done.stderr and b"\x07" not in done.stderr
 
