@@ -7,7 +7,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 VENV ?= .venv
-PYTEST_ARGS ?= -n 2 --durations=10
+PYTEST_ARGS ?= -n 2 --dist worksteal --durations=20
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt

@@ -104,7 +104,7 @@ def group(tmp_path: Path) -> Iterator[None]:
 KINDS = {"plain": plainly, "accelerate": by_accelerate, "distributed": distributed}
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5, 6, 7, 9, 11, 12, 14])
+@pytest.mark.parametrize("stop", [3, 5, 9, 12])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_loop_ends_at_the_bits_of_one_that_never_stopped(
     kind: str, stop: int, tmp_path: Path
