@@ -21,7 +21,7 @@ BACKBONE_RATE, HEAD_RATE = 5e-5, 1e-3
 DECAY, TOP_OF_LADDER = 0.8, 2.0
 WARMUP = 0.06
 # What a comparison decides by itself, or does not look at.
-NOT_OURS = ("stop_when", "keep_best", "restore_best", "checkpoint_steps", "epochs", "keep_last")
+NOT_OURS = ("stop_when", "keep_best", "restore_best", "checkpoint_steps", "epochs", "keep_last", "report_to")
 PLAIN_OPTIMIZER = ("name", "class", "options", "weight_decay", "no_decay", "betas", "eps", "momentum")
 
 

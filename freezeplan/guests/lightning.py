@@ -13,11 +13,11 @@ import torch
 
 from freezeplan.apply.driver import PhaseDriver, check_saved_groups, reported
 from freezeplan.apply.groups import build_optimizer
+from freezeplan.apply.logged_names import logged_rates
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import quoted
 from freezeplan.guests.best_epoch import BestEpoch
 from freezeplan.guests.processes import await_wrapping, process_problems
-from freezeplan.guests.rates import logged_rates
 from freezeplan.guests.refusals import another_length, check_saved_plan, without_end
 from freezeplan.guests.strays import StrayGradients, check_hosted
 from freezeplan.plan.document import plan_hash

@@ -15,6 +15,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from freezeplan.apply.driver import PhaseDriver, check_saved_groups, reported
 from freezeplan.apply.groups import build_optimizer
+from freezeplan.apply.logged_names import logged_rates
 from freezeplan.apply.optimizer_state import innermost
 from freezeplan.apply.phases import enter_phase
 from freezeplan.apply.timetable import Timetable
@@ -24,7 +25,6 @@ from freezeplan.guests.arguments import without_effect
 from freezeplan.guests.beside import Beside
 from freezeplan.guests.best_epoch import BestEpoch
 from freezeplan.guests.processes import await_wrapping, process_problems
-from freezeplan.guests.rates import logged_rates
 from freezeplan.guests.refusals import another_length, check_saved_plan, without_end
 from freezeplan.guests.rest import RestAtTheEnd
 from freezeplan.guests.strays import StrayGradients, check_hosted

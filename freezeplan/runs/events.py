@@ -241,3 +241,13 @@ Observer = Callable[[Event], None]
 
 def ignore_events(event: Event) -> None:
     """Observe nothing: the default of runs that nobody watches."""
+
+
+def in_turn(*observers: Observer) -> Observer:
+    """Return an observer that tells several, one after the other."""
+
+    def observe(event: Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    return observe

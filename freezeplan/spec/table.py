@@ -73,6 +73,7 @@ ScheduleName = Literal[
     "polynomial",
     "slanted_triangular",
 ]
+Tracker = Literal["mlflow", "tensorboard", "wandb"]
 Metric = Annotated[
     str,
     BeforeValidator(check_metric),

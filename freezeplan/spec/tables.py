@@ -22,6 +22,7 @@ from freezeplan.spec.table import (
     ScheduleName,
     Strings,
     Table,
+    Tracker,
     Warmup,
     Weights,
 )
@@ -285,6 +286,8 @@ a table with their weights. `until`, `stop_when`, `keep_best` and `restore_best`
     """Checkpoints to keep; older ones are removed."""
     keep_best: Metric | None = None
     """Also keep the checkpoint in which this metric (`task/accuracy` …, or `score`) was best."""
+    report_to: list[Tracker] = []
+    """Trackers that are told losses, scores, rates, the plan and the evidence, through accelerate's."""
     restore_best: Metric | None = None
     """End with the weights of the epoch in which this metric was best; a phase says so in its `until`."""
 

@@ -26,6 +26,7 @@ from freezeplan.train.encoded_rows import (
 from freezeplan.train.encoding import TextEncoder
 from freezeplan.train.language import end_advice
 from freezeplan.train.scheduling import check_warmups, schedule_phases
+from freezeplan.train.tracking import check_trackers
 from freezeplan.train.unlabelled import encoded_unlabelled
 
 
@@ -77,14 +78,15 @@ def check_run(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> tuple[Diagno
     """Return warnings about a plan laid out over its data; raises ``DiagnosticError`` where it cannot run.
 
     That is: a task that learns without training data (FP451), an optimizer that cannot be stepped (FP402), a
-    balancing whose library is not there (FP436), weights of float16 that train (FP437), a metric of another
-    trainer's (FP133), nothing to do (FP469).
+    balancing or a tracker whose library is not there (FP436, FP497), weights of float16 that train (FP437), a metric
+    of another trainer's (FP133), nothing to do (FP469).
     """
     _raise_errors(check_training_data(spec, tasks_that_ever_learn(spec, plan)))
     _check_optimizer(spec, plan)
     _check_format(spec, plan)
     _check_metrics(spec)
     check_balancing(spec)
+    check_trackers(spec)
     _check_purpose(spec, plan, tasks)
     return check_warmups(spec, plan, schedule_phases(spec, plan, training_rows(tasks)))
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from freezeplan.apply.ending import Scores
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.plan.document import plan_hash
+from freezeplan.render.notebook import plan_text
+from freezeplan.render.summary import model_line
 from freezeplan.runs.checkpoints.store import Checkpoint
 from freezeplan.runs.events import (
     Evaluated,
@@ -18,6 +21,7 @@ from freezeplan.runs.events import (
     Resumed,
     RunStarted,
     ignore_events,
+    in_turn,
 )
 from freezeplan.runs.interrupts import interrupt_after
 from freezeplan.runs.run_files import PREDICTIONS
@@ -26,6 +30,7 @@ from freezeplan.train.failures import explained
 from freezeplan.train.phases import has_phases, put_in_place, run_phases
 from freezeplan.train.running import Running
 from freezeplan.train.setup import Setup
+from freezeplan.train.tracking import Trackers
 
 
 @dataclass
@@ -44,6 +49,10 @@ class Session:
     def __post_init__(self) -> None:
         if not self.setup.ranks.first:
             self.folder.writes, self.observer = False, ignore_events
+        names = self.setup.ranks.first and self.setup.spec.train.report_to
+        self.trackers = Trackers(self.setup.spec, self.folder.path) if names else None
+        if self.trackers is not None:
+            self.observer = in_turn(self.observer, self.trackers)
         self.running = Running(self.setup, self.folder, self.observer)
 
     def run(self, checkpoint: Checkpoint | None = None, skipped: Mapping[str, str] | None = None) -> None:
@@ -52,11 +61,12 @@ class Session:
         With a checkpoint, go on from it; ``skipped`` says what is wrong with newer ones.
         """
         self.observer(self._started())
-        with self._failures():
+        with self._failures(), self._tracked():
             self.running.check_ranks(checkpoint=checkpoint.name if checkpoint else "")
             if checkpoint is not None:
                 self._remove_leftovers()
                 self._restore(checkpoint, skipped or {})
+            self._start_trackers(resumed=checkpoint is not None)
             if self.setup.evaluation_only:
                 self._evaluate_only()
             else:
@@ -133,6 +143,33 @@ class Session:
             self.running.publish_answers()
             rows = {task: len(split) for task, split in unlabelled.items()}
             self.observer(Predicted(rows, self.folder.path / PREDICTIONS))
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        """Close the trackers, however the run ends."""
+        try:
+            yield
+        finally:
+            if self.trackers is not None:
+                self.trackers.finish()
+
+    def _start_trackers(self, *, resumed: bool) -> None:
+        if self.trackers is None:
+            return
+        setup, train = self.setup, self.setup.spec.train
+        facts = {
+            "model": model_line(setup.plan),
+            "plan": plan_hash(setup.plan)[:12],
+            "batch_size": train.batch_size,
+            "accumulation": train.accumulation,
+            "precision": train.precision,
+            "seed": train.seed,
+            **{
+                f"optimizer.{item.label or 'main'}": f"{item.name}, lr {item.lr:g}"
+                for item in setup.plan.working
+            },
+        }
+        self.trackers.start(facts, plan_text(setup.plan), self.running.position.step if resumed else None)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

@@ -21,8 +21,8 @@ if not any(map(find_spec, ("lightning", "pytorch_lightning"))):
 
 from freezeplan.api import compile_plan
 from freezeplan.apply import phase_rates
+from freezeplan.apply.logged_names import logged_names
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.guests.rates import logged_names
 from tests.apply.phased import phase, thaws
 from tests.guests.lightning_modules import EPOCH, LightningGuest, Module, each_step, joined, loader, pl, spec
 

@@ -14,8 +14,8 @@ from transformers import Trainer
 from transformers.integrations import TensorBoardCallback
 
 from freezeplan.apply import phase_rates, schedule_factor, stretch_steps
+from freezeplan.apply.logged_names import logged_names
 from freezeplan.diagnostics import DiagnosticError, entries
-from freezeplan.guests.rates import logged_names
 from freezeplan.guests.transformers import trainer_guest
 from freezeplan.plan.document import plan_hash
 from tests.apply.phased import freezes, phase, thaws

@@ -1,4 +1,4 @@
-"""What a host logs of a plan's rates, by names that every tracker takes."""
+"""What is logged of a plan's rates, by names that every tracker takes."""
 
 from __future__ import annotations
 
