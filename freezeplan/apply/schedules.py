@@ -94,6 +94,9 @@ def stretch_steps(plan: Plan, phase_steps: Sequence[int], phase: int) -> tuple[i
     """
     if len(phase_steps) != len(plan.phases):
         raise ValueError(f"{len(plan.phases)} phases, but {len(phase_steps)} lengths")
+    if plan.freeze_when is not None:
+        # Where one ends and the next begins, the run decides: together they are as long as each is at most.
+        return 0, phase_steps[phase]
     stretches = [item.schedule.stretch for item in plan.phases]
     same = [at for at, stretch in enumerate(stretches) if stretch == stretches[phase]]
     return sum(phase_steps[at] for at in same if at < phase), sum(phase_steps[at] for at in same)

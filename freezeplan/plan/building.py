@@ -16,6 +16,7 @@ from freezeplan.plan.owners import Owner
 from freezeplan.plan.phase_advice import phase_advice
 from freezeplan.plan.records import (
     Assignment,
+    FreezeRule,
     FrozenPrefix,
     Group,
     Phase,
@@ -53,6 +54,7 @@ def build_plan(resolution: Resolution) -> Plan:
         stop_when=_stop_when(spec),
         score=tuple((spec.train.score or {}).items()),
         frozen_dtype=spec.model.frozen_dtype,
+        freeze_when=_freeze_when(spec),
     )
 
 
@@ -91,6 +93,11 @@ def _of_tensors(resolution: Resolution, phase: int) -> list[Assignment]:
 def _stop_when(spec: Spec) -> Target | None:
     stop = spec.train.stop_when
     return Target(stop.metric, stop.at_least) if stop else None
+
+
+def _freeze_when(spec: Spec) -> FreezeRule | None:
+    when = spec.freeze_when
+    return FreezeRule(when.rule, when.percentile, when.intervals) if when else None
 
 
 def _planned(inventory: Inventory) -> tuple[PlannedParam, ...]:

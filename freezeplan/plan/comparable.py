@@ -27,6 +27,7 @@ def comparable(record: Record) -> dict[str, Any]:
         "stop_when": record["stop_when"],
         "score": record.get("score"),
         "frozen_dtype": record.get("frozen_dtype"),
+        "freeze_when": record.get("freeze_when"),
         "phases": [
             _phase(record, place, {"": main, **optimizers}, grouped) for place in range(len(record["phases"]))
         ],

@@ -14,6 +14,7 @@ from freezeplan.plan.cascade import NOBODY, cascade
 from freezeplan.plan.collisions import collisions, idle_piercing
 from freezeplan.plan.coverage import dead_rules, uncovered
 from freezeplan.plan.exemptions import exempt
+from freezeplan.plan.freeze_when import freezing_phases
 from freezeplan.plan.gradual import gradual_phases
 from freezeplan.plan.layer_decay.problems import decay_problems, rate_problems, upside_down
 from freezeplan.plan.layer_decay.steps import decay_steps
@@ -65,6 +66,8 @@ def resolve(inventory: Inventory, spec: Spec) -> Resolution:
 def _stages(spec: Spec, tree: NameTree) -> tuple[tuple[Stage, ...], list[Diagnostic]]:
     if spec.gradual is not None:
         return gradual_phases(spec, tree, spec.gradual)
+    if spec.freeze_when is not None:
+        return freezing_phases(spec, tree, spec.freeze_when)
     return (written_phases(spec) if spec.phase else whole_run(spec)), []
 
 

@@ -66,6 +66,7 @@ def _of_run(before: Record, after: Record) -> Iterator[Difference]:
     yield from _by_value(OPTIMIZER, None, "optimizer", _owners(before), _owners(after))
     yield from _changed(LENGTHS, None, "stop_when", before["stop_when"], after["stop_when"])
     yield from _changed(LENGTHS, None, "score", before.get("score"), after.get("score"))
+    yield from _changed(STATE, None, "freeze_when", before.get("freeze_when"), after.get("freeze_when"))
 
 
 def _of_tensors(before: Record, after: Record) -> Iterator[Difference]:

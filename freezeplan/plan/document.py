@@ -20,6 +20,9 @@ from freezeplan.plan.records import (
     PlannedParam,
 )
 
+WHERE_SAID = ("score", "frozen_dtype", "freeze_when")
+"""What a record holds only where a spec says it."""
+
 
 def to_record(plan: Plan) -> dict[str, Any]:
     """Return the plan as plain JSON types, keys in a fixed order.
@@ -37,6 +40,7 @@ def to_record(plan: Plan) -> dict[str, Any]:
         "stop_when": asdict(plan.stop_when) if plan.stop_when else None,
         **({"score": dict(plan.score)} if plan.score else {}),
         **({"frozen_dtype": plan.frozen_dtype} if plan.frozen_dtype else {}),
+        **({"freeze_when": asdict(plan.freeze_when)} if plan.freeze_when else {}),
         "totals": totals(plan),
         "groups": [_group(group) for group in plan.groups],
         "frozen": [_frozen(row) for row in plan.frozen],
@@ -64,8 +68,7 @@ def plan_hash(plan: Plan) -> str:
 def record_hash(record: Mapping[str, Any]) -> str:
     """Return :func:`plan_hash` of a plan from its record; raises ``KeyError`` where a part of it is absent."""
     keys = ("format_version", "optimizer", "optimizers", "stop_when", "groups", "frozen", "phases")
-    more = {key: record[key] for key in ("score", "frozen_dtype") if key in record}
-    essence = {key: record[key] for key in keys} | more
+    essence = {key: record[key] for key in keys} | {key: record[key] for key in WHERE_SAID if key in record}
     return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
 
 

@@ -47,7 +47,7 @@ def gradual_phases(
     stack at a time, then one phase per pattern of ``then``. Final norm and pooler go with the top layer; the
     pooler stays as it is in a spec with tasks, whose heads do not read it.
     """
-    ladders, problems = _ladders(tree, gradual)
+    ladders, problems = ladders_of(tree, gradual.over, OVER)
     if problems:
         return (), problems
     thaws = _steps(spec, tree, gradual, ladders)
@@ -58,20 +58,25 @@ def gradual_phases(
     return _stages(gradual, thaws), problems
 
 
-def _ladders(tree: NameTree, gradual: Gradual) -> tuple[list[tuple[Stack, Rungs]], list[Diagnostic]]:
-    """Return each stack that ``over`` names with the layers (or stages) of it to thaw, from the bottom."""
+def ladders_of(
+    tree: NameTree, over: Sequence[str], place: KeyPath
+) -> tuple[list[tuple[Stack, Rungs]], list[Diagnostic]]:
+    """Return each stack that some patterns name with its layers (or stages), from the bottom, and what is wrong.
+
+    ``place`` is the key path of the patterns.
+    """
     found: list[tuple[Stack, Rungs]] = []
     problems: list[Diagnostic] = []
-    for entry, text in enumerate(gradual.over):
-        place = (*OVER, entry)
-        mask, wrong = match_patterns(tree, [text], OVER, False, entry)
+    for entry, text in enumerate(over):
+        at = (*place, entry)
+        mask, wrong = match_patterns(tree, [text], place, False, entry)
         problems += wrong
         named = [] if wrong else _inside(tree, mask, _last_segment(text))
-        problems += [_shared(place, text, stack) for stack, _ in named if stack.shared]
+        problems += [_shared(at, text, stack) for stack, _ in named if stack.shared]
         if not named and not wrong:
-            message = f"`{text}` names no stack of layers to thaw one by one"
+            message = f"`{text}` names no stack of layers to take one by one"
             advice = "write `@layers` or `@stages`, with the path of a stack in front where there are several"
-            problems.append(at_key(place, "FP216", message, help=advice, within=(0, len(text))))
+            problems.append(at_key(at, "FP216", message, help=advice, within=(0, len(text))))
         found += named
     return found, problems
 
@@ -88,20 +93,22 @@ def _inside(tree: NameTree, mask: int, segment: Segment | None) -> list[tuple[St
     found = []
     for stack in tree.inventory.stacks:
         numbered = enumerate(items(stack, segment))
-        rungs = [(number, paths) for number, paths in numbered if masks.inside(_mask(tree, paths), mask)]
+        rungs = [
+            (number, paths) for number, paths in numbered if masks.inside(mask_of_paths(tree, paths), mask)
+        ]
         if rungs:
             found.append((stack, rungs))
     main = [pair for pair in found if pair[0].main]
     return main or found
 
 
-def _mask(tree: NameTree, paths: Sequence[str]) -> int:
+def mask_of_paths(tree: NameTree, paths: Sequence[str]) -> int:
     return masks.mask_of([tree.by_path[path] for path in paths], tree.size)
 
 
 def _shared(place: KeyPath, text: str, stack: Stack) -> Diagnostic:
     message = f"the layers of `{stack.label}` share tensors: {stack.shared}"
-    advice = "they thaw together: write one [[phase]] for all of them"
+    advice = "they thaw and freeze together: write one [[phase]] for all of them"
     return at_key(place, "FP215", message, help=advice, within=(0, len(text)))
 
 
@@ -115,8 +122,7 @@ def _steps(
         size = gradual.per_phase
         columns.append([ordered[at : at + size] for at in range(0, len(ordered), size)])
     rows = list(zip_longest(*columns, fillvalue=[]))
-    first = _last_segment(gradual.over[0])
-    word = (first.role if first else None) or "layers"
+    word = word_for(gradual.over)
     thaws = [_thaw(tree, word, row) for row in rows]
     above = _above(spec, tree, [stack for stack, _ in ladders])
     top = 0 if top_down else len(thaws) - 1
@@ -127,14 +133,21 @@ def _steps(
     return thaws
 
 
+def word_for(over: Sequence[str]) -> str:
+    """Return what the rungs of some patterns are called: ``layers`` or ``stages``."""
+    first = _last_segment(over[0])
+    return (first.role if first else None) or "layers"
+
+
 def _thaw(tree: NameTree, word: str, row: Sequence[Sequence[tuple[int, tuple[str, ...]]]]) -> Thaw:
     parts = [[number for number, _ in part] for part in row if part]
     paths = tuple(path for part in row for _, found in part for path in found)
     kind = word.removesuffix("s") if len(parts) == len(parts[0]) == 1 else word
-    return Thaw(f"{kind} {' + '.join(map(_numbers, parts))}", paths, _mask(tree, paths), OVER)
+    return Thaw(f"{kind} {' + '.join(map(numbers_text, parts))}", paths, mask_of_paths(tree, paths), OVER)
 
 
-def _numbers(numbers: Sequence[int]) -> str:
+def numbers_text(numbers: Sequence[int]) -> str:
+    """Write numbers as their first and last."""
     low, high = min(numbers), max(numbers)
     return str(low) if low == high else f"{low}-{high}"
 

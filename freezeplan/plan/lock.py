@@ -48,6 +48,8 @@ def _head(record: Record, head: Record) -> Iterator[str]:
         yield from _table("[stop_when]", record["stop_when"])
     if record.get("score"):
         yield from _table("[score]", record["score"])
+    if record.get("freeze_when"):
+        yield from _table("[freeze_when]", record["freeze_when"])
     for phase in record["phases"]:
         yield from _table("[[phase]]", {key: phase[key] for key in phase if key != "parameters"})
 

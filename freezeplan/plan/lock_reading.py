@@ -128,6 +128,7 @@ def _record(tables: Record) -> dict[str, Any]:
         "stop_when": _table(tables["stop_when"]) if "stop_when" in tables else None,
         "score": _score(tables["score"]) if "score" in tables else None,
         "frozen_dtype": _of_kind(str, tables["frozen_dtype"]) if "frozen_dtype" in tables else None,
+        "freeze_when": _table(tables["freeze_when"]) if "freeze_when" in tables else None,
         "phases": [{**phase, "parameters": rows[place]} for place, phase in enumerate(phases)],
     }
 

@@ -74,7 +74,7 @@ def frozen_prefix(tree: NameTree, assignments: Sequence[Assignment]) -> FrozenPr
         return FrozenPrefix(None, 0, 0, whole)
     layers = [tree.by_path[path] for path in stacks[0].layers]
     ends = [position for position, what in enumerate(assignments) if what.trainable or _opted_out(what)]
-    if any(position < layers[0].low or _feeds(params[tree.order[position]]) for position in ends):
+    if any(position < layers[0].low or feeds(params[tree.order[position]]) for position in ends):
         return FrozenPrefix(stacks[0].path, 0, stacks[0].length, whole)
     first = min((p for p in ends if p < layers[-1].high), default=len(assignments))
     count = sum(1 for node in layers if node.high <= first)
@@ -88,5 +88,6 @@ def _whole_backbone(names: Sequence[str], assignments: Sequence[Assignment]) -> 
     return bool(backbone) and not ended and any(what.trainable for what in assignments)
 
 
-def _feeds(info: ParamInfo) -> bool:
+def feeds(info: ParamInfo) -> bool:
+    """Whether a tensor feeds the layers wherever it stands: embeddings do."""
     return "embeddings" in info.roles and info.layer is None

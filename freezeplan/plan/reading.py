@@ -16,6 +16,7 @@ from freezeplan.plan.document import to_record
 from freezeplan.plan.records import (
     FORMAT_VERSION,
     Assignment,
+    FreezeRule,
     FrozenPrefix,
     FrozenSet,
     Group,
@@ -131,6 +132,7 @@ def _plan(record: Record) -> Plan:
         stop_when=_made(Target | None, record["stop_when"]),
         score=_made(Weights, tuple(record.get("score", {}).items())),
         frozen_dtype=_made(str | None, record.get("frozen_dtype")),
+        freeze_when=_made(FreezeRule | None, record.get("freeze_when")),
     )
 
 

@@ -136,10 +136,11 @@ class FrozenSet:
 class Length:
     """How long a phase lasts: ``count`` epochs or optimizer steps, or ``until`` a metric says so.
 
-    With ``unit = "until"`` the phase ends after an epoch in which ``metric`` (``task/name``) reached
-    ``target``, or when it has not improved for ``patience`` epochs, at the latest after ``count`` epochs;
-    ``restore_best`` then brings back the epoch in which the metric was best. So does a whole run in epochs.
-    A metric with a ``mode`` (``max``, ``min``) is one that another trainer reports, by its name there.
+    With ``unit = "moving"`` it lasts as long as its lowest layers move, by the plan's ``freeze_when``: ``count`` epochs
+    at most, those of the phases before it included. With ``unit = "until"`` the phase ends after an epoch in which
+    ``metric`` (``task/name``) reached ``target``, or when it has not improved for ``patience`` epochs, at the latest
+    after ``count`` epochs; ``restore_best`` then brings back the epoch in which the metric was best. So does a whole
+    run in epochs. A metric with a ``mode`` (``max``, ``min``) is one that another trainer reports, by its name there.
     ``by_default``: the spec writes no length, so a host that has one of its own decides.
     """
 
@@ -261,6 +262,19 @@ class Target:
     at_least: float
 
 
+@dataclass(frozen=True)
+class FreezeRule:
+    """When the trainer goes on to the next phase, which freezes more layers: ``rule`` names whose rule it is.
+
+    After an epoch layers freeze whose gradients' norm changed between the last two of its ``intervals`` no more than
+    the ``percentile`` of the changes of all layers that train, from the bottom up.
+    """
+
+    rule: str
+    percentile: float
+    intervals: int
+
+
 VIEWS: dict[str, Callable[[Plan], str]] = {}
 """What shows a plan, as ``text`` and as ``html``: the rooms above fill it in, the compiler draws nothing."""
 
@@ -273,8 +287,10 @@ class Plan:
     one of them. ``groups`` is the static partition of all tensors that any phase trains; it exists from step 0
     and never changes. ``optimizers`` are that of ``[optimizer]``, then those of ``[optimizer.NAME]`` in the order of
     the spec; each group says which has it. ``diagnostics`` holds warnings and notes (a plan with errors is never made).
-    ``score`` holds the metrics, with their weights, that the metric ``score`` is the mean of. ``frozen_dtype`` is the
-    number format in which the tensors ``at_rest`` are kept, None where all stay as they are loaded.
+    ``freeze_when`` says when the next phase begins, where the phases are those of ``[freeze_when]``: all of them
+    together last as many epochs as one has at most. ``score`` holds the metrics, with their weights, that the metric
+    ``score`` is the mean of. ``frozen_dtype`` is the number format in which the tensors ``at_rest`` are kept, None
+    where all stay as they are loaded.
     :func:`freezeplan.compile_plan` makes one. It prints as the table of ``freezeplan show``, and a notebook shows it
     as one.
     """
@@ -291,6 +307,7 @@ class Plan:
     stop_when: Target | None = None
     score: Weights = ()
     frozen_dtype: str | None = None
+    freeze_when: FreezeRule | None = None
     format_version: str = FORMAT_VERSION
 
     def __str__(self) -> str:

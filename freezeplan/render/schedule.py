@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from freezeplan.diagnostics.wording import counted, format_number
+from freezeplan.diagnostics.wording import counted, format_count, format_number
 from freezeplan.plan.records import Length, Phase, Plan, Weights
 from freezeplan.render.written import format_options
 from freezeplan.tasks import falls
@@ -19,6 +19,8 @@ def length_text(length: Length) -> str:
     >>> length_text(Length("epochs", 2)), length_text(Length("until", 5, "topic/accuracy", patience=2))
     ('2 epochs', 'until topic/accuracy (patience 2), at most 5 epochs')
     """
+    if length.unit == "moving":
+        return f"until lower layers settle, at most {counted(length.count, 'epoch')}"
     if length.unit != "until":
         best = f", the best by {length.metric} restored" if length.restore_best else ""
         return counted(length.count, length.unit.removesuffix("s")) + best
@@ -62,10 +64,21 @@ def schedule_facts(plan: Plan) -> Iterator[Fact]:
         several = f"again in each of the phases {_joined(found)}"
         over = f"over {'phases' if '-' in found[0] else 'phase'} {found[0]}" if len(found) == 1 else several
         yield "schedule", text if whole else f"{text}, {over}"
+    if plan.freeze_when:
+        yield "freezes", freezing_text(plan)
     if plan.score:
         yield "score", score_text(plan.score)
     if plan.stop_when:
         yield "stops when", f"{plan.stop_when.metric} >= {format_number(plan.stop_when.at_least)}"
+
+
+def freezing_text(plan: Plan) -> str:
+    """Say by whose rule more layers freeze after an epoch, and the least and the most that train in the end."""
+    rule, most, least = plan.freeze_when, plan.phases[0].trainable_numel, plan.phases[-1].trainable_numel
+    assert rule is not None
+    span_text = f"between {format_count(least)} and {format_count(most)} of {format_count(plan.numel)}"
+    percentile = f"{format_number(rule.percentile)}th percentile"
+    return f"after an epoch, by {rule.rule} ({percentile}): {span_text} parameters train in the last"
 
 
 def score_text(weights: Weights) -> str:

@@ -117,7 +117,8 @@ def training_facts(record: dict[str, Any], plan: Plan) -> Iterator[Fact]:
     table = record["training"]
     if table is None:
         return
-    parts = [length_text(plan.phases[0].length)] if table["epochs"] is not None else []
+    whole = counted(table["epochs"], "epoch") if plan.freeze_when else length_text(plan.phases[0].length)
+    parts = [whole] if table["epochs"] is not None else []
     parts.append(_batches(table["batch_size"], table["accumulation"]))
     if table["precision"] != "float32":
         parts.append(f"computed in {table['precision']}")

@@ -29,7 +29,9 @@ class Position:
     taken. ``offsets`` holds the batches that each task had before the phase. ``sums`` holds, per task, the
     sum of all terms of its loss in the epoch so far and how many they are. ``history`` holds every evaluation.
     ``best`` is the step and the value of the best checkpoint by ``train.keep_best``. ``ended`` says why the run ended
-    early. ``scale`` is the state of the losses' scale where there is one, ``skipped`` how many steps it left out.
+    early. ``norms`` holds the sums of gradients' norms of the epoch so far, ``frontier`` the phase up to which the
+    layers have settled, and ``settled`` why, where the plan freezes by them. ``scale`` is the state of the losses'
+    scale where there is one, ``skipped`` how many steps it left out.
     """
 
     phase: int = 0
@@ -43,6 +45,9 @@ class Position:
     history: list[Measured] = field(default_factory=list)
     best: tuple[int, float] | None = None
     ended: str | None = None
+    norms: list[list[float]] = field(default_factory=list)
+    frontier: int = 0
+    settled: str = ""
     scale: dict[str, float] = field(default_factory=dict)
     skipped: int = 0
 
@@ -50,7 +55,7 @@ class Position:
         """Count an epoch whose steps are counted already, with its scores on validation data."""
         self.epoch += 1
         self.phase_epoch += 1
-        self.sums = {}
+        self.sums, self.norms = {}, []
         self.note(scores)
 
     def note(self, scores: Scores) -> None:

@@ -39,7 +39,7 @@ def syntax_problem(error: SelectorError, path: KeyPath) -> Diagnostic:
 
 
 def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    optimizer, gradual = data.get("optimizer"), data.get("gradual")
+    optimizer, gradual, when = data.get("optimizer"), data.get("gradual"), data.get("freeze_when")
     # A string there is no pattern but the name of a published rule.
     if isinstance(optimizer, Mapping) and not isinstance(optimizer.get("no_decay"), str):
         yield from _texts(optimizer.get("no_decay"), ("optimizer", "no_decay"))
@@ -52,6 +52,8 @@ def _patterns(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(gradual, Mapping):
         for key in ("over", "then"):
             yield from _texts(gradual.get(key), ("gradual", key))
+    if isinstance(when, Mapping):
+        yield from _texts(when.get("over"), ("freeze_when", "over"))
 
 
 def _optimizer_patterns(optimizer: Any) -> Iterator[tuple[KeyPath, str]]:

@@ -32,15 +32,23 @@ def check_phases(document: Document) -> Iterator[Diagnostic]:
 
 def _exclusions(document: Document) -> Iterator[Diagnostic]:
     has_phases, has_gradual = bool(document.data.get("phase")), document.data.get("gradual") is not None
-    if has_phases and has_gradual:
-        message = "`[gradual]` stands for phases of its own: it excludes `[[phase]]`"
-        yield at_key(("gradual",), "FP131", message, help="keep one of the two", part=KeyPart.HEADER)
+    has_when = document.data.get("freeze_when") is not None
+    for table, given in (("gradual", has_gradual), ("freeze_when", has_when)):
+        other = "[[phase]]" if has_phases else "[gradual]" if has_gradual and table != "gradual" else ""
+        if given and other:
+            message = f"`[{table}]` stands for phases of its own: it excludes `{other}`"
+            yield at_key((table,), "FP131", message, help="keep one of the two", part=KeyPart.HEADER)
     if (has_phases or has_gradual) and document.table("train").get("epochs") is not None:
         message = "`train.epochs` has no effect: the phases say how long the run is"
         yield at_key(("train", "epochs"), "FP132", message, help="remove the key", part=KeyPart.KEY)
-    if (has_phases or has_gradual) and document.table("train").get("restore_best") is not None:
+    has_any = has_phases or has_gradual or has_when
+    if has_any and document.table("train").get("restore_best") is not None:
         message = "`train.restore_best` has no effect: each phase says whether its best epoch comes back"
-        advice = "write `restore_best = true` in the `until` of a phase"
+        advice = (
+            "remove the key: what is frozen by then would have to train again"
+            if has_when
+            else "write `restore_best = true` in the `until` of a phase"
+        )
         yield at_key(("train", "restore_best"), "FP132", message, help=advice, part=KeyPart.KEY)
 
 

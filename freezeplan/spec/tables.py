@@ -32,6 +32,7 @@ from freezeplan.spec.validators import check_lr_mult, check_version
 __all__ = [
     "DataTable",
     "Expect",
+    "FreezeWhen",
     "Gradual",
     "LayerDecay",
     "ModelTable",
@@ -227,6 +228,24 @@ several. They thaw in step; shorter ones finish first."""
     """Start this schedule anew in each phase; without it one schedule runs through all of them."""
 
 
+class FreezeWhen(Table):
+    """Freeze layers from the bottom once they hardly change; stands for the phases that `freezeplan show` prints."""
+
+    rule: Literal["autofreeze"] = "autofreeze"
+    """Whose rule says so, after each epoch: a layer freezes when the norm of its gradients has changed no more than \
+that of most layers (`percentile`), and all layers below it freeze too."""
+    over: Strings = ["@layers"]
+    """The stack to freeze, from the bottom; what feeds it freezes with its first layer."""
+    per_phase: Count = 1
+    """Layers (or stages) that freeze together."""
+    keep: Count = 1
+    """Layers (or stages) at the top that never freeze."""
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
+    """Layers freeze whose change is at most this percentile of the changes of all layers that train."""
+    intervals: Annotated[int, Field(ge=2)] = 2
+    """Equal parts of an epoch in which gradients are added up; the last two are compared."""
+
+
 class StopWhen(Table):
     """End the run, and thaw no more, once a validation metric is good enough."""
 
@@ -319,6 +338,8 @@ class Spec(Table):
     """Parts of the run with rules of their own, in order."""
     gradual: Gradual | None = None
     """Phases that thaw a stack of layers step by step."""
+    freeze_when: FreezeWhen | None = None
+    """Phases that freeze a stack of layers from the bottom, as soon as they hardly change."""
     train: TrainTable = TrainTable()
     """Length and shape of the training run."""
 

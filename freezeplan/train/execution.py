@@ -47,6 +47,7 @@ class Execution:
         self.run = run
         self.name = name
         self.observer = observer
+        self.share = 1.0
 
     @property
     def folder(self) -> Path:
@@ -57,14 +58,16 @@ class Execution:
         """Let forwards run as the model has them, until a phase is entered."""
         self.forward.cut = self.forward.store = None
 
-    def enter_phase(self, phase: int, begin_folder: Callable[[], None]) -> str:
+    def enter_phase(self, phase: int, begin_folder: Callable[[], None], share: float = 1.0) -> str:
         """Find the cut of a phase that model and optimizer have entered, fill the store, and set the forward.
 
+        ``share`` says how much of its greatest length the phase still can have.
         ``begin_folder`` is called before a file is written, if the run has no folder yet. Returns what was chosen,
         in words. Leaves no trace in the model, random state included. Raises ``DiagnosticError`` (FP485) where the
         spec requires a store and there can be none.
         """
         self.leave_phase()
+        self.share = share
         if self.setup.phases[phase].course is None:
             return ""
         found = self._find(phase, None)
@@ -147,7 +150,8 @@ class Execution:
         for index in range(len(setup.phases)):
             found = cuts.get(index)
             prefix = found.prefix if isinstance(found, Cut) else None
-            uses.append(StoreUse(prefix, rows_run(setup.spec, setup.plan, index, rows)))
+            share = self.share if index == phase else 1.0
+            uses.append(StoreUse(prefix, share * rows_run(setup.spec, setup.plan, index, rows)))
         return pass_for(phase, uses, rows.different)
 
     @cached_property

@@ -27,6 +27,7 @@ from freezeplan.train.launching import ranks_of
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
+from freezeplan.train.settling import GradientNorms
 
 STEPS_PER_REPORT_ON_DEVICE = 20
 
@@ -49,7 +50,7 @@ class Loop:
     The loop decides no learning rate: before each step it sets the groups' rates to what ``scheduled`` says.
     ``position`` is moved on with each step; ``after_step`` is called when a step is counted and
     ``checkpoint_steps`` divides its number, losses reported; or before an epoch is ``stopped`` since ``stop``
-    asks for it, on any rank. ``steps`` counts those of the whole run.
+    asks for it, on any rank. ``steps`` counts those of the whole run. ``norms`` sees the gradients of each step.
     """
 
     plan: Plan
@@ -68,6 +69,7 @@ class Loop:
     position: Position = field(default_factory=Position)
     checkpoint_steps: int | None = None
     after_step: Callable[[], None] = lambda: None
+    norms: GradientNorms | None = None
     stop: StopRequest = field(default_factory=StopRequest)
     stopped: bool = False
     balancing: str | None = None
@@ -150,6 +152,9 @@ class Loop:
             self.ranks.set_summed_gradients(self.ever_trained)
         if self.scale.unscaled(self.optimizer, self.ever_trained):
             self.watch.see_gradients(self.model, losses)
+            if self.norms is not None:
+                per_epoch = self.course.steps_per_epoch
+                self.norms.see(self.position.phase_step % per_epoch, per_epoch)
         else:
             self._skipped += 1
         if self.clip_norm is not None:

@@ -21,6 +21,7 @@ from freezeplan.runs.phase_evidence import PhaseEvidence
 from freezeplan.tasks.scaling import loss_factor
 from freezeplan.train.loop import Loop
 from freezeplan.train.running import Running
+from freezeplan.train.settling import is_last_phase, is_passed, norms_of, note_settled
 from freezeplan.train.setup import Setup
 
 
@@ -31,7 +32,7 @@ def run_phases(run: Running) -> None:
     """
     while True:
         run_phase(run)
-        if run.position.ended or run.position.phase + 1 == len(run.setup.phases):
+        if run.position.ended or is_last_phase(run.setup, run.position):
             return
         course = run.scheduled.course
         taken = replace(course, offsets=run.position.offsets).taken(run.position.phase_step) if course else {}
@@ -44,6 +45,9 @@ def run_phase(run: Running) -> None:
         return
     if len(run.ledger.watches) == run.position.phase:
         _begin(run)
+    if is_passed(run.position):
+        _close(run, run.position.settled, None)
+        return
     run.choose_execution()
     if run.scheduled.course is None:
         _only_evaluate(run)
@@ -113,6 +117,7 @@ def _loop(run: Running) -> Loop:
         checkpoint_steps=spec.train.checkpoint_steps,
         balancing=spec.train.balancing,
         scale=run.scale,
+        norms=norms_of(run.setup, run.position),
         after_step=run.write_checkpoint,
     )
 
@@ -136,6 +141,7 @@ def _only_evaluate(run: Running) -> None:
 def _complete_epoch(run: Running, losses: dict[str, float]) -> None:
     """Evaluate an epoch whose steps are done; put it in place; end the phase when it is time."""
     position, rates = run.position, dict(run.log.records[-1]["rates"])
+    note_settled(run.setup.plan, position)
     scores = run.validation = run.evaluate("validation")
     position.complete_epoch(scores)
     run.log.add_epoch(

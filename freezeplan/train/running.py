@@ -45,6 +45,7 @@ from freezeplan.train.measuring import Measuring
 from freezeplan.train.own_source import copy_own
 from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
+from freezeplan.train.settling import current_phase
 from freezeplan.train.setup import Setup
 
 
@@ -91,8 +92,8 @@ class Running:
 
     @property
     def scheduled(self) -> ScheduledPhase:
-        """The current phase."""
-        return self.setup.phases[self.position.phase]
+        """The current phase; one that the run itself decided to begin is laid out over what is left of the run."""
+        return current_phase(self.setup, self.position)
 
     def enter_phase(self) -> None:
         """Put model and optimizer into the current phase, at the rates of its next step."""
@@ -103,7 +104,9 @@ class Running:
 
     def choose_execution(self) -> None:
         """Decide how the frozen part of the current phase runs; the store's files need the run's folder."""
-        statement = self._agreed(self.execution.enter_phase(self.position.phase, self._begin_folder))
+        phase = self.position.phase
+        share = self.scheduled.steps / max(1, self.setup.phases[phase].steps)
+        statement = self._agreed(self.execution.enter_phase(phase, self._begin_folder, share))
         before = self.ledger.execution[-1]
         if before and before.startswith(STORED) != statement.startswith(STORED):
             message = "the run goes on in another way: the same bits as without the stop are not certain"
@@ -354,7 +357,9 @@ class Running:
         length = scheduled.phase.length
         if length.unit == "until":
             return reason_to_end(length, self._values(length.metric))
-        return "complete" if position.phase_step >= scheduled.steps else None
+        if position.phase_step >= scheduled.steps:
+            return "complete"
+        return position.settled if position.frontier > position.phase else None
 
     def _reopen(self) -> None:
         """Go on with a phase, or a run, that was over under a length or a target that has changed since."""

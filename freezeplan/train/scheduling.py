@@ -33,6 +33,10 @@ class ScheduledPhase:
     factor: Factor
     groups: frozenset[str]
 
+    def after(self, steps: int) -> ScheduledPhase:
+        """Return the phase as it is when it begins after so many steps of a run that is as long as the phase."""
+        return replace(self, before=steps, steps=self.steps - steps)
+
     @property
     def epochs(self) -> int:
         """The epochs it has at most; one that the end of the phase cuts short counts."""
@@ -55,6 +59,11 @@ def schedule_phases(spec: Spec, plan: Plan, rows: Mapping[str, int]) -> tuple[Sc
         for phase, course in zip(plan.phases, courses, strict=True)
     ]
     return tuple(_scheduled(plan, index, courses[index], steps) for index in range(len(courses)))
+
+
+def whole(plan: Plan, lengths: Sequence[int]) -> int:
+    """Return the length of a whole run, at most, from those of its phases."""
+    return max(lengths, default=0) if plan.freeze_when else sum(lengths)
 
 
 def _course(spec: Spec, plan: Plan, phase: int, rows: Mapping[str, int]) -> Course | None:

@@ -49,6 +49,7 @@ from freezeplan.train.same_plan import check_same_plan
 from freezeplan.train.scheduling import (
     ScheduledPhase,
     schedule_phases,
+    whole,
     with_lengths,
 )
 from freezeplan.train.sharing import SHARED
@@ -92,12 +93,12 @@ class Setup:
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run, at most."""
-        return sum(item.steps for item in self.phases)
+        return whole(self.plan, [item.steps for item in self.phases])
 
     @property
     def epochs(self) -> int:
         """Epochs of the whole run, at most; one that the end of a phase cuts short counts."""
-        return sum(item.epochs for item in self.phases)
+        return whole(self.plan, [item.epochs for item in self.phases])
 
     def value_of(self, metric: str, scores: Scores) -> float:
         """Return the value of a metric, or of the score over several, in some scores."""

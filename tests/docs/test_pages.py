@@ -136,7 +136,7 @@ def test_every_key_of_the_language_is_in_the_reference():
     nodes = [schema, *schema["$defs"].values()]
     names = {name for node in nodes for name in node.get("properties", {})}
     tables = {"model", "optimizer", "schedule", "rule", "task", "train", "expect", "data", "layer_decay"}
-    tables |= {"phase", "gradual", "until", "stop_when"}
+    tables |= {"phase", "gradual", "freeze_when", "until", "stop_when"}
     page = generated_pages()["reference/tables.md"]
     assert {name for name in names if f"| `{name}` |" not in page} <= tables
 

@@ -1,0 +1,172 @@
+"""`[freeze_when]`: layers freeze from the bottom as they settle, within the plan, and the same after a stop."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import BertConfig, BertModel
+
+from freezeplan.apply.driver import PhaseDriver
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.models.sources import inventory_for
+from freezeplan.plan.compiling import compile_plan
+from freezeplan.plan.records import Plan
+from freezeplan.runs.events import Event, StepDone
+from freezeplan.runs.verify import verify_run
+from freezeplan.spec.reading import load_spec
+from freezeplan.spec.tables import Spec
+from freezeplan.train.resume import resume
+from freezeplan.train.run import train
+from freezeplan.train.settling import settled
+from tests.train.tiny import toy_data, toy_spec
+
+LAYERS = 4
+
+
+@pytest.fixture(scope="module")
+def deep(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the toy folder with a model of four layers in it."""
+    folder = tmp_path_factory.mktemp("deep")
+    shutil.copytree(toy, folder, dirs_exist_ok=True)
+    config = BertConfig.from_pretrained(folder / "bert", num_hidden_layers=LAYERS)
+    torch.manual_seed(1)
+    BertModel(config).save_pretrained(folder / "bert")
+    return folder
+
+
+def spec_of(folder: Path, **when: Any) -> Spec:
+    rules = [{"match": "**", "state": "trainable"}, {"match": "@pooler", "state": "frozen"}]
+    task = {"name": "topic", "data": toy_data(folder, "topic")}
+    train = {"epochs": 3, "batch_size": 16, "checkpoint_steps": 4}
+    spec = toy_spec(folder, task=[task], rule=rules, optimizer={"lr": 1e-3}, freeze_when=when, train=train)
+    return load_spec(spec)
+
+
+def sums(changes: list[float]) -> list[list[float]]:
+    """Return the sums of two intervals between which layers change so, as shares."""
+    return [[2.0, *(2.0 for _ in changes)], [1.0, *(1.0 + change for change in changes)]]
+
+
+@pytest.fixture(scope="module")
+def plan(deep: Path) -> Plan:
+    spec = spec_of(deep)
+    return compile_plan(inventory_for(spec), spec)
+
+
+@pytest.mark.parametrize(
+    "changes, reached",
+    [
+        ([0.1, 0.2, 0.3, 0.4], 2),
+        ([0.1, 0.4, 0.2, 0.3], 1),
+        ([0.4, 0.1, 0.2, 0.3], None),
+        ([0.2, 0.2, 0.2, 0.2], 3),
+        ([0.0, 0.0, 0.1, 0.2], 2),
+    ],
+)
+def test_layers_settle_from_the_bottom_up_to_the_percentile(
+    plan: Plan, changes: list[float], reached: int | None
+) -> None:
+    found = settled(plan, 0, sums(changes))
+    assert (found and found.phase) == reached
+    # Whether a norm rises or falls makes no difference.
+    assert (found and found.phase) == (
+        (again := settled(plan, 0, sums([-c for c in changes]))) and again.phase
+    )
+
+
+def test_only_layers_that_train_are_looked_at(plan: Plan) -> None:
+    found = settled(plan, 2, sums([0.1, 0.2]))
+    assert found is not None and found.phase == 3
+    assert "`layers 0-2 frozen`" in found.reason
+
+
+def test_an_epoch_of_fewer_steps_than_intervals_settles_nothing(plan: Plan) -> None:
+    empty, some = [0.0] * (LAYERS + 1), [1.0] * (LAYERS + 1)
+    assert settled(plan, 0, [empty, some]) is None
+    assert settled(plan, 0, [empty, some, some]) is not None
+
+
+class Stop:
+    """Stop a run once, after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def whole(deep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    result = train(spec_of(deep, percentile=60.0), folder)
+    assert (result.status, result.epoch) == ("finished", 3)
+    return folder
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return {
+        key: value for file in sorted(run.glob("*.safetensors")) for key, value in load_file(file).items()
+    }
+
+
+@pytest.mark.parametrize("step", [5, 9])
+def test_a_stop_leads_to_the_same_phases_and_bits(deep: Path, tmp_path: Path, whole: Path, step: int) -> None:
+    stopped = train(spec_of(deep, percentile=60.0), tmp_path / "run", Stop(step))
+    assert stopped.status == "interrupted"
+    assert resume(tmp_path / "run").status == "finished"
+    mine, theirs = weights(tmp_path / "run"), weights(whole)
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+    assert phases(tmp_path / "run") == phases(whole)
+
+
+def phases(run: Path) -> list[tuple[str, int, str]]:
+    evidence = json.loads((run / "evidence.json").read_text("utf-8"))
+    return [(item["phase"], item["steps"], item["ended"]) for item in evidence["phases"]]
+
+
+def test_the_evidence_says_what_froze_and_why(whole: Path) -> None:
+    found = phases(whole)
+    assert len(found) > 1
+    assert sum(steps for _, steps, _ in found) == 18
+    assert found[-1][2] == "complete"
+    assert all(why.startswith("autofreeze goes on to `layer") for _, _, why in found[:-1])
+    assert verify_run(whole).holds
+
+
+def test_phases_that_are_passed_over_take_no_step(
+    deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freezeplan.train.settling._still", lambda changes, rule: ({0, 1, 2}, 0.5))
+    train(spec_of(deep), tmp_path / "run")
+    assert [(name, steps) for name, steps, _ in phases(tmp_path / "run")] == [
+        ("all that the rules train", 6),
+        ("layer 0 frozen", 0),
+        ("layers 0-1 frozen", 0),
+        ("layers 0-2 frozen", 12),
+    ]
+    first, last = (json.loads(line)["rates"] for line in _steps(tmp_path / "run", (1, 18)))
+    assert max(last.values()) == pytest.approx(1e-3 / 18)
+    assert max(first.values()) == 1e-3
+
+
+def _steps(run: Path, numbers: tuple[int, ...]) -> list[str]:
+    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+    found = {
+        record["step"]: line for line in lines if "losses" in (record := json.loads(line)) or "loss" in record
+    }
+    return [found[number] for number in numbers]
+
+
+def test_a_host_that_sees_no_gradients_is_refused(plan: Plan) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        PhaseDriver(torch.nn.Linear(1, 1), plan, torch.optim.SGD([torch.zeros(1)]))
+    assert caught.value.diagnostics[0].code == "FP443"
