@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,15 @@ class Unknown:
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What a file holds: a table, and where its keys and values stand."""
+    """What a file holds: a table, and where its keys and values stand.
+
+    ``read`` gathers the key paths that were asked for: what is left over is said, or refused.
+    """
 
     source: SourceText
     data: Mapping[Any, Any]
     places: Mapping[KeyPath, Span]
+    read: set[KeyPath] = field(default_factory=set, compare=False, repr=False)
 
     def span(self, path: KeyPath) -> Span | None:
         """Return where the value at a key path stands, or what is closest around it."""
@@ -35,6 +39,11 @@ class ConfigFile:
         return next((self.places[path[:end]] for end in ends if path[:end] in self.places), None)
 
     def at(self, *path: str | int) -> Any:
+        """Return the value at a key path, None where there is none, and note that it was read."""
+        self.read.add(path)
+        return self.peek(*path)
+
+    def peek(self, *path: str | int) -> Any:
         """Return the value at a key path, None where there is none."""
         value: Any = self.data
         for part in path:
@@ -136,6 +145,7 @@ def read_config(path: Path) -> ConfigFile:
 
     Raises ``DiagnosticError`` with FP001 to FP004 for a file that cannot be opened, FP190 for text that is none.
     """
+    from freezeplan.importing.base_files import with_bases
     from freezeplan.importing.command_line import from_command_line
     from freezeplan.importing.python_file import from_python
     from freezeplan.importing.yaml_file import from_yaml
@@ -145,7 +155,7 @@ def read_config(path: Path) -> ConfigFile:
     except UnreadableSpec as problem:
         raise DiagnosticError([problem.as_diagnostic()]) from None
     if path.suffix == ".py":
-        return ConfigFile(source, *from_python(source))
+        return with_bases(ConfigFile(source, *from_python(source)), path)
     if path.suffix in (".sh", ".bash", ".txt", ".args"):
         return ConfigFile(source, *from_command_line(source))
     return ConfigFile(source, *from_yaml(source))

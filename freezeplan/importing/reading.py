@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from freezeplan.diagnostics import Diagnostic, Span
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span
 
 UNSAID = -1
 
@@ -52,7 +52,8 @@ class Reading:
 
     ``lr`` and ``weight_decay`` are the base values, None where the config has none. ``no_decay`` is the mask that the
     peer applies: the name of a published rule, or none. ``layer_decay`` is a formula with its rate and least factor.
-    ``findings`` are accidents (FP195) and what is left out (FP196).
+    ``without_rate`` is the error of a config that leaves the rate to something that is not in it. ``findings`` are
+    accidents (FP195) and what is left out (FP196).
     """
 
     statements: tuple[Statement, ...]
@@ -62,6 +63,7 @@ class Reading:
     no_decay: str | None = None
     optimizer: str | None = None
     layer_decay: tuple[str, float, float] | None = None
+    without_rate: DiagnosticError | None = field(default=None, compare=False)
     findings: tuple[Diagnostic, ...] = field(default=())
 
     @property

@@ -15,6 +15,7 @@ from freezeplan.importing.model_names import ModelNames
 from freezeplan.importing.peers import PEERS
 from freezeplan.importing.proof import differences, wanted
 from freezeplan.importing.reading import Reading
+from freezeplan.importing.unread import not_taken_over, refuse_unread
 from freezeplan.importing.writing import Origin, SpecWriter
 from freezeplan.plan import compile_plan
 from freezeplan.plan.records import Plan
@@ -60,14 +61,18 @@ def translate(
     """Return the spec for a config, compiled and proved to do the same, tensor by tensor.
 
     ``table`` is what the spec's ``[model]`` holds, ``path`` where the spec will stand, ``lr`` a base rate that the
-    config does not have. ``meant`` chooses between what the config does and what it evidently should do.
+    config does not have. ``meant`` chooses between what the config does and what it evidently should do. Settings that
+    are not read are named at the top of the spec; one that may change what trains is refused.
     Raises ``DiagnosticError``: FP192 where these two differ and none is chosen, FP193 for what cannot be said, FP194
     for what is an error there.
     """
+    config.read.clear()
     chosen = _with_rate(peer.read(config, model, bool(meant)), lr)
+    refuse_unread(config)
     if meant is None and _differs(chosen, _with_rate(peer.read(config, model, True), lr)):
         raise DiagnosticError([*chosen.findings, _undecided(config)])
-    origin = Origin(Path(config.source.name).name, peer.TITLE, READINGS[bool(meant)], model.inventory.label)
+    file, left = Path(config.source.name).name, tuple(not_taken_over(config))
+    origin = Origin(file, peer.TITLE, READINGS[bool(meant)], model.inventory.label, left)
     text = SpecWriter(model, chosen, table, origin).text()
     plan = compile_plan(model.inventory, load_text(text, path))
     found = next(differences(plan, wanted(chosen, model, plan.optimizers[0].lr)), None)
@@ -86,6 +91,9 @@ def _not_given(config: ConfigFile, reading: Reading, plan: Plan) -> Iterator[Dia
 
 
 def _with_rate(reading: Reading, lr: float | None) -> Reading:
+    """Return a reading with the rate that is given; raises what it says of having none."""
+    if reading.lr is None and lr is None and reading.without_rate is not None:
+        raise reading.without_rate
     return replace(reading, lr=reading.lr if lr is None else lr)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from freezeplan.diagnostics.wording import shortened
@@ -21,12 +22,13 @@ Key = tuple[int, Treatment]
 
 @dataclass(frozen=True)
 class Origin:
-    """What the text says of where it comes from."""
+    """What the text says of where it comes from; ``left`` are the settings of the config that are not in it."""
 
     file: str
     title: str
     reading: str
     label: str
+    left: tuple[str, ...] = ()
 
 
 class SpecWriter:
@@ -63,6 +65,7 @@ class SpecWriter:
             "# `eval_mode = false` in a rule does.",
             "# What trains, rates and weight decay are taken over; data, batches, number formats, schedule and epochs",
             "# are not.",
+            *_listed(origin.left),
         ]
         for item in self.reading.findings:
             place = f"{item.span.line}: " if item.span else ""
@@ -136,6 +139,14 @@ class SpecWriter:
             name, number = f"{wanted} #{number}", number + 1
         self.names.add(name)
         return name
+
+
+def _listed(left: Sequence[str]) -> list[str]:
+    """Return comment lines that name the settings of a config that are not in the spec."""
+    if not left:
+        return []
+    text = f"Not in this spec: {', '.join(map(_printable, left))}."
+    return [f"# {line}" for line in wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)]
 
 
 def _printable(text: str) -> str:

@@ -174,7 +174,82 @@ REFUSED = {
         "FP193",
         "_base_",
     ),
-    "no rate": ("timm", "opt: adamw\nlr_base: 0.1\nlayer_decay: 0.7\n", "FP193", "--lr"),
+    "layers left out": (
+        "timm",
+        "opt: adamw\nlr: 0.1\nlayer_decay_no_opt_scale: 0.1\nsched: step\n",
+        "FP193",
+        "leaves",
+    ),
+    "groups by an option": (
+        "timm",
+        "opt: adamw\nlr: 0.1\nsched: step\nopt_kwargs: [layer_decay=0.7]\n",
+        "FP193",
+        "opt_kwargs",
+    ),
+    "an optimizer that divides for itself": (
+        "axolotl",
+        "base_model: m\ndatasets: []\noptimizer: muon\n",
+        "FP193",
+        "`muon`",
+    ),
+    "a plugin that measures": (
+        "axolotl",
+        "base_model: m\ndatasets: []\nplugins: [axolotl.integrations.spectrum.SpectrumPlugin]\n",
+        "FP193",
+        "measures",
+    ),
+    "quantised weights": (
+        "axolotl",
+        "base_model: m\ndatasets: []\nload_in_4bit: true\n",
+        "FP193",
+        "quantised",
+    ),
+    "a draft model": (
+        "automodel",
+        "freeze_config: {}\nrecipe: TrainEagle3Recipe\n",
+        "FP193",
+        "another model",
+    ),
+    "a decay that changes": (
+        "automodel",
+        "freeze_config: {}\noptimizer: {lr: 1e-3, weight_decay: 0.1}\nlr_scheduler: {end_wd: 0.2}\n",
+        "FP193",
+        "changes as it goes",
+    ),
+    "several optimizers": (
+        "allennlp",
+        "trainer: {optimizer: {type: multi}}\n",
+        "FP193",
+        "several optimizers",
+    ),
+    "no type, so adapters": ("ms-swift", "freeze_parameters_ratio: 0.5\n", "FP193", "by LoRA"),
+    "groups of a plugin": ("ms-swift", "tuner_type: full\noptimizer: multimodal\n", "FP193", "`multimodal`"),
+    "Muon": ("llamafactory", "finetuning_type: full\nuse_muon: true\n", "FP193", "`use_muon`"),
+    "a constructor of its own": (
+        "mmengine",
+        "optim_wrapper: {constructor: LearningRateDecayOptimWrapperConstructor, optimizer: {lr: 0.1}}\n",
+        "FP193",
+        "code of its own",
+    ),
+    "a scaled rate": (
+        "mmengine",
+        "optim_wrapper: {optimizer: {lr: 0.1}}\nauto_scale_lr: {enable: true}\n",
+        "FP193",
+        "number of devices",
+    ),
+    "no optimizer": ("mmengine", "optim_wrapper: {type: OptimWrapper}\n", "FP194", "no `optimizer`"),
+    "no decay to multiply": (
+        "mmengine",
+        "optim_wrapper: {optimizer: {lr: 1}, paramwise_cfg: {norm_decay_mult: 0, bypass_duplicate: true}}\n",
+        "FP194",
+        "no `weight_decay`",
+    ),
+    "a rate for no tensor": (
+        "transformers",
+        "learning_rate: 1e-3\nmax_steps: 1\nlearning_rate_mapping: {nothing: 1e-4}\n",
+        "FP194",
+        "matches no parameter",
+    ),
     "no groups": ("timm", "opt: adamw\nlr: 0.1\nlayer_decay: 0.7\n", "FP193", "group_matcher"),
     "layers at random": ("ms-swift", "tuner_type: full\nlisa_activated_layers: 2\n", "FP193", "LISA"),
     "other layers": (
@@ -210,6 +285,34 @@ def test_a_rate_of_zero_is_not_frozen_but_meant_to_be(tmp_path: Path, mixture: M
     meant = read(tmp_path, "mmengine", text, mixture, True, "c.py")
     assert "text_model.weight" not in trained(meant)
     assert "did you mean `lr_mult`?" in meant.findings[0].message
+
+
+def test_a_rate_of_a_key_replaces_what_its_factor_gives(tmp_path: Path, mixture: ModelNames) -> None:
+    keys = "custom_keys={'text_model': dict(lr=0.5, lr_mult=2., weight_decay=0.3)}, bypass_duplicate=True"
+    text = f"optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=0.1), paramwise_cfg=dict({keys}))\n"
+    what, _ = read(tmp_path, "mmengine", text, mixture, name="c.py").phases[0].outcome["text_model.weight"]
+    assert (what.lr, what.lr_mult, what.weight_decay, what.weight_decay_mult) == (0.5, None, 0.3, None)
+
+
+def test_overrides_do_nothing_without_a_schedule(tmp_path: Path, mixture: ModelNames) -> None:
+    text = "optimizer:\n  lr: 1e-3\n  param_group_overrides: [{pattern: text_model, lr_mult: 0.1}]\n"
+    literal, meant = (read(tmp_path, "automodel", text, mixture, way) for way in (False, True))
+    rates = [reading.phases[0].outcome["text_model.weight"][0].lr_mult for reading in (literal, meant)]
+    assert rates == [None, 0.1] and "does nothing there" in literal.findings[0].message
+    scheduled = read(tmp_path, "automodel", f"{text}lr_scheduler: {{max_lr: 2e-3}}\n", mixture)
+    assert (scheduled.phases, scheduled.lr) == (meant.phases, 2e-3)
+
+
+def test_a_group_of_axolotl_leaves_biases_at_the_base_rate(tmp_path: Path, mixture: ModelNames) -> None:
+    text = "base_model: m\ndatasets: []\nlearning_rate: 1e-3\nweight_decay: 0.1\nembedding_lr_scale: 0.5\n"
+    text += "lr_groups: [{name: text, modules: [layers.1, text_model], lr: 1e-4}]\n"
+    literal, meant = (
+        read(tmp_path, "axolotl", text, mixture, way).phases[0].outcome for way in (False, True)
+    )
+    numbers = {name: (what.lr, what.lr_mult, what.weight_decay) for name, (what, _) in literal.items()}
+    assert numbers["text_model.weight"] == numbers["layers.1.experts.0.weight"] == (1e-4, None, None)
+    assert numbers["text_model.bias"] == numbers["layers.0.norm.weight"] == (None, None, None)
+    assert numbers["embed_tokens.weight"] == (None, 0.5, 0.0) and meant["text_model.bias"][0].lr == 1e-4
 
 
 def test_what_the_optimizer_gets_is_no_accident(tmp_path: Path, mixture: ModelNames) -> None:

@@ -8,8 +8,8 @@ from freezeplan.importing.peers import (
     axolotl,
     finetuning_scheduler,
     llamafactory,
-    mmengine,
     ms_swift,
+    openmmlab,
     timm_train,
     transformers_trainer,
 )
@@ -19,7 +19,7 @@ PEERS = {
     peer.NAME: peer
     for peer in (
         finetuning_scheduler,
-        mmengine,
+        openmmlab,
         allennlp,
         automodel,
         llamafactory,

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.findings import Findings, everything, refuse_nothing, regex_hits
-from freezeplan.importing.reading import FROZEN, TRAINED, PhaseReading, Reading, Statement, Treatment
+from freezeplan.importing.peers.drafting import Draft
+from freezeplan.importing.peers.findings import refuse_nothing, regex_hits
+from freezeplan.importing.reading import FROZEN, TRAINED, Reading, Treatment
 from freezeplan.spec.locations import KeyPath
 
 NAME, TITLE = "allennlp", "AllenNLP"
@@ -28,6 +29,7 @@ DEFAULTS = {
     "sparse_adam": (1e-3, 0.0),
 }
 OPTIMIZER: KeyPath = ("trainer", "optimizer")
+GROUPS: KeyPath = (*OPTIMIZER, "parameter_groups")
 SETTINGS = ("lr", "weight_decay", "requires_grad")
 CHANGES_RATES = ("gradual_unfreezing", "discriminative_fine_tuning")
 
@@ -43,65 +45,49 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
         "it thaws or scales the groups of the optimizer as it goes; write it as `[gradual]` or `layer_decay`"
     )
     config.without(dict.fromkeys(CHANGES_RATES, reason), "trainer", "learning_rate_scheduler")
-    findings, statements = Findings(config, model), []
-    outcome = everything(model, TRAINED)
-    for path, text in config.strings("trainer", "no_grad"):
-        hits = findings.hits(path, text, regex_hits(config, path, text, model, search=True))
-        statements.append(Statement(f"no_grad: {text}", config.span(path)))
-        outcome |= dict.fromkeys(hits.of(meant), (FROZEN, len(statements) - 1))
-    _groups(config, model, findings, statements, outcome, meant)
-    refuse_nothing(config, ("trainer",), outcome)
     kind = config.at(*OPTIMIZER)
     kind = kind if isinstance(kind, str) else config.text(*OPTIMIZER, "type") or "adam"
+    if kind == "multi":
+        message = (
+            "`multi` cannot be imported: it steps several optimizers; write a spec with `[optimizer.NAME]`"
+        )
+        raise config.error((*OPTIMIZER, "type"), "FP193", message)
+    draft = Draft(config, model, meant, TRAINED)
+    for path, text in config.strings("trainer", "no_grad"):
+        names = draft.chosen(path, text, regex_hits(config, path, text, model, search=True))
+        draft.put(names, FROZEN, draft.say(f"no_grad: {text}", path))
+    _groups(draft)
+    refuse_nothing(config, ("trainer",), draft.outcome)
     rate, decay = config.rate(*OPTIMIZER, "lr"), config.rate(*OPTIMIZER, "weight_decay")
-    defaults = DEFAULTS.get(kind, (None, 0.0))
-    return Reading(
-        tuple(statements),
-        (PhaseReading(outcome),),
-        lr=defaults[0] if rate is None else rate,
-        weight_decay=defaults[1] if decay is None else decay,
-        findings=tuple(findings.items),
-    )
+    usual = DEFAULTS.get(kind, (None, 0.0))
+    return draft.reading(usual[0] if rate is None else rate, usual[1] if decay is None else decay)
 
 
-def _groups(
-    config: ConfigFile,
-    model: ModelNames,
-    findings: Findings,
-    statements: list[Statement],
-    outcome: dict[str, tuple[Treatment, int]],
-    meant: bool,
-) -> None:
-    owner: dict[str, int] = {}
-    for index, group in enumerate(config.entries(*OPTIMIZER, "parameter_groups")):
-        path: KeyPath = (*OPTIMIZER, "parameter_groups", index)
+def _groups(draft: Draft) -> None:
+    config, owner = draft.config, {}
+    for index, group in enumerate(config.entries(*GROUPS)):
+        path: KeyPath = (*GROUPS, index)
         if not (isinstance(group, list) and len(group) == 2 and isinstance(group[1], Mapping)):
-            raise config.error(
-                path, "FP194", "there it is an error: a group is a list of expressions and a table"
-            )
-        treatment = _treatment(config, (*path, 1), group[1], findings)
+            message = "there it is an error: a group is a list of expressions and a table"
+            raise config.error(path, "FP194", message)
+        treatment = _treatment(config, (*path, 1), group[1])
         for place, text in config.strings(*path, 0):
-            found = regex_hits(config, place, text, model, search=True)
-            hits = findings.hits(place, text, found)
-            statements.append(Statement(f"parameter_groups: {text}", config.span(place)))
-            for name in hits.of(meant):
-                if outcome[name][0].trained or owner.get(name) is not None:
-                    if owner.setdefault(name, index) != index:
-                        raise config.error(place, "FP194", f"there it is an error: `{name}` is in two groups")
-                    outcome[name] = (treatment, len(statements) - 1)
+            names = draft.chosen(place, text, regex_hits(config, place, text, draft.model, search=True))
+            open_to = [name for name in names if draft.outcome[name][0].trained or name in owner]
+            for name in open_to:
+                if owner.setdefault(name, index) != index:
+                    raise config.error(place, "FP194", f"there it is an error: `{name}` is in two groups")
+            draft.put(open_to, treatment, draft.say(f"parameter_groups: {text}", place))
 
 
-def _treatment(
-    config: ConfigFile, path: KeyPath, table: Mapping[str, object], findings: Findings
-) -> Treatment:
+def _treatment(config: ConfigFile, path: KeyPath, table: Mapping[str, object]) -> Treatment:
     for key in table:
         if key not in SETTINGS:
-            raise config.error(
-                (*path, key), "FP193", f"`{key}` of a group cannot be imported: add it to the rule by hand"
-            )
-    if table.get("requires_grad") is False:
+            message = f"`{key}` of a group cannot be imported: add it to the rule by hand"
+            raise config.error((*path, key), "FP193", message)
+    rate, decay = config.rate(*path, "lr"), config.rate(*path, "weight_decay")
+    if config.at(*path, "requires_grad") is False:
         return FROZEN
-    rate = config.rate(*path, "lr")
     if rate == 0:
         raise config.error((*path, "lr"), "FP193", "a rate of 0 cannot be imported: it is not frozen")
-    return Treatment(True, lr=rate, weight_decay=config.rate(*path, "weight_decay"))
+    return Treatment(True, lr=rate, weight_decay=decay)

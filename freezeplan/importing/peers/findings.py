@@ -1,4 +1,4 @@
-"""What the peers' readers share: hits that become findings, and the settings of Hugging Face's trainer."""
+"""What the peers' readers share: hits that become findings, and what more than one of them refuses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from freezeplan.diagnostics.wording import in_quotes, some
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.hits import Hits, by_regex
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.reading import Outcome, PhaseReading, Reading, Statement, Treatment
+from freezeplan.importing.reading import Outcome, Treatment
 from freezeplan.plan.gathering import gathered
 from freezeplan.spec.locations import KeyPath
 
-TOWERS = ("vision_tower", "visual", "audio_tower", "vision_model", "multi_modal_projector")
-HUGGING_FACE_RATE = 5e-5
+TOWERS = {
+    "vision_tower", "visual", "audio_tower", "vision_model", "multi_modal_projector", "embed_vision", "embed_audio",
+    "vision_encoder", "audio_model", "vpm", "apm", "resampler", "aligner", "mlp_AR",
+}  # fmt: skip
+SEVERAL_MODALITIES = ("vision_config", "audio_config", "thinker_config")
 OTHER_MODULES = (
     "it trains modules of its own, which PEFT adds; import its rest, and name them with `@adapters`"
 )
@@ -53,6 +56,12 @@ class Findings:
         """Note a place where what the config does is not what it evidently should do, or nothing at all."""
         self.items.append(self.config.finding(path, "FP195", message))
 
+    def unused(self, keys: Iterable[str], why: str) -> None:
+        """Note the keys that the config has and the tool does not use."""
+        for key in keys:
+            if self.config.at(key):
+                self.left_out((key,), f"`{key}` does nothing there: {why}")
+
     def left_out(self, path: KeyPath, message: str, advice: str | None = None) -> None:
         """Note what the spec does not say."""
         self.items.append(self.config.finding(path, "FP196", message, advice))
@@ -81,32 +90,12 @@ def regex_hits(
         raise config.error(path, "FP194", f"{in_quotes(text)} is no regular expression: {problem}") from None
 
 
-def with_hugging_face(
-    config: ConfigFile,
-    statements: list[Statement],
-    outcome: Outcome,
-    findings: Findings,
-    *,
-    rate: float = HUGGING_FACE_RATE,
-    decay: float = 0.0,
-) -> Reading:
-    """Return the reading of a config whose training is done by transformers' Trainer, with its defaults."""
-    given, decay_given = config.rate("learning_rate"), config.rate("weight_decay")
-    base_decay = decay if decay_given is None else decay_given
-    return Reading(
-        tuple(statements),
-        (PhaseReading(outcome),),
-        lr=rate if given is None else given,
-        weight_decay=base_decay,
-        # Where nothing decays there is nothing to mask.
-        no_decay="transformers" if base_decay else None,
-        findings=tuple(findings.items),
-    )
-
-
 def refuse_towers(config: ConfigFile, path: KeyPath, model: ModelNames) -> None:
     """Refuse a multi-modal model, where the tool freezes parts by a table of its own."""
-    found = next((part for name in model.tensors for part in name.split(".") if part in TOWERS), None)
+    parts = (part for name in model.tensors for part in name.split(".") if part in TOWERS)
+    found = next(parts, None) or next(
+        (key for key in SEVERAL_MODALITIES if key in (model.config or {})), None
+    )
     if found:
         reason = "which parts of a multi-modal model are frozen is a table of its own there"
         raise config.error(path, "FP193", f"`{found}` cannot be imported: {reason}")

@@ -42,11 +42,11 @@ def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     for depth, key in enumerate(_keys(config)):
         path: KeyPath = (key,)
         config.without(CANNOT, key)  # type: ignore[arg-type]
-        treatment = _treatment(config, key, depth)
+        treatment = _treatment(config, key, depth, findings)
         for place, text in _params(config, path, findings, meant):
             hits = _hits(config, place, text, model, findings)
             statements.append(Statement(f"phase {depth}: {text}", config.span(place)))
-            for name in hits.of(meant):
+            for name in (name for name in model.tensors if name in hits.of(meant)):
                 if listed.setdefault(name, key) != key:
                     reason = f"phases {listed[name]} and {key} both list `{name}`"
                     raise config.error(place, "FP194", f"there it is an error: {reason}")
@@ -67,10 +67,13 @@ def _keys(config: ConfigFile) -> list[int | str]:
     return keys
 
 
-def _treatment(config: ConfigFile, key: int | str, depth: int) -> Treatment:
+def _treatment(config: ConfigFile, key: int | str, depth: int, findings: Findings) -> Treatment:
     rate = config.rate(key, "lr")
     if depth == 0:
         return TRAINED
+    if rate is None:
+        message = f"phase {key} has no `lr`: it is the callback's `base_max_lr`, 1e-05 where that is not set"
+        findings.left_out((key,), message, "set the rate of the rules, if it is another one")
     return Treatment(True, lr=BASE_MAX_RATE if rate is None else rate)
 
 
@@ -81,6 +84,7 @@ def _params(config: ConfigFile, path: KeyPath, findings: Findings, meant: bool) 
     for key in table:
         if key not in KEYS:
             near = config.near(str(key), KEYS)
+            config.at(*path, key)
             findings.accident((*path, key), f"`{key}` is not read there" + (f": {near}" if near else ""))
             if meant and near == "did you mean `params`?" and not found:
                 found = config.strings(*path, key)

@@ -13,13 +13,8 @@ from collections.abc import Sequence
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.hits import Hits
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.findings import (
-    OTHER_MODULES,
-    Findings,
-    everything,
-    refuse_towers,
-    with_hugging_face,
-)
+from freezeplan.importing.peers.drafting import Draft
+from freezeplan.importing.peers.findings import OTHER_MODULES, refuse_towers
 from freezeplan.importing.reading import FROZEN, TRAINED, Reading, Statement
 from freezeplan.spec.locations import KeyPath
 
@@ -33,7 +28,18 @@ CANNOT = {
     "use_badam": "BAdam trains blocks in turn",
     "loraplus_lr_ratio": "it is about adapters",
     "mixture_of_depths": "it makes other layers of those of the model",
+    "use_adam_mini": "which tensors decay is decided by code of its own",
+    "use_muon": "which tensors decay is decided by code of its own",
+    "use_mca": "another trainer, Megatron's, divides the tensors",
+    "use_megatron_bridge": "another trainer, Megatron's, divides the tensors",
+    "use_hyper_parallel": "another trainer divides the tensors",
+    "quantization_bit": "quantised weights are not trained without an adapter",
 }
+FREEZE_KEYS = ("freeze_trainable_layers", "freeze_trainable_modules", "freeze_extra_modules")
+SWITCHES = ("freeze_vision_tower", "freeze_multi_modal_projector", "freeze_language_model")
+WITH_VALUE_HEAD = ("rm", "ppo")
+# Where it stands, what it says, as a statement, and what it hits.
+Found = tuple[KeyPath, str, Statement, Hits]
 
 
 def recognises(config: ConfigFile) -> bool:
@@ -46,25 +52,31 @@ def recognises(config: ConfigFile) -> bool:
 def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     """Return what a config does to a model, literally or as it is meant."""
     config.without(CANNOT)
-    findings = Findings(config, model)
     kind = config.text("finetuning_type") or "lora"
-    if kind in ("full", "freeze"):
-        refuse_towers(config, ("finetuning_type",), model)
-    if kind == "full":
-        return with_hugging_face(config, [], everything(model, TRAINED), findings)
-    if kind != "freeze":
-        raise config.error(
-            ("finetuning_type",), "FP193", f"`finetuning_type: {kind}` cannot be imported: {OTHER_MODULES}"
+    if kind not in ("full", "freeze"):
+        message = f"`finetuning_type: {kind}` cannot be imported: {OTHER_MODULES}"
+        raise config.error(("finetuning_type",), "FP193", message)
+    if config.at("do_train") is False:
+        raise config.error(("do_train",), "FP193", "`do_train: false` cannot be imported: nothing is trained")
+    refuse_towers(config, ("finetuning_type",), model)
+    draft = Draft(config, model, meant, TRAINED if kind == "full" else FROZEN)
+    draft.findings.unused(SWITCHES, "the model has one modality")
+    draft.findings.unused(("loraplus_lr_embedding",), "it is about adapters")
+    if config.at("stage") in WITH_VALUE_HEAD:
+        draft.findings.left_out(
+            ("stage",), f"`stage: {config.at('stage')}` adds a value head there, which trains"
         )
-    outcome, statements = everything(model, FROZEN), []
-    for statement, hits in (*_layers(config, model, findings), *_extra(config, model, findings)):
-        statements.append(statement)
-        outcome |= dict.fromkeys(hits.of(meant), (TRAINED, len(statements) - 1))
-    outcome = {name: outcome[name] for name in model.tensors}
-    return with_hugging_face(config, statements, outcome, findings)
+    if kind == "full":
+        draft.findings.unused(FREEZE_KEYS, "`finetuning_type: full` trains everything")
+        return draft.with_hugging_face()
+    for path, text, statement, hits in (*_layers(config, model), *_extra(config, model)):
+        names = draft.chosen(path, text, hits)
+        draft.statements.append(statement)
+        draft.put(names, TRAINED, len(draft.statements) - 1)
+    return draft.with_hugging_face()
 
 
-def _layers(config: ConfigFile, model: ModelNames, findings: Findings) -> list[tuple[Statement, Hits]]:
+def _layers(config: ConfigFile, model: ModelNames) -> list[Found]:
     place: KeyPath = ("freeze_trainable_layers",)
     count = config.number(*place)
     wanted = 2 if count is None else int(count)
@@ -77,8 +89,8 @@ def _layers(config: ConfigFile, model: ModelNames, findings: Findings) -> list[t
             raise config.error(path, "FP194", f"there `{module}` is an error: it is no module of a layer")
         hits = _in_layers(model, indices, "" if module == "all" else module)
         said = f"freeze_trainable_layers: {wanted}" + ("" if module == "all" else f", module {module}")
-        found.append((Statement(said, config.span(path), _selectors(model, wanted, indices)), hits))
-        findings.hits(path, module if module != "all" else str(wanted), hits)
+        statement = Statement(said, config.span(path), _selectors(model, wanted, indices))
+        found.append((path, module if module != "all" else str(wanted), statement, hits))
     return found
 
 
@@ -142,7 +154,7 @@ def _selectors(model: ModelNames, wanted: int, indices: Sequence[int]) -> tuple[
     return (f"@layers[:{len(indices)}]",) if indices == range(len(indices)) and indices else ()
 
 
-def _extra(config: ConfigFile, model: ModelNames, findings: Findings) -> list[tuple[Statement, Hits]]:
+def _extra(config: ConfigFile, model: ModelNames) -> list[Found]:
     known = {name.split(".")[-2] for name in model.tensors if not NUMBERED.search(name) and "." in name}
     found = []
     for path, module in config.strings("freeze_extra_modules", split=True):
@@ -152,6 +164,6 @@ def _extra(config: ConfigFile, model: ModelNames, findings: Findings) -> list[tu
             )
         literal = frozenset(name for name in model.tensors if module in name)
         meant = frozenset(name for name in literal if module in name.split("."))
-        hits = findings.hits(path, module, Hits(literal, meant, "the name is part of a longer one"))
-        found.append((Statement(f"freeze_extra_modules: {module}", config.span(path)), hits))
+        statement = Statement(f"freeze_extra_modules: {module}", config.span(path))
+        found.append((path, module, statement, Hits(literal, meant, "the name is part of a longer one")))
     return found

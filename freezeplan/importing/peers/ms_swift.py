@@ -14,15 +14,9 @@ from freezeplan.diagnostics.wording import format_number
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.hits import Hits, by_prefix
 from freezeplan.importing.model_names import ModelNames
-from freezeplan.importing.peers.findings import (
-    OTHER_MODULES,
-    Findings,
-    everything,
-    refuse_towers,
-    regex_hits,
-    with_hugging_face,
-)
-from freezeplan.importing.reading import FROZEN, TRAINED, Reading, Statement
+from freezeplan.importing.peers.drafting import Draft
+from freezeplan.importing.peers.findings import OTHER_MODULES, refuse_towers, regex_hits
+from freezeplan.importing.reading import FROZEN, TRAINED, Reading
 from freezeplan.spec.locations import KeyPath
 
 NAME, TITLE = "ms-swift", "ms-swift"
@@ -34,42 +28,47 @@ STEPS = (
     ("trainable_parameters", TRAINED, False),
     ("trainable_parameters_regex", TRAINED, True),
 )
+KINDS = ("tuner_type", "train_type", "sft_type")
+SWITCHES = ("freeze_llm", "freeze_vit", "freeze_aligner")
+SAME_GROUPS = ("default", "lorap")
 KEYS = (RATIO, *(key for key, *_ in STEPS))
 CANNOT = {
     "vit_lr": "which tensors it gives a rate is a table of its own there",
     "aligner_lr": "which tensors it gives a rate is a table of its own there",
     "use_galore": "GaLore projects gradients",
+    "quant_method": "quantised weights are not trained without an adapter",
+    "quant_bits": "quantised weights are not trained without an adapter",
     "lisa_activated_layers": "LISA draws layers at random while it trains",
 }
 
 
 def recognises(config: ConfigFile) -> bool:
     """Tell whether a config is of this tool."""
-    return any(key in config.data for key in (*KEYS, "tuner_type", "train_type"))
+    return any(key in config.data for key in (*KEYS, *KINDS[:2]))
 
 
 def read(config: ConfigFile, model: ModelNames, meant: bool) -> Reading:
     """Return what a config does to a model, literally or as it is meant."""
     config.without(CANNOT)
-    kind = next(
-        (config.text(key) for key in ("tuner_type", "train_type", "sft_type") if config.at(key)), "full"
-    )
+    kind = next((config.text(key) for key in KINDS if config.at(key)), "lora")
     if kind != "full":
-        raise config.error(("tuner_type",), "FP193", f"`{kind}` cannot be imported: {OTHER_MODULES}")
+        known = next((key for key in KINDS if config.at(key)), "")
+        said = f"`{kind}`" if known else "a config that names no `tuner_type` trains by LoRA, and"
+        raise config.error((known,) if known else (), "FP193", f"{said} cannot be imported: {OTHER_MODULES}")
+    if (plugin := config.text("optimizer") or "default") not in SAME_GROUPS:
+        message = f"`{plugin}` cannot be imported: it divides the tensors by code of its own"
+        raise config.error(("optimizer",), "FP193", message)
     refuse_towers(config, ("freeze_vit",), model)
-    findings, outcome = Findings(config, model), everything(model, TRAINED)
-    statements: list[Statement] = []
+    draft = Draft(config, model, meant, TRAINED)
+    draft.findings.unused(SWITCHES, "the model has one modality")
     if ratio := config.rate(RATIO):
-        shown = format_number(ratio * 100)
-        statements.append(Statement(f"{RATIO}: {ratio:g}", config.span((RATIO,)), (f"@params[:{shown}%]",)))
-        outcome |= dict.fromkeys(_first_share(model, ratio), (FROZEN, 0))
+        by = draft.say(f"{RATIO}: {ratio:g}", (RATIO,), (f"@params[:{format_number(ratio * 100)}%]",))
+        draft.put(_first_share(model, ratio), FROZEN, by)
     for key, treatment, is_regex in STEPS:
         for path, text in config.strings(key):
-            hits = _hits(config, path, text, model, is_regex)
-            findings.hits(path, text, hits)
-            statements.append(Statement(f"{key}: {text}", config.span(path)))
-            outcome |= dict.fromkeys(hits.of(meant), (treatment, len(statements) - 1))
-    return with_hugging_face(config, statements, outcome, findings, rate=1e-5, decay=0.1)
+            names = draft.chosen(path, text, _hits(config, path, text, model, is_regex))
+            draft.put(names, treatment, draft.say(f"{key}: {text}", path))
+    return draft.with_hugging_face(lr=1e-5, weight_decay=0.1)
 
 
 def _hits(config: ConfigFile, path: KeyPath, text: str, model: ModelNames, is_regex: bool) -> Hits:
