@@ -41,7 +41,7 @@ from freezeplan.runs.spec_file import spec_text  # noqa: E402
 from freezeplan.train.resume import resume  # noqa: E402
 from freezeplan.train.run import train  # noqa: E402
 from tests.train.phased import tree  # noqa: E402
-from tests.train.ranked import LAUNCHER, ROOT, environment  # noqa: E402
+from tests.train.ranked import ROOT, TORCHRUN, environment  # noqa: E402
 
 SETS = ("snips", "cr", "ewt_upos", "stsb_images")
 BATCH = 16
@@ -164,7 +164,7 @@ def on_ranks(spec: Path, folder: Path) -> bool:
     """Compare two processes with each other and with one."""
     words = [
         sys.executable,
-        *LAUNCHER,
+        *TORCHRUN,
         "-m",
         "tests.train.ranked_work",
         "keep",

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.guests.trainer_ranks import CASES
+from tests.train.ranked import on_two_ranks
 
-ROOT = Path(__file__).parents[2]
 Found = dict[str, list[dict[str, Any]]]
 
 
@@ -21,15 +17,7 @@ Found = dict[str, list[dict[str, Any]]]
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """Run every case once on two processes; returns what each process found, by case."""
     folder = tmp_path_factory.mktemp("ranks")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launcher, "-m", "tests.guests.trainer_ranks", str(folder), *CASES],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = on_two_ranks("tests.guests.trainer_ranks", folder, *CASES)
     assert done.returncode == 0, done.stderr[-3000:]
     return {
         case: [json.loads((folder / f"{case}.{rank}.json").read_text("utf-8")) for rank in (0, 1)]

@@ -17,7 +17,8 @@ from tests.train.targets import tasks_of_every_kind, write_rows_with_targets
 from tests.train.tiny import save_tiny_bert, write_toy_data
 
 ROOT = Path(__file__).parents[2]
-LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+FORKED = ("-m", "tests.train.forked")
 # 70 rows in batches of 23: the last batch of a pass has one row, so that one of two ranks has none.
 ROWS, BATCH = 70, 23
 PHASES = [
@@ -86,10 +87,8 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **more}
 
 
-def on_two_ranks(
-    *arguments: object, launcher: tuple[str, ...] = LAUNCHER
-) -> subprocess.CompletedProcess[str]:
-    """Run a module with arguments in two processes, to its end."""
+def on_two_ranks(*arguments: object, launcher: tuple[str, ...] = FORKED) -> subprocess.CompletedProcess[str]:
+    """Run a module with arguments in two processes, to its end; ``TORCHRUN`` where the launcher matters."""
     return subprocess.run(
         [sys.executable, *launcher, "-m", *map(str, arguments)],
         cwd=ROOT,

@@ -18,7 +18,15 @@ from freezeplan.train.ranks import Ranks
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from tests.train.phased import assert_same_tree
-from tests.train.ranked import dropping_spec, every_task_spec, on_two_ranks, still_spec, still_toy, write_spec
+from tests.train.ranked import (
+    TORCHRUN,
+    dropping_spec,
+    every_task_spec,
+    on_two_ranks,
+    still_spec,
+    still_toy,
+    write_spec,
+)
 
 # SGD does not magnify rounding: sums over other numbers of rows, padded to other widths.
 TOLERANCE = 1e-5
@@ -102,7 +110,7 @@ def test_killed_and_resumed_two_ranks_are_never_killed(toy: Path, tmp_path: Path
 @pytest.mark.slow
 def test_an_error_of_one_rank_ends_both_and_is_printed_once(still: Path, tmp_path: Path) -> None:
     spec = write_spec(still_spec(still, "joint"), tmp_path / "spec.toml")
-    ran = on_two_ranks(WORK, "fail", spec, tmp_path / "out")
+    ran = on_two_ranks(WORK, "fail", spec, tmp_path / "out", launcher=TORCHRUN)
     assert ran.returncode == 1
     assert ran.stderr.count("error[FP504]") == 1 and "FP556" not in ran.stderr
     assert ran.stdout.count("phase 1/4 heads: ") == 1
@@ -113,7 +121,7 @@ def test_an_error_of_one_rank_ends_both_and_is_printed_once(still: Path, tmp_pat
 def test_an_error_that_both_ranks_meet_is_printed_once(still: Path, tmp_path: Path) -> None:
     spec = write_spec(still_spec(still, "joint"), tmp_path / "spec.toml")
     (tmp_path / "taken").write_text("mine")
-    ran = on_two_ranks("freezeplan", "train", spec, "--out", tmp_path / "taken")
+    ran = on_two_ranks("freezeplan", "train", spec, "--out", tmp_path / "taken", launcher=TORCHRUN)
     assert ran.returncode == 1
     assert ran.stderr.count("error[FP501]") == 1
     assert ran.stdout.count("coverage ") == 1
@@ -122,7 +130,7 @@ def test_an_error_that_both_ranks_meet_is_printed_once(still: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_ranks_that_hold_other_bits_are_found_out(still: Path, tmp_path: Path) -> None:
     spec = write_spec(still_spec(still, "joint"), tmp_path / "spec.toml")
-    ran = on_two_ranks(WORK, "stray", spec, tmp_path / "out")
+    ran = on_two_ranks(WORK, "stray", spec, tmp_path / "out", launcher=TORCHRUN)
     assert ran.returncode == 1
     assert ran.stderr.count("error[FP555]") == 1
     assert "the 2 processes do not hold the same after 4 steps" in ran.stderr
@@ -132,7 +140,7 @@ def test_ranks_that_hold_other_bits_are_found_out(still: Path, tmp_path: Path) -
 @pytest.mark.parametrize("what", ["interrupt", "terminate"])
 def test_a_signal_ends_both_ranks_and_the_run_can_go_on(still: Path, tmp_path: Path, what: str) -> None:
     spec = write_spec(still_spec(still, "alternate"), tmp_path / "spec.toml")
-    ran = on_two_ranks(WORK, what, spec, tmp_path / "out")
+    ran = on_two_ranks(WORK, what, spec, tmp_path / "out", launcher=TORCHRUN)
     assert ran.returncode != 0
     assert ran.stderr.count("warning[FP540]") == 1 and "go on with `freezeplan train --resume" in ran.stderr
     assert "FP556" not in ran.stderr and "internal error" not in ran.stderr
