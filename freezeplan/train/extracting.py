@@ -31,6 +31,7 @@ from freezeplan.tasks import TASK_KINDS
 from freezeplan.train.encoded_rows import encode_split, encoder_for, problems_of
 from freezeplan.train.failures import explained
 from freezeplan.train.forward import EncodedSplit
+from freezeplan.train.launching import chosen_device
 from freezeplan.train.predict import check_flaws, inputs_in, ready
 from freezeplan.train.unlabelled import WINDOW
 
@@ -163,7 +164,7 @@ def _loaded(spec: Spec) -> _Backbone:
     backbone, _ = load_model(bare)
     model = with_heads(backbone, resolve_source(bare), bare, {})
     encoder = encoder_for(spec, model.backbone)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     return _Backbone(model.eval().to(device), encoder, device, spec.train.eval_batch_size)
 
 

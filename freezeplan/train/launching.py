@@ -23,6 +23,16 @@ BY_ACCELERATE = "ACCELERATE_USE_CPU"
 ASKED = re.compile(r"--num[_-]processes(?:=|\0)(\d+)")
 
 
+def chosen_device() -> torch.device:
+    """Return the device that one process computes on: the accelerator that torch finds (cuda, mps, xpu …), or the CPU.
+
+    Training by :func:`start_accelerator` and prediction choose alike.
+    """
+    if torch.accelerator.is_available():
+        return torch.device(torch.accelerator.current_accelerator(check_available=True).type)
+    return torch.device("cpu")
+
+
 def start_accelerator() -> Accelerator:
     """Return the accelerator of this process, which has found the others.
 

@@ -21,6 +21,7 @@ from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.tasks import Answering
 from freezeplan.train.failures import explained
 from freezeplan.train.generating import completions
+from freezeplan.train.launching import chosen_device
 from freezeplan.train.saved_run import SavedRun, check_task, load_run
 from freezeplan.train.tokens import WORDS
 
@@ -106,7 +107,7 @@ def inputs_in(
 def ready(folder: Path) -> tuple[SavedRun, torch.device]:
     """Load a run and put its model on the accelerator, where there is one."""
     run = load_run(folder)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     run.model.to(device)
     return run, device
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.train.launching import start_accelerator
+from freezeplan.train import predict as predicting
+from freezeplan.train.launching import chosen_device, start_accelerator
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +36,26 @@ def test_another_precision_in_the_same_process_is_a_diagnostic() -> None:
 def test_the_same_precision_is_taken() -> None:
     Accelerator(mixed_precision="no")
     assert start_accelerator().mixed_precision == "no"
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu", "cpu"])
+def test_prediction_and_features_go_where_training_does(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind != "cpu")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device(kind))
+    assert chosen_device().type == kind
+    moved: list[torch.device] = []
+
+    class Model(torch.nn.Linear):
+        def to(self, device: torch.device) -> Model:
+            moved.append(device)
+            return self
+
+    run = SimpleNamespace(model=Model(1, 1))
+    monkeypatch.setattr(predicting, "load_run", lambda folder: run)
+    assert predicting.ready(Path("run"))[1].type == kind == moved[0].type
+
+
+def test_without_an_accelerator_training_and_prediction_choose_the_cpu() -> None:
+    if torch.accelerator.is_available():
+        pytest.skip("there is one")
+    assert start_accelerator().device == chosen_device() == torch.device("cpu")
