@@ -14,3 +14,11 @@ COMPUTES_IN = "_computes_in"
 def computes_in(tensor: torch.Tensor) -> torch.dtype | None:
     """Return the number format that a resting tensor computes in, None for any other."""
     return tensor.__dict__.get(COMPUTES_IN)
+
+
+def kept_in(tensor: torch.Tensor) -> torch.dtype:
+    """Return the number format that a tensor is stored in, whatever it computes in."""
+    import torch
+
+    with torch._C.DisableTorchFunctionSubclass():
+        return tensor.dtype

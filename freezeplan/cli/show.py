@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freezeplan.cli.compiling import Compiled, compiled
-from freezeplan.cli.costing import check_cost_asked, cost_asked_for, cost_options
+from freezeplan.cli.costing import check_cost_asked, cost_asked_for, cost_options, fitting_asked_for
 from freezeplan.cli.options import (
     common_options,
     format_option,
@@ -24,7 +24,7 @@ from freezeplan.cli.writing import write_whole
 
 if TYPE_CHECKING:
     from freezeplan.choose.measured_advice import MeasuredAdvice
-    from freezeplan.cost.records import Cost
+    from freezeplan.cost.records import Cost, Fitting
     from freezeplan.plan.records import Plan
     from freezeplan.render.matrix import MatrixView
     from freezeplan.render.params import ParamsView
@@ -64,6 +64,7 @@ def show(
     cost: bool,
     batch_size: int | None,
     length: int | None,
+    fit: int | None,
     out: Path | None,
     picture: Path | None,
     measured: Path | None,
@@ -75,19 +76,20 @@ def show(
     No weights and no network are needed. The plan goes to standard output, warnings to standard error.
     """
     _check_forms(form, {"--phase": phase, "--params": params, "--groups": groups})
-    check_cost_asked(cost, batch_size, length)
+    check_cost_asked(cost, batch_size, length, fit)
     work = compiled(spec, model)
     plan, price = work.plan, cost_asked_for(work, cost, batch_size, length)
+    fitting = fitting_asked_for(work, fit, length)
     told = _measured(measured, plan)
     if out:
-        write_whole(out, _json(work, price, told))
+        write_whole(out, _json(work, price, fitting, told))
     if picture:
         write_whole(picture, _svg(plan), "--picture")
     if form == "json":
-        print_json(_json(work, price, told))
+        print_json(_json(work, price, fitting, told))
     else:
         print_out(_view(work, phase, params=params, groups=groups), settings)
-        _print_cost(price, settings)
+        _print_cost(price, fitting, settings)
         _print_measured(told, settings)
     report_below(plan.diagnostics, settings)
     return CLEAN
@@ -102,10 +104,13 @@ def _check_forms(form: str, asked: Mapping[str, object]) -> None:
         raise click.UsageError("--params and --groups are two forms of the table: choose one")
 
 
-def _json(work: Compiled, cost: Cost | None, measured: Sequence[MeasuredAdvice]) -> str:
+def _json(
+    work: Compiled, cost: Cost | None, fitting: Fitting | None, measured: Sequence[MeasuredAdvice]
+) -> str:
     from freezeplan.plan.document import as_json, to_record
 
     more: dict[str, Any] = {"cost": cost.to_record()} if cost else {}
+    more |= {"fit": fitting.to_record()} if fitting else {}
     more |= {"measured": [asdict(item) for item in measured]} if measured else {}
     return as_json(to_record(work.plan) | work.training | more)
 
@@ -129,11 +134,14 @@ def _print_measured(items: Sequence[MeasuredAdvice], settings: Settings) -> None
         print_out(Text(f"\n{line}", overflow="fold"), settings)
 
 
-def _print_cost(cost: Cost | None, settings: Settings) -> None:
+def _print_cost(cost: Cost | None, fitting: Fitting | None, settings: Settings) -> None:
     from freezeplan.render.cost import CostView
+    from freezeplan.render.fitting import FittingView
 
     if cost is not None:
         print_out(CostView(cost), settings)
+    if fitting is not None:
+        print_out(FittingView(fitting), settings)
 
 
 def _svg(plan: Plan) -> str:

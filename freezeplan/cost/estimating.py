@@ -9,7 +9,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from freezeplan.apply import apply_freeze, build_optimizer, fused_option
+from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.phases import enter_phase
+from freezeplan.apply.recomputing import checkpoint_above
+from freezeplan.apply.resting import rest_frozen
 from freezeplan.cost.fakes import set_fake_tensors
 from freezeplan.cost.frozen_prefix import PrefixWork, frozen_prefix_work
 from freezeplan.cost.inputs import inputs_for
@@ -34,7 +37,7 @@ from freezeplan.plan.stepping import StepCount, batch_sizes_of
 from freezeplan.plan.storing import OFF, TOO_FEW, Pass, StoreUse, pass_for, rows_run
 from freezeplan.prefix.examples import rows_at_once
 from freezeplan.spec.locations import attaching
-from freezeplan.spec.tables import Spec
+from freezeplan.spec.tables import Spec, TrainTable
 from freezeplan.tasks import task_kind
 
 NOTHING_TRAINS = "nothing trains here: each row is needed once"
@@ -50,7 +53,7 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
     Raises ``DiagnosticError``: FP480 for a model that does not run that way, FP481 for an impossible length, and
     all that finding and building the model raises.
     """
-    trial = _trial(spec, batch_size, length)
+    trial = trial_of(spec, plan, batch_size, length)
     rows = rows_of(spec)
     known = bool(spec.task) and rows.known(trial.objectives)
     stored, costs = _stored(spec, plan, rows), _phases(trial, plan, rows, inventory_for(spec))
@@ -62,7 +65,7 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
         inputs=trial.inputs.words,
         rows_known=known,
         phases=phases,
-        assumptions=_assumptions(trial, known),
+        assumptions=tuple(_assumptions(trial, plan, known)),
         batch_sizes=trial.batch_sizes,
     )
 
@@ -74,13 +77,15 @@ def _stored(spec: Spec, plan: Plan, rows: Rows) -> dict[str, int]:
     return stored_rows(spec, plan, {TRAINED: rows.counts, EVALUATED: rows_of(spec, EVALUATED).counts})
 
 
-def _trial(spec: Spec, batch_size: int | None, length: int | None) -> Trial:
+def trial_of(spec: Spec, plan: Plan, batch_size: int | None, length: int | None) -> Trial:
+    """Build a spec's model on fake tensors, as the plan keeps them; raises what :func:`estimate_cost` does."""
     source = resolve_source(spec)
     if source.config is None:
         message = f"`{source.label}` is a file of tensors: without a config there is no model to run"
         raise DiagnosticError([diagnostic("FP480", message, help="add `architecture`")])
     model = build_meta_model(source, spec, labels_of(spec, source.trained_labels))
     inputs = inputs_for(model.backbone if spec.task else model, spec, length, length_of(source) or LONGEST)
+    rest_frozen(model, plan, named_tensors(model, plan))
     mode = FakeTensorMode()
     set_fake_tensors(model, mode)
     tasks = {task.name: task_kind(task) for task in spec.task} or None
@@ -98,16 +103,23 @@ def _phases(
     Yields each phase's cost without a store, and its frozen prefix, or in words why there is none.
     """
     stacks = {stack.path: stack for stack in inventory.stacks}
+    for index, optimizer in entered(trial, plan):
+        phase = plan.phases[index]
+        prefix = phase.frozen_prefix
+        stack = None if prefix.stack is None else stacks.get(prefix.stack)
+        yield _cost_of_phase(trial, optimizer, (index, phase.name), rows, stack)
+
+
+def entered(trial: Trial, plan: Plan) -> Iterator[tuple[int, torch.optim.Optimizer | None]]:
+    """Put the model through the phases of a plan; yields each one's place, and the optimizer, if there is one."""
     with trial.running(), NumbersAsOne():
         optimizer = None
         if plan.groups:
             optimizer = build_optimizer(trial.model, plan, **fused_option(trial.model, plan))
-    for index, phase in enumerate(plan.phases):
+    for index in range(len(plan.phases)):
         with trial.running(), NumbersAsOne():
             _enter(trial, optimizer, plan, index)
-        prefix = phase.frozen_prefix
-        stack = None if prefix.stack is None else stacks.get(prefix.stack)
-        yield _cost_of_phase(trial, optimizer, (index, phase.name), rows, stack)
+        yield index, optimizer
 
 
 def _enter(trial: Trial, optimizer: torch.optim.Optimizer | None, plan: Plan, index: int) -> None:
@@ -115,6 +127,8 @@ def _enter(trial: Trial, optimizer: torch.optim.Optimizer | None, plan: Plan, in
         apply_freeze(trial.model, plan, index)
     else:
         enter_phase(trial.model, optimizer, plan, index)
+    if trial.train.gradient_checkpointing:
+        checkpoint_above(trial.model, random=False)
 
 
 def _cost_of_phase(
@@ -194,15 +208,30 @@ def _without(phase: PhaseCost, reason: str) -> PhaseCost:
     return replace(phase, store=None, no_store=reason)
 
 
-def _assumptions(trial: Trial, known: bool) -> tuple[str, ...]:
+def _formats(train: TrainTable, plan: Plan) -> Iterator[str]:
+    if train.precision != "float32":
+        yield f"matrices are multiplied in {train.precision}"
+    if plan.frozen_dtype and plan.at_rest:
+        yield f"weights that no phase trains are kept in {plan.frozen_dtype}"
+    if train.gradient_checkpointing:
+        yield "layers that a gradient reaches run again in the backward pass"
+    if train.accumulation > 1:
+        yield f"a step takes {train.accumulation} batches, one after the other"
+
+
+def _assumptions(trial: Trial, plan: Plan, known: bool) -> Iterator[str]:
     """Say in words what the numbers rest on."""
-    found = [
-        f"{trial.inputs.words}, all of them, in {batches_text(trial.batch_size, trial.batch_sizes)}, on a CPU",
-        "bytes are those of tensors: the interpreter, its libraries and the data come on top",
-        "FLOPs are those of matrix products, convolutions and attention; a multiply-add counts as two",
-    ]
-    if trial.tasks is None:
-        found.append("the loss is the mean of the model's first floating-point output")
+    batches = batches_text(trial.batch_size, trial.batch_sizes)
+    yield f"{trial.inputs.words}, all of them, in {batches}, on a CPU"
+    yield from notes_on_bytes(trial, plan)
+    yield "FLOPs are those of matrix products, convolutions and attention; a multiply-add counts as two"
     if not known:
-        found.append(f"per {STAND_IN:,} rows of each task: how many there are cannot be told here")
-    return tuple(found)
+        yield f"per {STAND_IN:,} rows of each task: how many there are cannot be told here"
+
+
+def notes_on_bytes(trial: Trial, plan: Plan) -> Iterator[str]:
+    """Say in words what bytes are counted, and of what."""
+    yield "bytes are those of tensors: the interpreter, its libraries and the data come on top"
+    yield from _formats(trial.train, plan)
+    if trial.tasks is None:
+        yield "the loss is the mean of the model's first floating-point output"

@@ -21,12 +21,13 @@ MOST_BATCHES = 2
 
 
 def measure_memory(
-    trial: Trial, optimizer: torch.optim.Optimizer | None, learning: tuple[str, ...]
+    trial: Trial, optimizer: torch.optim.Optimizer | None, learning: tuple[str, ...], rounds: int = ROUNDS
 ) -> Memory:
     """Count what the steps of a phase need; the phase has been put on the trial's model and on its optimizer.
 
     ``learning`` are the objectives that train. With none, one forward pass in eval mode is counted. The
-    optimizer keeps the state that it has then, as between two phases of a run; the gradients are gone.
+    optimizer keeps the state that it has then, as between two phases of a run; the gradients are gone. One round is
+    enough where the optimizer has taken steps of the phase.
     """
     live = LiveBytes()
     run = _Steps(trial, live)
@@ -34,7 +35,7 @@ def measure_memory(
         live.add(tensor)
     with trial.running(), live, live.window() as whole:
         if learning and optimizer is not None:
-            run.train(optimizer, learning)
+            run.train(optimizer, learning, rounds)
         else:
             run.evaluate(trial.batch_size)
     state = nbytes(_state(optimizer))
@@ -80,12 +81,12 @@ class _Steps:
     forwards: list[Window] = field(default_factory=list)
     gradients: int = 0
 
-    def train(self, optimizer: torch.optim.Optimizer, learning: tuple[str, ...]) -> None:
+    def train(self, optimizer: torch.optim.Optimizer, learning: tuple[str, ...], rounds: int) -> None:
         """Take the steps of some rounds, as the mixing of the spec orders them."""
         table = self.trial.train
         batches = min(table.accumulation, MOST_BATCHES)
         steps = [learning] if table.mixing == "joint" else [(name,) for name in learning]
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for names in steps:
                 self._step(optimizer, [name for name in names for _ in range(batches)])
 

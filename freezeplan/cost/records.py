@@ -135,6 +135,54 @@ class Cost:
         }
 
 
+@dataclass(frozen=True)
+class FittingBatch:
+    """Say how large the batches of one phase may be: ``rows`` in each, None where no task learns.
+
+    ``peak`` are the predicted bytes with so many rows, ``beyond`` those with one row more; ``evaluation`` those of an
+    evaluation between two epochs, which training batches do not change, None where nothing is evaluated.
+    ``enough`` tells that no more rows were asked about, although they would fit.
+    """
+
+    phase: str
+    rows: int | None
+    peak: int
+    beyond: int
+    evaluation: int | None
+    enough: bool = False
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Hold the largest batches whose predicted peak is within a budget of bytes, phase by phase.
+
+    ``inputs`` say what one row is, ``assumptions`` what the numbers rest on.
+    """
+
+    budget: int
+    inputs: str
+    phases: tuple[FittingBatch, ...]
+    assumptions: tuple[str, ...]
+    allocator_margin: float = ALLOCATOR_MARGIN
+    largest_margin: float = LARGEST_MARGIN
+
+    @property
+    def rows(self) -> int | None:
+        """The rows of a batch that fits into every phase, as one run has them; None where nothing learns."""
+        return min((item.rows for item in self.phases if item.rows is not None), default=None)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as plain JSON types: what the table is made from, too."""
+        return {
+            "budget": self.budget,
+            "inputs": self.inputs,
+            "batch_size": self.rows,
+            "phases": [asdict(item) for item in self.phases],
+            "allocator_margin": {"usual": self.allocator_margin, "largest": self.largest_margin},
+            "assumptions": list(self.assumptions),
+        }
+
+
 def batches_text(size: int, own: Mapping[str, int]) -> str:
     """Say in words how large training batches are.
 

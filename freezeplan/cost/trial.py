@@ -16,9 +16,11 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
+from freezeplan.apply.widening import WideningMode
 from freezeplan.cost.inputs import Inputs, first_floats
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
+from freezeplan.models.precision import computing_in
 from freezeplan.outside.quiet import quiet
 from freezeplan.spec.tables import TrainTable
 from freezeplan.tasks import TaskKind
@@ -84,7 +86,8 @@ class Trial:
             return self.model(task=objective, by_token=True, **batch)
         if self.tasks is not None:
             return self.model(task=objective, **batch)
-        found = first_floats(self.model(**batch))
+        with computing_in(self.train.precision, torch.device("cpu")):
+            found = first_floats(self.model(**batch))
         if found is None:
             message = f"`{type(self.model).__name__}` puts out no floating-point numbers"
             raise DiagnosticError([diagnostic("FP480", message)])
@@ -99,7 +102,7 @@ class Trial:
     def running(self) -> Iterator[None]:
         """Run on fake tensors; raises ``DiagnosticError`` (FP480) for what cannot run without values."""
         try:
-            with quiet(), _unlogged(), self.mode:
+            with quiet(), _unlogged(), self.mode, WideningMode():
                 yield
         except DiagnosticError:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from math import prod
@@ -102,13 +103,13 @@ class MultiTaskModel(nn.Module):
         padding, which no head may read, is 0.
         """
         with self._computing():
-            output = self._trunk()(**inputs)
+            output = self._put_out(inputs)
             return self.pooled(output, inputs) if self.pools else self._flat(output, inputs)
 
     def vectors(self, **inputs: Any) -> torch.Tensor:
         """Run the backbone and return one pooled vector per example, ``(batch, hidden)``, whatever the heads read."""
         with self._computing():
-            return self.pooled(self._trunk()(**inputs), inputs)
+            return self.pooled(self._put_out(inputs), inputs)
 
     def layer_states(self, **inputs: Any) -> tuple[torch.Tensor, ...]:
         """Run the backbone and return its hidden states after each layer, what it embeds before; none if it tells none.
@@ -123,7 +124,7 @@ class MultiTaskModel(nn.Module):
     def states(self, **inputs: Any) -> torch.Tensor:
         """Run the backbone and return its last hidden states as they are: of texts ``(batch, tokens, hidden)``."""
         with self._computing():
-            return _states(self._trunk()(**inputs))
+            return _states(self._put_out(inputs))
 
     def pooled(self, output: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return one vector per example, ``(batch, hidden)``, of what the backbone has put out for ``inputs``."""
@@ -204,6 +205,12 @@ class MultiTaskModel(nn.Module):
         if getattr(getattr(self.backbone, "config", None), "is_encoder_decoder", False):
             return self.backbone.get_encoder()
         return self.backbone
+
+    def _put_out(self, inputs: Mapping[str, torch.Tensor]) -> Any:
+        """Return what the backbone puts out for ``inputs``; a decoder keeps no keys and values of tokens to come."""
+        trunk = self._trunk()
+        without = {"use_cache": False} if "use_cache" in inspect.signature(trunk.forward).parameters else {}
+        return trunk(**inputs, **without)
 
     def _over_tokens(self, states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         if mask is None or mask.shape != states.shape[:2]:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from freezeplan.apply.fingerprints import sha256
+from freezeplan.apply.formats import kept_in
 from freezeplan.prefix.replay import Cut
 
 Key = Mapping[str, str]
@@ -62,10 +63,7 @@ def _weights(model: nn.Module, names: Sequence[str], known: dict[str, str]) -> s
         if name not in known:
             known[name] = sha256(tensors[name])
     return _hash(
-        [
-            f"{name} {tensors[name].detach().dtype} {tuple(tensors[name].shape)} {known[name]}"
-            for name in names
-        ]
+        [f"{name} {kept_in(tensors[name])} {tuple(tensors[name].shape)} {known[name]}" for name in names]
     )
 
 

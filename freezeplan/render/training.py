@@ -122,6 +122,8 @@ def training_facts(record: dict[str, Any], plan: Plan) -> Iterator[Fact]:
     parts.append(_batches(table["batch_size"], table["accumulation"]))
     if table["precision"] != "float32":
         parts.append(f"computed in {table['precision']}")
+    if table["gradient_checkpointing"]:
+        parts.append("layers run again in the backward pass")
     if len(record["tasks"]) > 1:
         parts.append(MIXINGS[table["mixing"]].format(format_number(table["temperature"] or 1)))
     if table["balancing"]:

@@ -26,7 +26,8 @@ class RunStarted:
     ``steps`` counts the optimizer steps of the whole run (0 for an evaluation); ``max_length`` is in tokens,
     None for images.
     ``only_evaluated`` names the tasks that cannot learn, their head and the backbone being frozen. ``precision`` is
-    what the forward pass computes in.
+    what the forward pass computes in, ``frozen_dtype`` the format of the weights that never train where it is another;
+    ``recomputes`` tells that layers run again in the backward pass.
     """
 
     rows: Mapping[str, Mapping[str, int]]
@@ -38,6 +39,8 @@ class RunStarted:
     evaluation_only: bool
     only_evaluated: tuple[str, ...] = ()
     precision: str = "float32"
+    frozen_dtype: str | None = None
+    recomputes: bool = False
 
 
 @dataclass(frozen=True)

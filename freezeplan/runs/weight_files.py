@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from freezeplan.apply.fingerprints import Fingerprints
+from freezeplan.apply.formats import kept_in
 from freezeplan.apply.tensors import all_tensors, own_copy
 from freezeplan.models.sealed import file_sha256
 from freezeplan.plan.records import Plan
@@ -99,7 +100,7 @@ def _name(phases: Phases, kept: bool) -> str:
 
 
 def _content(names: list[str], live: Mapping[str, torch.Tensor], digests: Mapping[str, str]) -> str:
-    rows = [[name, str(live[name].detach().dtype), list(live[name].shape), digests[name]] for name in names]
+    rows = [[name, str(kept_in(live[name])), list(live[name].shape), digests[name]] for name in names]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 

@@ -277,6 +277,9 @@ their sum."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     """What the forward pass computes in, by torch's autocast, in training, evaluation and prediction alike; weights \
 stay as `model.dtype` says. `fp16` scales losses, and leaves out steps whose gradients overflow."""
+    gradient_checkpointing: bool = False
+    """Keep only the inputs of the layers that a gradient reaches, and run each again in the backward pass: less \
+memory, more work, the same gradients."""
     accumulation: Count = 1
     """Batches per optimizer step."""
     clip_norm: Positive | None = 1.0

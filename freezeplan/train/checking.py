@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from freezeplan.apply.recomputing import checkpointing_layers
 from freezeplan.data.modality import check_kinds
 from freezeplan.data.split import TaskData
 from freezeplan.data.task_rows import SPLITS, check_training_data, load_task_data
@@ -58,6 +60,7 @@ def check_data(spec: Spec, plan: Plan) -> DataRead:
     model = build_meta_model(source, with_labels(spec, tasks), labels)
     found += check_run(spec, plan, tasks)
     _raise_errors((*found, *check_kinds(spec, model.backbone)))
+    check_recomputing(spec, model.backbone)
     encoder = encoder_for(spec, model.backbone)
     encoded_unlabelled(tasks, encoder)
     data = encoded_data(tasks, encoder)
@@ -125,6 +128,14 @@ def _check_metrics(spec: Spec) -> None:
             )
             advice = "name a metric of a task, and leave `mode` out"
             raise spec.locations.error((*path, "until", "metric"), "FP133", message, help=advice)
+
+
+def check_recomputing(spec: Spec, backbone: Any) -> None:
+    """Refuse to run layers again in the backward pass where the model has none that can (FP488)."""
+    if spec.train.gradient_checkpointing and not checkpointing_layers(backbone):
+        message = f"no layer of `{type(backbone).__name__}` can run again in the backward pass"
+        advice = "remove it; smaller batches, more of them per step (`accumulation`), take less memory too"
+        raise spec.locations.error(("train", "gradient_checkpointing"), "FP488", message, help=advice)
 
 
 def _check_purpose(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> None:

@@ -130,8 +130,7 @@ class ProgressView:
         for task, rows in event.rows.items():
             self._print(f"task {task}", [", ".join(f"{count} {split} rows" for split, count in rows.items())])
         read = "images" if event.max_length is None else f"texts up to {counted(event.max_length, 'token')}"
-        computed = "" if event.precision == "float32" else f" in {event.precision}"
-        where = f"on {event.device}{computed}, {read}"
+        where = f"on {event.device}{_formats(event)}, {read}"
         if event.evaluation_only:
             self._print("everything is frozen", [f"nothing will be learned: evaluation only, {where}"])
             return
@@ -209,6 +208,12 @@ class ProgressView:
             if shown is not None:
                 shown.stop()
         self.live = self.status = None
+
+
+def _formats(event: RunStarted) -> str:
+    computed = "" if event.precision == "float32" else f" in {event.precision}"
+    kept = f", weights that never train kept in {event.frozen_dtype}" if event.frozen_dtype else ""
+    return f"{computed}{kept}{', layers run again in the backward pass' if event.recomputes else ''}"
 
 
 def _end_of(event: StoppedEarly | BestRestored) -> str:

@@ -15,6 +15,7 @@ import torch
 
 from freezeplan.apply import build_optimizer, enter_phase, fused_option
 from freezeplan.apply.ending import Scores, best_of, falls_of, reached, reason_to_end
+from freezeplan.apply.recomputing import checkpoint_above
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.document import plan_hash, record_hash
@@ -101,6 +102,8 @@ class Running:
         if self.optimizer is not None:
             factor = self.scheduled.factor_at(self.position.phase_step)
             enter_phase(self.setup.model, self.optimizer, self.setup.plan, self.position.phase, factor=factor)
+        if self.setup.spec.train.gradient_checkpointing:
+            checkpoint_above(self.setup.model)
 
     def choose_execution(self) -> None:
         """Decide how the frozen part of the current phase runs; the store's files need the run's folder."""

@@ -95,6 +95,8 @@ class Session:
             evaluation_only=setup.evaluation_only,
             only_evaluated=setup.only_evaluated,
             precision=setup.spec.train.precision,
+            frozen_dtype=setup.plan.frozen_dtype if setup.plan.at_rest else None,
+            recomputes=setup.spec.train.gradient_checkpointing,
         )
 
     def _remove_leftovers(self) -> None:

@@ -35,7 +35,7 @@ from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.spec.tables import Spec
 from freezeplan.tasks import task_kind
-from freezeplan.train.checking import check_run, training_rows
+from freezeplan.train.checking import check_recomputing, check_run, training_rows
 from freezeplan.train.encoded_rows import Data, encoded_data, encoder_for, notes_on_cuts, with_labels
 from freezeplan.train.encoding import TextEncoder
 from freezeplan.train.foreign_optimizers import check_foreign
@@ -140,6 +140,7 @@ def prepare(
     warnings += unused_advice(record, model.backbone, spec) + drawn_advice(record.fresh, record.loaded, spec)
     warnings += () if shown else source_advice(spec, source)
     _raise_errors(check_kinds(spec, model.backbone))
+    check_recomputing(spec, model.backbone)
     encoder = encoder_for(place, model.backbone)
     warnings += end_advice(spec, encoder) if isinstance(encoder, TextEncoder) else ()
     check_causal(spec, model)

@@ -64,3 +64,21 @@ def test_what_cannot_be_worked_out_is_a_diagnostic_and_prints_no_plan(desk):
     assert (done.status, done.stdout) == (1, b"") and "error[FP480]" in done.err
     done = desk.run("show", "tiny.toml", "--cost", "--length", "65")
     assert done.status == 1 and "error[FP481]" in done.err and "64 tokens at most" in done.err
+
+
+def test_batches_that_fit_stand_below_the_plan_and_in_the_json(desk):
+    table = desk.run("show", "tiny.toml", "--fit", "1MiB", "--length", "8")
+    assert table.status == 0 and "batches that fit into 1.0 MiB, texts of 8 tokens" in table.out
+    record = json.loads(
+        desk.run("show", "tiny.toml", "--fit", "1MiB", "--length", "8", "--format", "json").out
+    )
+    (phase,) = record["fit"]["phases"]
+    assert phase["peak"] <= 1 << 20 < phase["beyond"] and record["fit"]["batch_size"] == phase["rows"]
+    assert f"batches of {phase['rows']:,}: peak" in table.out
+
+
+def test_an_odd_budget_is_wrong_usage_and_a_small_one_a_diagnostic(desk):
+    done = desk.run("show", "tiny.toml", "--fit", "lots")
+    assert done.status == 2 and "no amount of memory" in done.err
+    done = desk.run("show", "tiny.toml", "--fit", "10kB")
+    assert done.status == 1 and "error[FP489]" in done.err and done.out == ""
