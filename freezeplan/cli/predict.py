@@ -42,9 +42,9 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
     help="Read texts from FILE, one per line, or the rows of a data file; `-` is standard input.",
 )
-@click.option("--column", metavar="NAME", help="The column of a data file. Default: `text`, or `image`.")
+@click.option("--column", metavar="NAME", help="The column of a data file. Default: the run's own.")
 @click.option(
-    "--pair-column", metavar="NAME", help="That of the second texts of pairs. Default: `text_pair`."
+    "--pair-column", metavar="NAME", help="That of the second texts of pairs. Default: the run's own."
 )
 @click.option(
     "--task", "tasks", metavar="NAME", multiple=True, help="Answer with this task alone (repeatable)."
@@ -89,9 +89,10 @@ def predict(
     """Label each TEXT with every task of the run in DIR, one line (or JSON object) per text.
 
     Without TEXT and --file, texts are read from standard input, one per line. A FILE that ends like a data
-    file (.jsonl, .csv, .parquet …) is read like training data, its --column. For a run that reads images,
-    each TEXT is the path of an image file; for tasks over pairs of texts, two texts with a tab between them. A
-    language model goes on where TEXT ends, always with its most probable token.
+    file (.jsonl, .csv, .parquet …) is read like training data: the column that the run's own data have, unless
+    --column names another one. For a run that reads images, each TEXT is the path of an image file; for tasks over
+    pairs of texts, two texts with a tab between them. A language model goes on where TEXT ends, always with its
+    most probable token.
 
     With --out nothing stands at the place of FILE until all answers are written: a stop leaves no file, or the one
     that was to be overwritten.

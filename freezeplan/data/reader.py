@@ -8,17 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from freezeplan.data.files import DataFile, Format, data_file, data_files
+from freezeplan.data.files import DataFile, Format, data_files
 from freezeplan.data.formats.hub_set import hub_rows
 from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
 from freezeplan.data.places import FilePlaces, Places
-from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.spec.tables import DataTable, Spec, Task
 from freezeplan.tasks import task_kind
 
 if TYPE_CHECKING:
-    from freezeplan.data.columns import Column, Texts
+    from freezeplan.data.columns import Column
 
 KEPT_BYTES = 256 << 20
 
@@ -55,13 +53,17 @@ class Lack:
 
 @dataclass(frozen=True)
 class RowTable:
-    """Hold the rows of one split: the wanted columns, where each row stands, and which columns some file lacks."""
+    """Hold the rows of one split: the wanted columns, where each row stands, and which columns some file lacks.
+
+    ``present`` are the columns of each file, in their order.
+    """
 
     source: str
     count: int
     columns: Mapping[Wanted, Column]
     places: Places
     lacks: tuple[Lack, ...]
+    present: tuple[tuple[str, ...], ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -143,40 +145,6 @@ def parts_of(spec: Spec, index: int, split: str) -> tuple[Part, ...]:
     return data_files(entries, start)
 
 
-def texts_in(path: Path, names: Mapping[str, str], role: str = "text") -> tuple[Texts, ...]:
-    """Return the texts of some columns of a data file; ``names`` maps them to the options that name them.
-
-    ``role`` is ``text``, or ``tokens`` for lists of words.
-
-    Raises ``DiagnosticError`` (FP452 to FP456, FP530).
-    """
-    wanted = [Wanted(name, role) for name in names]
-    try:
-        table = READER.read((data_file(path),), wanted)
-    except Unreadable as problem:
-        raise DiagnosticError([diagnostic(problem.code, problem.message, help=problem.help)]) from None
-    found = [_lacking(path, lack, names[lack.name]) for lack in table.lacks if lack.name in names]
-    if found:
-        raise DiagnosticError(found)
-    found = [
-        diagnostic(
-            "FP530",
-            f"column `{item.name}` of `{path.name}` holds {what} in {table.places.phrase(rows.rows, rows.count)}",
-        )
-        for item in wanted
-        for what, rows in table.columns[item].flaws.items()
-    ]
-    if found:
-        raise DiagnosticError(found)
-    return tuple(table.columns[item].values for item in wanted)
-
-
-def _lacking(path: Path, lack: Lack, option: str) -> Diagnostic:
-    advice = closest_or_all(lack.name, lack.present, "columns")
-    message = f"`{path.name}` has no column `{lack.name}`"
-    return diagnostic("FP456", message, help=f"{advice}; {option} names it")
-
-
 def columns_of(task: Task) -> TaskColumns:
     """Return the columns that a task reads; none for one without data."""
     data = task.data
@@ -229,7 +197,7 @@ def _read(parts: Sequence[Part], wanted: Sequence[Wanted]) -> RowTable:
     from freezeplan.data.builders import BUILDERS
 
     builders = [BUILDERS[item.role]() for item in wanted]
-    files, lacks, count = [], [], 0
+    files, lacks, columns_of_files, count = [], [], [], 0
     names = list(dict.fromkeys(item.name for item in wanted))
     order = [names.index(item.name) for item in wanted]
     for part in parts:
@@ -239,15 +207,17 @@ def _read(parts: Sequence[Part], wanted: Sequence[Wanted]) -> RowTable:
             for place, builder in zip(order, builders, strict=True):
                 builder.add(values[place], part.folder)
         if not places.count:
-            raise _empty(part)
+            raise no_rows(part)
         files.append(places)
         count += places.count
+        columns_of_files.append(tuple(present))
         lacks += [Lack(name, part.name, tuple(present)) for name in names if name not in present]
     columns = {item: builder.done() for item, builder in zip(wanted, builders, strict=True)}
-    return RowTable(_source(parts), count, columns, Places(files), tuple(lacks))
+    return RowTable(_source(parts), count, columns, Places(files), tuple(lacks), tuple(columns_of_files))
 
 
-def _empty(part: Part) -> Unreadable:
+def no_rows(part: Part) -> Unreadable:
+    """Return the error for what is read and holds no rows."""
     where = part.path if isinstance(part, DataFile) else part.name
     return Unreadable("FP454", f"data file `{where}` has no rows", "check that it was written completely")
 

@@ -14,8 +14,7 @@ import torch
 from freezeplan.data.encoder import Encoder
 from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import IMAGE, MESSAGES, TOKENS, Kind
-from freezeplan.data.pairs import TextPairs
-from freezeplan.data.reader import texts_in
+from freezeplan.data.row_blocks import RowBlocks, columns_in
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.tasks import Answering
@@ -25,6 +24,7 @@ from freezeplan.train.launching import chosen_device
 from freezeplan.train.saved_run import SavedRun, check_task, load_run
 from freezeplan.train.tokens import WORDS
 
+OPTIONS = {"text_pair": "--pair-column"}
 ROLES = {TOKENS.name: "tokens", MESSAGES.name: "asked"}
 """What a column of a data file holds, where that is no text."""
 
@@ -76,19 +76,44 @@ def predict_file(
 ) -> Iterator[dict[str, Any]]:
     """Label the rows of a data file, read as training reads it: the texts, or paths of images, of one column.
 
-    The column is called like what the run reads unless it is named, and so is that of the second texts
-    (``text_pair``) where it reads pairs. Yields as :func:`predict` does, and raises
-    what it raises; FP530 names rows by their lines.
+    The column is that of the run's own data unless it is named, and so is that of the second texts where it reads
+    pairs. Memory does not grow with the file. Yields as :func:`predict` does, and raises
+    what it raises; FP530 names rows by their lines, and FP574 tasks whose columns have different names.
     """
     run, device = ready(folder)
-    kind = run.encoder_for(asked.of(run)).kind
-    return answers(run, device, inputs_in(kind, path, column, pair_column), asked)
+    tasks = asked.of(run)
+    kind = run.encoder_for(tasks).kind
+    own = (
+        _own_column(run, tasks, key) if name is None else name
+        for key, name in _columns(kind, column, pair_column)
+    )
+    return answers(run, device, inputs_in(kind, path, *own), asked)
+
+
+def _own_column(run: SavedRun, tasks: Sequence[str], key: str) -> str | None:
+    """Return the column of some tasks' own data that a key names; None where the run does not say."""
+    found = {task: run.record["tasks"][task].get("columns", {}).get(key) for task in tasks}
+    names = {task: name for task, name in found.items() if name is not None}
+    if len(set(names.values())) > 1:
+        said = ", ".join(f"`{task}` column `{name}`" for task, name in names.items())
+        message = f"the run's tasks read different columns of their own data: {said}"
+        advice = f"name the file's with {OPTIONS.get(key, '--column')}, or one task with `--task`"
+        raise DiagnosticError([diagnostic("FP574", message, help=advice)])
+    return next(iter(names.values()), None)
+
+
+def _columns(kind: Kind, *named: str | None) -> Iterator[tuple[str, str | None]]:
+    """Yield the keys of what is read of a file, and the columns that were named for them."""
+    yield from zip(kind.takes, named, strict=False)
 
 
 def inputs_in(
     kind: Kind, path: Path, column: str | None = None, pair_column: str | None = None
 ) -> Iterable[Any]:
-    """Return what a data file holds of a kind of inputs, row by row."""
+    """Return what a data file holds of a kind of inputs, row by row, read a block at a time.
+
+    Raises ``DiagnosticError`` for a file that cannot be read (FP452 to FP456) and rows that cannot be used (FP530).
+    """
     if pair_column is not None and not kind.several:
         message = f"the run reads {kind.plural}, one of them per row, and `{pair_column}` would be a second"
         raise DiagnosticError([diagnostic("FP530", message, help="leave --pair-column out")])
@@ -98,10 +123,14 @@ def inputs_in(
         message = f"both texts of a pair would be of column `{given[0]}`"
         raise DiagnosticError([diagnostic("FP530", message, help="name two columns")])
     options = dict(zip(given, ("--column", "--pair-column"), strict=False))
-    texts = texts_in(path, options, ROLES.get(kind.name, "text"))
-    if kind.several:
-        return TextPairs(*texts)
-    return (str(path.parent / text) for text in texts[0]) if kind is IMAGE else texts[0]
+    rows = columns_in(path, options, ROLES.get(kind.name, "text"))
+    return rows if kind.several else _single(rows, path.parent if kind is IMAGE else None)
+
+
+def _single(rows: RowBlocks, folder: Path | None) -> Iterator[Any]:
+    """Yield the values of one column; paths start at ``folder``, where it is one of paths."""
+    for (value,) in rows:
+        yield value if folder is None else str(folder / value)
 
 
 def ready(folder: Path) -> tuple[SavedRun, torch.device]:

@@ -16,12 +16,14 @@ from transformers import BertModel
 
 from freezeplan.apply.fingerprints import fingerprints
 from freezeplan.apply.tensors import weights
+from freezeplan.data import row_blocks
+from freezeplan.data.columns import TextsBuilder
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.train.predict import predict, predict_file
+from freezeplan.train.predict import Asked, predict, predict_file
 from freezeplan.train.run import train
 from freezeplan.train.saved_run import load_run
 from tests.runs.changing import change_tensors, reseal, tensors_file
-from tests.train.tiny import toy_rows, toy_spec
+from tests.train.tiny import toy_rows, toy_spec, write_jsonl
 
 EVERYTHING = [{"match": "**", "state": "trainable"}, {"match": "backbone.pooler", "state": "frozen"}]
 
@@ -195,6 +197,63 @@ def test_a_data_file_is_read_as_training_reads_it(run: Path, tmp_path: Path, suf
     with pytest.raises(DiagnosticError) as caught:
         list(predict_file(run, path))
     assert [item.code for item in caught.value.diagnostics] == ["FP456"]
+
+
+def test_the_columns_of_a_file_are_those_of_the_runs_own_data(toy: Path, tmp_path: Path) -> None:
+    rows = [
+        {"said": row["text"], "heard": f"a {row['text']}", "mood": row["mood"]}
+        for row in toy_rows(12, seed=3)
+    ]
+    file = write_jsonl(tmp_path / "rows.jsonl", rows)
+    tasks = [
+        {"name": name, "data": {"train": str(file), "text": column, "label": "mood"}}
+        for name, column in (("one", "said"), ("other", "heard"))
+    ]
+    run = train(toy_spec(toy, task=tasks, train={"epochs": 1}), tmp_path / "run").folder
+    answers = list(predict_file(run, file, None, Asked(["other"])))
+    assert [answer["text"] for answer in answers] == [row["heard"] for row in rows]
+    (found,) = errors(lambda: predict_file(run, file))
+    assert found.code == "FP574" and found.message.endswith("`one` column `said`, `other` column `heard`")
+    assert len(list(predict_file(run, file, "said"))) == 12
+
+
+def test_memory_does_not_grow_with_the_file(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_blocks, "BLOCK", 8)
+    file = write_jsonl(tmp_path / "rows.jsonl", toy_rows(100, seed=3))
+    held: list[int] = []
+    done = TextsBuilder.done
+
+    def count(self: Any) -> Any:
+        column = done(self)
+        held.append(len(column.values))
+        return column
+
+    monkeypatch.setattr(TextsBuilder, "done", count)
+    answers = predict_file(run, file)
+    assert sum(held) == 100 and max(held) == 8
+    assert next(answers)["text"] == toy_rows(1, seed=3)[0]["text"]
+    assert sum(held) == 108
+    assert len(list(answers)) == 99
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"text": "a"}\n\n{"text": ""}\n{"text": 3}\n{"text": " "}\n', "blank text in lines 3 and 5"),
+        ('[{"text": "a"}, {"text": ""}, {"text": " "}]', "blank text in rows 2 and 3"),
+        ("[]", "has no rows"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_found_before_the_first_answer(
+    run: Path, tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_blocks, "BLOCK", 2)
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    found = errors(lambda: predict_file(run, path))
+    assert message in found[0].message
 
 
 def test_a_blank_row_of_a_data_file_is_named_by_its_line(run: Path, tmp_path: Path) -> None:
