@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy
 
@@ -32,17 +32,18 @@ MEASURED = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?|[+-]?\d+")
 HEADER = "; is the first line a header?"
 
 
-def check_columns(lacks: Iterable[Lack], reports: dict[str, Report]) -> list[Diagnostic]:
-    """Report columns that a file lacks; ``reports`` point at the keys that ask for them."""
-    return [
-        reports[lack.name](
-            "FP456",
-            f"`{lack.file}` has no column `{lack.name}`",
-            help=closest_or_all(lack.name, lack.present, "columns") + _header_advice(lack),
-        )
-        for lack in lacks
-        if lack.name in reports
-    ][:MOST_ALIKE]
+def check_columns(lacks: Iterable[Lack], reports: Mapping[str, Report]) -> list[Diagnostic]:
+    """Report columns that files lack, those with the same columns together; ``reports`` point at the keys."""
+    alike: dict[tuple[str, tuple[str, ...]], list[Lack]] = {}
+    for lack in lacks:
+        alike.setdefault((lack.name, lack.present), []).append(lack)
+    found = []
+    for (name, present), those in alike.items():
+        files = list(dict.fromkeys(lack.file for lack in those))
+        message = f"{some(files)} {'has' if len(files) == 1 else 'have'} no column `{name}`"
+        advice = closest_or_all(name, present, "columns") + _header_advice(those[0])
+        found.append(reports[name]("FP456", message, help=advice))
+    return found[:MOST_ALIKE]
 
 
 def _header_advice(lack: Lack) -> str:

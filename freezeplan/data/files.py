@@ -18,7 +18,7 @@ from freezeplan.data.formats.conllu_rows import conllu_rows
 from freezeplan.data.formats.json_rows import json_rows
 from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
 from freezeplan.data.formats.separated import separated_rows
-from freezeplan.diagnostics.wording import closest_or_all, quoted
+from freezeplan.diagnostics.wording import MOST_NAMES, nearest, quoted, some
 from freezeplan.outside.regular import UnreadableFile, open_regular
 
 Reader = Callable[[RowSource], Iterator[Row]]
@@ -99,7 +99,7 @@ def data_files(entries: Sequence[str], start: Path) -> tuple[DataFile, ...]:
     A path that is there is no pattern, whatever it holds. Raises ``Unreadable``: FP452 where nothing is, FP453 for
     what no reader takes.
     """
-    return tuple(data_file(path) for entry in entries for path in _paths(entry, start))
+    return tuple(data_file(path, entry) for entry in entries for path in _paths(entry, start))
 
 
 def _paths(entry: str, start: Path) -> list[Path]:
@@ -118,12 +118,15 @@ def _paths(entry: str, start: Path) -> list[Path]:
     return found
 
 
-def data_file(path: Path) -> DataFile:
-    """Return one file with its format; raises ``Unreadable`` (FP452, FP453)."""
+def data_file(path: Path, written: str | None = None) -> DataFile:
+    """Return one file with its format; raises ``Unreadable`` (FP452, FP453).
+
+    ``written`` is what the user wrote for its path, if that is another text.
+    """
     if path.is_dir():
         return _folder(path)
     if not path.exists():
-        raise _missing(path)
+        raise _missing(path, Path(written or path))
     format = FORMATS.get(_suffix(path))
     if format is None:
         raise Unreadable("FP453", f"data file `{path}` has the suffix `{path.suffix}`", _readable())
@@ -140,11 +143,45 @@ def _advice(reason: str) -> str:
     return "write its rows into a file" if reason.endswith("not a file") else "let its owner make it readable"
 
 
-def _missing(path: Path) -> Unreadable:
-    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+def _missing(path: Path, written: Path) -> Unreadable:
+    """Suggest a file of the same folder whose name is alike, its ending aside: nearly all of them have the same."""
+    if not path.parent.is_dir():
+        return Unreadable("FP452", f"data file `{path}` does not exist", _missing_folder(path, written))
+    beside = sorted(path.parent.iterdir())
     names = [item.name for item in beside if item.suffix.lower() in (*FORMATS, COMPRESSED) or item.is_dir()]
-    hint = closest_or_all(path.name, names, "data files there")
+    stems: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: Path(name).suffix == path.suffix):
+        stems[_stem(name)] = name
+    meant = [str(written.with_name(stems[stem])) for stem in nearest(_stem(path.name), stems)]
+    everything = (
+        f"the data files there are {some(names, MOST_NAMES)}" if names else "there are no data files there"
+    )
+    hint = f"did you mean `{meant[0]}`?" if meant else everything
     return Unreadable("FP452", f"data file `{path}` does not exist", hint)
+
+
+def _missing_folder(path: Path, written: Path) -> str:
+    """Say which folder of a path is not there, and which of those beside it may be meant."""
+    lost = next(folder for folder in reversed(path.parents) if not folder.is_dir())
+    beside = [item.name for item in lost.parent.iterdir() if item.is_dir()] if lost.parent.is_dir() else []
+    meant = nearest(lost.name, sorted(beside))
+    depth = len(path.parts) - len(lost.parts) + 1
+    if not meant or depth > len(written.parts):
+        return f"there is no folder `{lost}`"
+    parts = list(written.parts)
+    parts[-depth] = meant[0]
+    return f"there is no folder `{lost}`; did you mean `{Path(*parts)}`?"
+
+
+def _stem(name: str) -> str:
+    """Return a file's name without the endings that say its format.
+
+    >>> _stem("train.csv.gz"), _stem("v1.2.jsonl")
+    ('train', 'v1.2')
+    """
+    path = Path(name)
+    path = path.with_suffix("") if path.suffix.lower() == COMPRESSED else path
+    return path.stem if path.suffix.lower() in FORMATS else path.name
 
 
 def _folder(path: Path) -> DataFile:

@@ -17,14 +17,15 @@ from freezeplan.data.checks import (
     check_scale,
     check_targets,
 )
+from freezeplan.data.files import CONLL
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.modality import KINDS, TEXT, Kind
 from freezeplan.data.pairs import TextPairs
-from freezeplan.data.reader import RowTable, Wanted, columns_of, parts_of, read_split, targets_of
+from freezeplan.data.reader import Lack, RowTable, Wanted, columns_of, parts_of, read_split, targets_of
 from freezeplan.data.split import Split, TaskData
 from freezeplan.data.spool import NoRoom
 from freezeplan.data.target_checks import check_outputs
-from freezeplan.data.unlabelled import TEST, hides_targets, lacks_targets, note_unlabelled
+from freezeplan.data.unlabelled import TEST, columns_fewer_than, hides_targets, lacks_targets, note_unlabelled
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all, in_quotes
 from freezeplan.spec.tables import DataTable, Spec, Task
@@ -107,10 +108,12 @@ def _load_task(
     task = spec.task[index]
     found += _check_name(spec, index)
     splits: dict[str, Split] = {}
+    lacks: list[Lack] = []
     for name in wanted:
-        split = _load_split(spec, index, name, found)
+        split = _load_split(spec, index, name, found, lacks)
         if split is not None:
             splits[name] = split
+    found += check_columns(lacks, _column_reports(spec, index))
     kind = task_kind(task)
     seen = _outputs_in(task, splits)
     labels = tuple(task.labels or seen or known.get(task.name, ()))
@@ -167,7 +170,13 @@ def _check_name(spec: Spec, index: int) -> list[Diagnostic]:
     return [spec.locations.report(("task", index, "name"), "FP464", message, help="rename it")]
 
 
-def _load_split(spec: Spec, index: int, name: str, found: list[Diagnostic]) -> Split | None:
+def _load_split(
+    spec: Spec, index: int, name: str, found: list[Diagnostic], lacks: list[Lack]
+) -> Split | None:
+    """Read and check one split of a task; None where it has none, or one that cannot be used.
+
+    What is wrong goes into ``found``, and columns that are not there into ``lacks``: splits tend to lack the same.
+    """
     data = spec.task[index].data
     report = partial(spec.locations.report, ("task", index, "data", name))
     try:
@@ -178,20 +187,29 @@ def _load_split(spec: Spec, index: int, name: str, found: list[Diagnostic]) -> S
     if table is None or data is None:
         return None
     targets = columns_of(spec.task[index]).targets
-    unlabelled = name == TEST and lacks_targets(table, targets)
-    reports = _column_reports(spec, index)
-    if unlabelled:
-        reports = {column: report for column, report in reports.items() if column in data.inputs.values()}
-        targets = ()
-    problems = check_columns(table.lacks, reports)
-    if problems:
-        found += problems
+    narrower = columns_fewer_than(_training_rows(spec, index, name), table, targets)
+    unlabelled = name == TEST and (lacks_targets(table, targets) or bool(narrower))
+    targets = () if unlabelled else targets
+    read = {wanted.name for wanted in (*columns_of(spec.task[index]).inputs, *targets)}
+    missing = [lack for lack in (*table.lacks, *narrower) if lack.name in read]
+    if missing:
+        lacks += missing
         return None
     problems = _check_rows(table, spec.task[index], targets, name, report)
     found += problems + check_read_once(_read_again(spec, index, name), report)
     if any(item.is_error for item in problems):
         return None
     return _split(table, spec.task[index], targets, report)
+
+
+def _training_rows(spec: Spec, index: int, split: str) -> RowTable | None:
+    """Return a task's training rows, beside another split of lines of words; None where there are none to read."""
+    if split == "train" or not all(part.format is CONLL for part in parts_of(spec, index, split)):
+        return None
+    try:
+        return read_split(spec, index, "train")
+    except Unreadable:
+        return None
 
 
 def _read_again(spec: Spec, index: int, split: str) -> list[str]:

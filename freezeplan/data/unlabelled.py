@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from freezeplan.data.columns import Labels
+from freezeplan.data.formats.conll_rows import TAGS
 from freezeplan.data.numbers import NumberColumn
-from freezeplan.data.reader import RowTable, Wanted
+from freezeplan.data.reader import Lack, RowTable, Wanted
 from freezeplan.data.split import Split
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import counted, plural, quoted
@@ -26,6 +27,29 @@ def lacks_targets(table: RowTable, targets: Sequence[Wanted]) -> bool:
 def _is_empty(table: RowTable, wanted: Wanted) -> bool:
     found = list(table.columns[wanted].flaws.items())
     return len(found) == 1 and found[0][0].startswith(EMPTY) and found[0][1].count == table.count
+
+
+def columns_fewer_than(
+    learned: RowTable | None, table: RowTable, targets: Sequence[Wanted]
+) -> tuple[Lack, ...]:
+    """Return that the files of a table lack tags: those with fewer columns than the training data they belong to.
+
+    The tags are the last column, wherever that is: of a file that comes without them it holds something else.
+    """
+    if learned is None or TAGS not in {wanted.name for wanted in targets}:
+        return ()
+    least = min(map(_width, learned.present), default=0)
+    files = zip(table.places.files, table.present, strict=True)
+    return tuple(
+        Lack(TAGS, file.name, tuple(name for name in present if name != TAGS))
+        for file, present in files
+        if TAGS in present and _width(present) < least
+    )
+
+
+def _width(present: Sequence[str]) -> int:
+    """Return how many columns a file of words has, which go by their numbers."""
+    return sum(name.isdecimal() for name in present)
 
 
 def hides_targets(splits: Mapping[str, Split], labels: Sequence[str]) -> bool:

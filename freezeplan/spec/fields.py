@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from freezeplan.diagnostics.wording import closest, one_slip_away, quoted
+from freezeplan.diagnostics.wording import closest, nearest, one_slip_away, quoted
 from freezeplan.spec.locations import KeyPath
 from freezeplan.spec.optimizer_tables import NamedOptimizer, OptimizerTable
 from freezeplan.spec.tables import Spec, Table
@@ -85,6 +86,16 @@ def meant_key(name: str, parent: KeyPath) -> str | None:
     known = fields_of(table)
     other = SYNONYMS.get(name)
     return other if other in SAME_VALUE and other in known else one_slip_away(name, known)
+
+
+def misspelt(table: Mapping[str, Any], parent: KeyPath, key: str) -> bool:
+    """Whether a table holds a key that it cannot have and that is most like ``key``: that is the problem to report.
+
+    >>> misspelt({"token": "words"}, ("task", 0, "data"), "tokens")
+    True
+    """
+    known = fields_of(Spec if (found := table_at(parent)) is None else found)
+    return any(nearest(str(name), known)[:1] == [key] for name in table if name not in known)
 
 
 def title(parent: KeyPath) -> str:

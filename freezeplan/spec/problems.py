@@ -45,6 +45,25 @@ SENSES = {
     "float32": ("fp32", "f32", "single", "full"),
     "bf16": ("bfloat16", "bfloat"),
     "fp16": ("float16", "f16", "half"),
+    "token_classification": (
+        "ner", "namedentities", "namedentityrecognition", "entities", "pos", "postagging", "upos", "tagging", "tagger",
+        "chunking", "slots", "slotfilling", "bio", "sequencelabeling", "sequencelabelling", "sequencetagging", "tokens",
+    ),
+    "classification": (
+        "sentiment", "sentimentanalysis", "intent", "topic", "textclassification", "sequenceclassification",
+        "imageclassification", "singlelabel", "singlelabelclassification", "multiclass", "binary", "nli", "entailment",
+    ),
+    "multi_label": ("multilabel", "multilabelclassification", "multitag"),
+    "regression": ("number", "numbers", "score", "scores", "rating", "textregression"),
+    "similarity": ("sts", "stsb", "semantictextualsimilarity", "textsimilarity", "sentencesimilarity", "cosine"),
+    "embedding": (
+        "embeddings", "sentenceembedding", "sentenceembeddings", "retrieval", "contrastive", "triplet", "triplets",
+        "mnr", "mnrl", "multiplenegativesranking", "featureextraction",
+    ),
+    "causal_lm": (
+        "lm", "clm", "causal", "llm", "gpt", "languagemodel", "languagemodeling", "languagemodelling", "generation",
+        "textgeneration", "completion", "completions", "chat", "sft", "instruction", "instructiontuning",
+    ),
 }  # fmt: skip
 TABLES = {
     "layer_decay": 'layer_decay = {{ formula = "beit", rate = {number} }}',

@@ -14,7 +14,8 @@ from freezeplan.data.findings import Flaws
 from freezeplan.data.modality import MESSAGES, PROMPT, TEXT, Kind
 from freezeplan.data.split import Split
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.diagnostics.wording import counted, first_line, format_count
+from freezeplan.diagnostics.wording import counted, first_line, format_count, quoted
+from freezeplan.spec.keys import SOURCE
 from freezeplan.spec.tables import Spec
 from freezeplan.tasks.flaws import Flaw
 from freezeplan.train.encoding import ANOTHER, CHUNK, TextEncoder
@@ -197,17 +198,17 @@ def end_advice(spec: Spec, encoder: TextEncoder) -> tuple[Diagnostic, ...]:
     """Warn (FP483) of texts and completions that get no end, as the tokenizer has none."""
     if encoder.tokenizer.eos_token_id is not None:
         return ()
-    advice = "set the tokenizer's `eos_token`, if the model was trained with one"
-    return tuple(
-        spec.locations.report(
-            ("task", index, "data"),
-            "FP483",
-            f"the tokenizer has no end token: the task `{task.name}` does not learn where a text ends",
-            help=advice,
-        )
-        for index, task in enumerate(spec.task)
+    names = [
+        task.name
+        for task in spec.task
         if task.own_head and task.data is not None and task.data.messages is None
-    )
+    ]
+    if not names:
+        return ()
+    who = f"the task {quoted(names)} does" if len(names) == 1 else f"the tasks {quoted(names)} do"
+    message = f"the source's tokenizer has no end token: {who} not learn where a text ends"
+    advice = "set the tokenizer's `eos_token`, if the model was trained with one"
+    return (spec.locations.report(SOURCE, "FP483", message, help=advice),)
 
 
 @torch.no_grad()

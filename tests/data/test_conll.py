@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freezeplan.data.reader import texts_in
+from freezeplan.data.row_blocks import columns_in
 from freezeplan.data.task_rows import load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.spec.tables import Spec
@@ -174,8 +174,34 @@ def test_what_is_broken_is_named_by_its_line(tmp_path: Path, name: str, text: st
 def test_a_file_of_words_alone_has_no_tags(tmp_path: Path) -> None:
     file = write(tmp_path, "Ann\nlives\n\nHere\n")
     assert refusal(file).message == "`rows.conll` has no column `tags`"
-    (words,) = texts_in(file, {"tokens": "--column"}, "tokens")
-    assert list(words) == [["Ann", "lives"], ["Here"]]
+    words = [words for (words,) in columns_in(file, {"tokens": "--column"}, "tokens")]
+    assert words == [["Ann", "lives"], ["Here"]]
+
+
+def narrow(tmp_path: Path, split: str, text: str) -> Spec:
+    """Return a spec whose training rows have three columns, and those of another split fewer."""
+    other = write(tmp_path, text, "other.conll")
+    return spec_of(write(tmp_path, PLAIN), **{split: str(other)})
+
+
+@pytest.mark.parametrize("text", ["Bob NNP\n", "Bob O\nsang O\n", "Bob\n"])
+def test_test_rows_with_fewer_columns_have_no_tags(tmp_path: Path, text: str) -> None:
+    (task,), notes = load_task_data(narrow(tmp_path, "test", text))
+    assert [item.code for item in notes] == ["FP487"]
+    assert "test" not in task.splits and len(task.unlabelled["test"]) == 1
+
+
+def test_validation_rows_with_fewer_columns_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        load_task_data(narrow(tmp_path, "validation", "Bob O\n"))
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == ("FP456", "`other.conll` has no column `tags`")
+    assert "tags" not in (found.help or "").replace("`tags = ", "")
+
+
+def test_test_rows_with_as_many_columns_have_tags(tmp_path: Path) -> None:
+    (task,), notes = load_task_data(narrow(tmp_path, "test", "Bob NNP B-per\n"))
+    assert not notes and len(task.splits["test"]) == 1
 
 
 def test_sentences_are_named_by_the_line_of_their_first_word(tmp_path: Path) -> None:

@@ -178,7 +178,41 @@ def test_a_parquet_file_whose_text_is_not_utf8_is_refused(tmp_path: Path) -> Non
 def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "train.jsonl", GOOD)
     (found,) = errors(spec_of(tmp_path, train="trian.jsonl"))
-    assert (found.code, found.help) == ("FP452", "did you mean `train.jsonl`?")
+    assert (found.code, found.help) == ("FP452", f"did you mean `{tmp_path / 'train.jsonl'}`?")
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"),
+    [
+        ("rows/trian.jsonl", "did you mean `rows/train.jsonl`?"),
+        ("rows/train.csv", "did you mean `rows/train.jsonl`?"),
+        ("rows/zebra.jsonl", "the data files there are `other.jsonl`, `train.jsonl`"),
+        ("row/train.jsonl", "there is no folder `{}/row`; did you mean `rows/train.jsonl`?"),
+        ("elsewhere/a/train.jsonl", "there is no folder `{}/elsewhere`"),
+    ],
+)
+def test_a_missing_file_suggests_what_is_alike(tmp_path: Path, written: str, advice: str) -> None:
+    (tmp_path / "rows").mkdir()
+    for name in ("train.jsonl", "other.jsonl"):
+        write_jsonl(tmp_path / "rows" / name, GOOD)
+    path = tmp_path / "spec.toml"
+    path.write_text(
+        '[[rule]]\nmatch = "**"\nstate = "trainable"\n\n[[task]]\nname = "t"\n'
+        f'[task.data]\ntrain = "{written}"\n'
+    )
+    (found,) = errors(load_spec(path))
+    assert (found.code, found.help) == ("FP452", advice.format(tmp_path))
+
+
+def test_splits_that_lack_the_same_column_are_reported_together(tmp_path: Path) -> None:
+    for name in ("train.jsonl", "test.jsonl", "other.jsonl"):
+        write_jsonl(tmp_path / name, GOOD if name != "other.jsonl" else [{"words": "a", "label": "x"}] * 2)
+    table = {"train": "train.jsonl", "test": "test.jsonl", "validation": "other.jsonl", "text": "body"}
+    found = errors(spec_of(tmp_path, **table))
+    assert [item.message for item in found] == [
+        "`train.jsonl`, `test.jsonl` have no column `body`",
+        "`other.jsonl` has no column `body`",
+    ]
 
 
 @pytest.mark.parametrize("name", ["train.xlsx", "folder.jsonl"])

@@ -178,7 +178,7 @@ def test_a_tokenizer_without_an_end_is_said(tmp_path: Path) -> None:
     tokenizer.eos_token = None
     tokenizer.save_pretrained(tmp_path / "model")
     setup = prepared(tmp_path, [{"text": "the box"}], TEXT)
-    assert "FP483" in [item.code for item in setup.warnings]
+    assert ("FP483", "model.source") in [(item.code, item.where) for item in setup.warnings]
 
 
 def test_a_model_that_sees_what_comes_after_is_refused(tmp_path: Path) -> None:
