@@ -36,7 +36,7 @@ TYPES = (
 TRAINED = [{"match": "**", "state": "trainable"}]
 NATIVE = {"head": "native"}
 KINDS = ("topic", "said", "words", "ner")
-HEADLESS = ("alike", "pick")
+OF_VECTORS = ("alike", "compared", "pick")
 OWN = {"similarity": "cosine", "embedding": "vectors", "causal_lm": "the model's own"}
 NONE = "-"
 ROW = "{:14}{:34}{:24}{}"
@@ -44,12 +44,12 @@ ROW = "{:14}{:34}{:24}{}"
 
 def text_tasks(folder: Path) -> list[dict[str, Any]]:
     """Return a task of each kind with a linear head or its own, then one with a native head where there is one."""
-    given = [task for task in tasks_of_every_kind(folder) if task["name"] in (*KINDS, *HEADLESS)]
-    plain = [task | ({} if task["name"] in HEADLESS else {"dropout": 0.0}) for task in given]
+    given = [task for task in tasks_of_every_kind(folder) if task["name"] in (*KINDS, *OF_VECTORS)]
+    plain = [task | ({} if task["name"] in OF_VECTORS else {"dropout": 0.0}) for task in given]
     language = {"name": "language", "kind": "causal_lm", "data": toy_data(folder, "none")}
     del language["data"]["label"]
     pair = {"name": "pair", "data": toy_data(folder, "mood", text_pair="other")}
-    stock = [task | NATIVE for task in [*given, pair] if task["name"] not in HEADLESS]
+    stock = [task | NATIVE for task in [*given, pair] if task["name"] not in OF_VECTORS]
     return [*plain, language, *stock]
 
 
@@ -90,7 +90,7 @@ def runs_of(
 def _said(task: dict[str, Any]) -> str:
     kind = task.get("kind", "classification")
     pair = " of pairs" if task["name"] == "pair" else ""
-    return f"{kind}{pair}, {OWN.get(kind, task.get('head', 'linear'))}"
+    return f"{kind}{pair}, {task.get('head', OWN.get(kind, 'linear'))}"
 
 
 def _trained(spec: Any, out: Path, said: str) -> Iterator[tuple[str, Path | str]]:

@@ -26,7 +26,7 @@ from freezeplan.plan.document import as_json
 from freezeplan.runs.events import Observer, Working
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.tasks.heads import CosineHead, LinearHead
+from freezeplan.tasks.heads import ComparisonHead, CosineHead, LinearHead
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,10 @@ def _strategies(spec: Spec, found: Probed, rates: StrategyRates, epochs: int) ->
     first = found.report.layers[0]
     stack = next(stack for stack in found.setup.stacks if first in stack.layers)
     everything = strategies_for(inventory_for(spec), stack, rates, epochs)
-    if all(isinstance(head, (LinearHead, CosineHead)) for head in found.setup.model.heads.values()):
+    if all(
+        isinstance(head, (LinearHead, CosineHead, ComparisonHead))
+        for head in found.setup.model.heads.values()
+    ):
         return everything
     # Heads of the model's own make are no linear maps.
     return [item for item in everything if item.name != FEATURES and not item.warm]

@@ -131,8 +131,9 @@ def _task(run: SavedRun, task: str | None) -> str:
 
 
 def _first(run: SavedRun) -> str:
-    """Return the task whose inputs are nearest to what vectors are for: one that compares texts, else the first."""
-    return next((name for name, kind in run.kinds.items() if kind.compares), next(iter(run.kinds)))
+    """Return the task whose inputs are nearest to what vectors are for: one that they answer, else a single text's."""
+    kinds = run.kinds
+    return min(kinds, key=lambda name: (not kinds[name].from_vectors, kinds[name].compares))
 
 
 def _at_once(run: SavedRun, task: str) -> int:

@@ -30,12 +30,17 @@ NOISE = "torch.onnx"
 
 
 class TaskGraph(nn.Module):
-    """Compute one task of a run as a function of tensors in a fixed order: the inputs called ``names``."""
+    """Compute one task of a run as a function of tensors in a fixed order: the inputs called ``names``.
+
+    Where texts are compared it gives their vectors, or, of a trained comparison, the scores of a batch that holds all
+    first texts and then all second ones.
+    """
 
     def __init__(self, run: SavedRun, task: str, names: Sequence[str]) -> None:
         super().__init__()
         self.task, self.names = task, tuple(names)
-        self.compares = run.kinds[task].compares
+        kind = run.kinds[task]
+        self.texts, self.from_vectors = kind.texts, kind.from_vectors
         native = isinstance(run.model.heads[task], NativeHead)
         self.stock = stock_model(run, task) if native else None
         self.model = None if native else run.model
@@ -43,14 +48,19 @@ class TaskGraph(nn.Module):
     @property
     def output(self) -> str:
         """What its output is called."""
-        return VECTORS if self.compares else LOGITS
+        return VECTORS if self.from_vectors else LOGITS
+
+    @property
+    def together(self) -> int:
+        """How many rows of its inputs make one of its outputs: all first texts stand before all second ones."""
+        return 1 if self.from_vectors else self.texts
 
     def forward(self, *values: torch.Tensor) -> torch.Tensor:
         """Return the logits of the task, or the pooled vectors where it compares two."""
         inputs = dict(zip(self.names, values, strict=True))
         if self.stock is not None:
             return self.stock(**inputs).logits
-        if self.compares:
+        if self.from_vectors:
             return self.model.vectors(**inputs)
         return self.model.answer(self.task, **inputs)
 
@@ -61,7 +71,7 @@ def write_graph(graph: TaskGraph, batch: Mapping[str, torch.Tensor], path: Path)
     Raises ``DiagnosticError`` (FP570) where torch cannot export the model, or onnxscript not translate it.
     """
     graph = _in_float32(graph).eval()
-    values = tuple(_wide(batch[name]) for name in graph.names)
+    values = tuple(_wide(batch[name], graph.together) for name in graph.names)
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
     try:
         with torch.no_grad(), _silent():
@@ -70,7 +80,7 @@ def write_graph(graph: TaskGraph, batch: Mapping[str, torch.Tensor], path: Path)
                 values,
                 input_names=list(graph.names),
                 output_names=[graph.output],
-                dynamic_shapes=(tuple(_open(value) for value in values),),
+                dynamic_shapes=(tuple(_open(value, graph.together) for value in values),),
                 dynamo=True,
                 verbose=False,
             )
@@ -85,15 +95,16 @@ def _in_float32(graph: TaskGraph) -> TaskGraph:
     return graph if plain else copy.deepcopy(graph).float()
 
 
-def _open(value: torch.Tensor) -> dict[int, Any]:
-    """Return which dimensions of an input are left open: the batch, of texts also their length."""
+def _open(value: torch.Tensor, together: int) -> dict[int, Any]:
+    """Return which dimensions of an input are left open: the batch, in whole rows, and of texts also their length."""
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    batch = together * batch if together > 1 else batch
     return {0: batch} if value.is_floating_point() else {0: batch, 1: tokens}
 
 
-def _wide(value: torch.Tensor) -> torch.Tensor:
+def _wide(value: torch.Tensor, together: int) -> torch.Tensor:
     """Return an input with at least two rows: one alone would be taken for the only number there can be."""
-    return value if len(value) > 1 else value.repeat(2, *[1] * (value.dim() - 1))
+    return value if len(value) > together else value.repeat(2, *[1] * (value.dim() - 1))
 
 
 def _cause(error: BaseException) -> str:

@@ -77,8 +77,8 @@ class Onnx(ExportForm):
         )
 
     def ours(self, run: SavedRun, task: str) -> Side:
-        """Return the logits of the task, or the vectors where it compares two."""
-        if not run.kinds[task].compares:
+        """Return the logits of the task, or the vectors that its answers follow from."""
+        if not run.kinds[task].from_vectors:
             return super().ours(run, task)
         return lambda values: run.model.vectors(**batch_of(run, values))
 

@@ -52,9 +52,14 @@ class SentenceEncoder(ExportForm):
     )
 
     def check(self, run: SavedRun, task: str) -> None:
-        """Refuse a run over images (FP570), and where the package is not installed (FP575)."""
+        """Refuse a run over images, a trained comparison (FP570), and where the package is not installed (FP575)."""
         if run.encoder.kind is IMAGE:
             raise refused("a sentence encoder reads texts, and the run reads images", IN_PYTHON)
+        if run.kinds[task].compares and not run.kinds[task].from_vectors:
+            reason = (
+                f"sentence-transformers compares two vectors by their cosine, and the task `{task}` by a head"
+            )
+            raise refused(reason, run.kinds[task].other_form)
         if find_spec(PACKAGE) is None:
             message = "proving a folder of sentence-transformers needs `sentence-transformers`"
             advice = 'pip install "freezeplan[sentence]"'

@@ -26,6 +26,8 @@ ENCODED = {
     "tokens": '[["Some", "words", "apart"]], is_split_into_words=True',
     "image": 'Image.open("picture.png").convert("{mode}")',
 }
+ALL_FIRST = '["A text.", "Another."] + ["One more text.", "The last one."]'
+"""First texts, and the second text of each."""
 NAMED = 'names = AutoConfig.from_pretrained(".").id2label\n'
 ANSWERS = {
     "classification": NAMED + "print([names[int(place)] for place in logits.argmax(axis=-1)])\n",
@@ -68,11 +70,11 @@ def graph_code(kind: TaskKind, reads: str, mode: str = "RGB") -> str:
     image = reads == "image"
     maker = "AutoImageProcessor" if image else "AutoTokenizer"
     config = "" if kind.compares else "AutoConfig, "
-    given = ENCODED["text" if kind.compares else reads].replace("{mode}", mode)
+    given = _given(kind, reads).replace("{mode}", mode)
     padded = "" if image else ", padding=True, truncation=True"
-    output = "vectors" if kind.compares else "logits"
+    output = "vectors" if kind.from_vectors else "logits"
     lines = [
-        *(["import numpy"] if kind.compares else []),
+        *(["import numpy"] if kind.from_vectors else []),
         "import onnxruntime",
         *(["from PIL import Image"] if image else []),
         f"from transformers import {config}{maker}",
@@ -82,10 +84,18 @@ def graph_code(kind: TaskKind, reads: str, mode: str = "RGB") -> str:
         f'batch = encode({given}{padded}, return_tensors="np")',
         f"({output},) = session.run(None, {{item.name: batch[item.name] for item in session.get_inputs()}})",
     ]
-    return "\n".join(lines) + "\n" + (_cosine(kind) if kind.compares else ANSWERS.get(kind.name, ""))
+    return "\n".join(lines) + "\n" + (_compared(kind) if kind.compares else ANSWERS.get(kind.name, ""))
 
 
-def _cosine(kind: TaskKind) -> str:
+def _given(kind: TaskKind, reads: str) -> str:
+    if not kind.compares:
+        return ENCODED[reads]
+    return ENCODED["text"] if kind.from_vectors else ALL_FIRST
+
+
+def _compared(kind: TaskKind) -> str:
+    if not kind.from_vectors:
+        return f"print({getattr(kind, 'most', 1.0)!r} * logits[:, 0])  # how alike each first text is to its second\n"
     return (
         "units = vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)\n"
         f"print({getattr(kind, 'most', 1.0)!r} * (units @ units.T))  # how alike each is to each\n"

@@ -117,7 +117,7 @@ def _head_of(
     index: int, hidden: int, config: Any, source: Source, spec: Spec, labels: tuple[str, ...]
 ) -> Any:
     task = spec.task[index]
-    if task.head == "linear":
+    if task.head != "native":
         return task_kind(task).head(hidden, labels, task.dropout)
     return native_head_of(index, config, source, spec, labels)
 

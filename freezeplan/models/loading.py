@@ -33,6 +33,7 @@ from freezeplan.outside.regular import open_regular
 from freezeplan.spec.keys import SOURCE
 from freezeplan.spec.locations import attaching, error_at_key
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks.heads import ComparisonHead
 
 HEAD_STD = 0.02
 
@@ -284,11 +285,11 @@ def _set_head(head: Any, state: dict[str, Any], source: Source) -> None:
 def init_head_(head: Any, seed: int, name: str) -> None:
     """Draw a head's weights from normal(0, 0.02) and set its biases to 0, by ``seed`` and task name alone.
 
-    A native head is drawn as transformers draws it.
+    A native head is drawn as transformers draws it, and one that compares vectors begins as their cosine.
     """
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     own_seed = int.from_bytes(digest[:7], "big")
-    if isinstance(head, NativeHead):
+    if isinstance(head, NativeHead | ComparisonHead):
         head.draw_(own_seed)
         return
     generator = torch.Generator().manual_seed(own_seed)

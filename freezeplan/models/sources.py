@@ -101,7 +101,7 @@ def _head_notes(source: Source, spec: Spec) -> Iterator[str]:
     run = source.run
     if run is None or not spec.task:
         return
-    if run.pooling != pooling_of(spec, source) and any(task.head == "linear" for task in spec.task):
+    if run.pooling != pooling_of(spec, source) and any(task.head != "native" for task in spec.task):
         yield f"the run was trained with {run.pooling} pooling, this spec uses {pooling_of(spec, source)}"
     for task in spec.task:
         trained = run.tasks.get(task.name)

@@ -10,6 +10,7 @@ from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import counted, format_rate, listed, some
 from freezeplan.inventory.records import Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
+from freezeplan.plan.empty_heads import advice_on_heads
 from freezeplan.plan.owners import Owner
 from freezeplan.plan.records import Assignment
 from freezeplan.spec.extends import PRESET
@@ -107,7 +108,8 @@ def everything_frozen(subject: Subject) -> Iterator[Diagnostic]:
             subject.place(subject.pairs[0][1]) if subject.pairs else ("rule",),
             "FP404",
             "every parameter is frozen: nothing will be learned, this is evaluation only",
-            help="fine for evaluation and feature extraction; to learn, make a head trainable",
+            help="fine for evaluation and feature extraction; "
+            + (advice_on_heads(subject.spec) or "to learn, make a head trainable"),
         )
 
 
@@ -285,10 +287,10 @@ def idle_eval_modes(subject: Subject) -> Iterator[Diagnostic]:
 
 
 def unused_pooler(subject: Subject) -> Iterator[Diagnostic]:
-    """Linear heads pool the last hidden states themselves: the backbone's own pooler gets no gradient."""
+    """Heads of our own pool the last hidden states themselves: the backbone's own pooler gets no gradient."""
     pooler = subject.where("pooler", trainable=True)
-    all_linear = subject.spec.task and all(task.head == "linear" for task in subject.spec.task)
-    if all_linear and pooler and not _of_a_preset(subject.rule_of(pooler[0][1])):
+    pooled = subject.spec.task and all(task.head != "native" for task in subject.spec.task)
+    if pooled and pooler and not _of_a_preset(subject.rule_of(pooler[0][1])):
         message = f"{len(pooler)} tensors of `@pooler` are trainable, but no task head reads the pooler"
         yield at_key(
             subject.place(pooler[0][1]),

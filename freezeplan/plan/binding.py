@@ -11,6 +11,7 @@ from freezeplan.diagnostics import Diagnostic, Span
 from freezeplan.diagnostics.capping import Flood
 from freezeplan.diagnostics.wording import shortened
 from freezeplan.plan import masks
+from freezeplan.plan.empty_heads import advised
 from freezeplan.plan.layout import PhaseRule, Stage
 from freezeplan.plan.near_misses import Miss
 from freezeplan.plan.rates import times
@@ -146,6 +147,7 @@ def _bind(
     if mask is None:
         rule = item.rule
         mask, problems = selected(tree, rule.match, rule.except_, item.path, optional=rule.optional)
+        problems = advised(problems, spec)
     if not any(found.is_error for found in problems):
         problems += _expectations(tree, item.rule, item.path, mask)
     name, label = names

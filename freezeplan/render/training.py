@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from freezeplan.diagnostics.wording import counted, format_count, format_number
 from freezeplan.render.schedule import Fact, length_text, span
 from freezeplan.tasks import TASK_KINDS
+from freezeplan.tasks.kind import COMPARE
 from freezeplan.tasks.scaling import LOG_CLASSES
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from freezeplan.plan.stepping import StepCount
     from freezeplan.spec.tables import Spec, Task
 
+COMPARED = "a trained comparison"
 SHARING = ("proportional", "temperature")
 READ = {
     "text": "texts",
@@ -62,6 +64,7 @@ def _task(task: Task, plan: Plan) -> dict[str, Any]:
         "name": task.name,
         "kind": task.kind,
         "reads": reads,
+        "head": task.head,
         "labels": _outputs(task, plan),
         "loss_weight": task.weight,
         "scale": task.scale,
@@ -86,11 +89,15 @@ def task_facts(record: dict[str, Any]) -> Iterator[Fact]:
         weight = f", loss weight {format_number(task['loss_weight'])}{_scale(task)}"
         output = TASK_KINDS[task["kind"]].output
         labels = counted(task["labels"], output) if task["labels"] is not None else f"{output}s unknown"
-        labels = labels if output else TASK_KINDS[task["kind"]].said
+        labels = labels if output else _said(task)
         text = f"{task['name']}: {task['kind']} of {READ[task['reads']]}, {labels}"
         shown = several or task["loss_weight"] != 1 or task["scale"]
         line = text + (weight if shown else "") + "".join(_options(task))
         yield "" if index else "tasks" if several else "task", line
+
+
+def _said(task: dict[str, Any]) -> str:
+    return COMPARED if task["head"] == COMPARE else TASK_KINDS[task["kind"]].said
 
 
 def _scale(task: dict[str, Any]) -> str:

@@ -7,11 +7,14 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.spec.document import Document, printable
+from freezeplan.spec.fields import misspelt
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.problems import label
 from freezeplan.tasks import TASK_KINDS, TaskKind
+from freezeplan.tasks.kind import COMPARE
 
 DEFAULT = "classification"
+SPLITS = ("train", "validation", "test")
 TEXTS = ("text", "text_pair", "text_negative")
 OWN_KEYS = frozenset[str]().union(*(kind.own_keys for kind in TASK_KINDS.values()))
 LANGUAGE = ("prompt", "completion", "messages")
@@ -42,8 +45,12 @@ def _keys(path: KeyPath, task: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
     if kind.own_head:
         yield from _own_head(path, task, kind)
     if kind.compares and task.get("dropout") is not None:
-        message = f"`dropout` has no effect on a task of kind {kind.name}: its head has no tensors"
+        message = f"`dropout` has no effect on a task of kind {kind.name}: its head has none"
         yield at_key((*path, "dropout"), "FP138", message, help="remove it", part=KeyPart.KEY)
+    if task.get("head") == COMPARE and kind.trained_head != COMPARE:
+        message = f"a task of kind {kind.name} has no comparison of two vectors to train"
+        advice = 'remove it, or write kind = "similarity"'
+        yield at_key((*path, "head"), "FP138", message, help=advice, part=KeyPart.KEY)
     sizes = task.get("matryoshka")
     if isinstance(sizes, list) and (not sizes or len({str(size) for size in sizes}) < len(sizes)):
         message = "`matryoshka` names a size twice" if sizes else "`matryoshka` names no size"
@@ -92,8 +99,8 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
         yield at_key(
             (*path, "subset"), "FP115", message, help="add `hub`, or remove `subset`", part=KeyPart.KEY
         )
-    splits = [data.get(key) for key in ("train", "validation", "test")]
-    if all(split is None for split in splits):
+    splits = [data.get(key) for key in SPLITS]
+    if all(split is None for split in splits) and not any(misspelt(data, path, key) for key in SPLITS):
         message = "`data` names no rows: `train`, `validation` and `test` are all absent"
         yield at_key(path, "FP115", message, help='add `train = "…"`', part=KeyPart.HEADER)
     if kind.own_head:
@@ -111,7 +118,7 @@ def _data(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diagn
             )
     yield from _words(path, data, kind)
     yield from _texts(path, data, kind)
-    if kind.compares and data.get("text_pair") is None:
+    if kind.compares and data.get("text_pair") is None and not misspelt(data, path, "text_pair"):
         message = (
             f"a task of kind {kind.name} compares texts, and `data` does not name the column of the second"
         )
@@ -163,7 +170,7 @@ def _words(path: KeyPath, data: dict[str, Any], kind: TaskKind) -> Iterator[Diag
                 advice = 'write kind = "token_classification", or remove it'
                 yield at_key((*path, key), "FP115", message, help=advice, part=KeyPart.KEY)
         return
-    if data.get("tokens") is None:
+    if data.get("tokens") is None and not misspelt(data, path, "tokens"):
         message = f"a {kind.name} task reads lists of words, and `data` does not name their column"
         advice = 'write tokens = "…", the column of the words, and tags = "…", that of their tags'
         yield at_key(path, "FP115", message, help=advice, part=KeyPart.HEADER)

@@ -117,9 +117,10 @@ class Task(Table):
 Default: 0.05."""
     matryoshka: list[Count] | None = None
     """Of an `embedding` task: numbers of a vector's first dimensions; the loss is summed over vectors cut to each."""
-    head: Literal["linear", "native"] = "linear"
+    head: Literal["linear", "native", "compare"] = "linear"
     """`linear`: one linear layer on the pooled output; `native`: the head that transformers has for this \
-architecture and kind of task, so that the result is a stock model. A `causal_lm` task has the model's own."""
+architecture and kind of task, so that the result is a stock model; `compare`, of a `similarity` task: a trained \
+comparison of both vectors, in place of their cosine, as which it begins. A `causal_lm` task has the model's own."""
     weight: Positive = 1.0
     """Factor of this task's loss."""
     scale: Literal["log_classes"] | None = None
@@ -134,6 +135,12 @@ a task with many classes does not outweigh the others."""
     def own_head(self) -> bool:
         """Whether the task stands on the model's own head."""
         return TASK_KINDS[self.kind].own_head
+
+    @property
+    def head_that_learns(self) -> str:
+        """The ``head`` that would learn, where that of the task has no tensors; empty where it has some."""
+        other = TASK_KINDS[self.kind].trained_head
+        return "" if self.head == other else other
 
     @model_validator(mode="before")
     @classmethod

@@ -21,6 +21,8 @@ class Metric:
 
 
 VECTOR_FORMS = "use `--to sentence-transformers`, `--to onnx`, or `freezeplan.load_run` in Python"
+COMPARE = "compare"
+"""The head that learns to compare two vectors."""
 LOSS = Metric("loss", falls=True)
 
 
@@ -86,11 +88,13 @@ class TaskKind(ABC):
     """How many target columns a task may have, None for any number; 0 for a kind that learns from its texts alone."""
     metrics: ClassVar[tuple[Metric, ...]]
     """What an evaluation measures."""
+    trained_head: ClassVar[str] = ""
+    """The ``head`` that learns, where that of a task which names none has no tensors."""
     stock: ClassVar[Mapping[str, str]] = {}
     """The automatic class of transformers whose head does the same, by what the rows hold."""
-    without_stock: ClassVar[str] = ""
+    without_stock: str = ""
     """Why transformers has no such class, where ``stock`` names none."""
-    other_form: ClassVar[str] = ""
+    other_form: str = ""
     """What to do in place of an export to transformers, where there is something."""
     problem_type: ClassVar[str | None] = None
     """What transformers' configs call it."""
@@ -109,6 +113,11 @@ class TaskKind(ABC):
     def compares(self) -> bool:
         """Whether each row has several texts that are read by themselves."""
         return self.texts > 1
+
+    @property
+    def from_vectors(self) -> bool:
+        """Whether its answers follow from vectors of single texts alone."""
+        return self.compares
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -58,11 +58,21 @@ def test_the_stock_model_gives_the_answers_and_names_its_kind(run: Path, tmp_pat
     )
 
 
-def test_a_kind_without_a_stock_model_is_refused(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "task", "reason"),
+    [
+        ("transformers", "alike", "the cosine of two vectors"),
+        ("transformers", "compared", "its head reads the vectors of two texts"),
+        ("sentence-transformers", "compared", "by their cosine, and the task `compared` by a head"),
+    ],
+)
+def test_what_a_library_has_no_form_of_is_refused(
+    run: Path, tmp_path: Path, form: str, task: str, reason: str
+) -> None:
     with pytest.raises(DiagnosticError) as caught:
-        export(run, "transformers", tmp_path / "out", task="alike")
+        export(run, form, tmp_path / "out", task=task)
     (found,) = caught.value.diagnostics
-    assert found.code == "FP570" and "the cosine of two vectors" in found.message
+    assert found.code == "FP570" and reason in found.message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -136,6 +136,22 @@ def test_compared_texts_come_as_their_vectors(
     assert one.numpy() == pytest.approx(load_run(run).embed([pair[0] for pair in PAIRS]), abs=1e-5)
 
 
+def test_a_trained_comparison_gives_scores(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript")
+    assert export(run, "onnx", tmp_path / "out", task="compared").difference <= 1e-5
+    expected = [answer["compared"]["value"] for answer in predict(run, PAIRS, Asked(["compared"]))]
+    for count in (1, len(PAIRS)):
+        first, second = zip(*PAIRS[:count], strict=True)
+        found = outputs(tmp_path / "out", batch_of(tmp_path / "out", [*first, *second]))
+        assert (2.0 * found[:, 0]).tolist() == pytest.approx(expected[:count], abs=1e-5)
+    shown = [("A text.", "One more text."), ("Another.", "The last one.")]
+    answers = [answer["compared"]["value"] for answer in predict(run, shown, Asked(["compared"]))]
+    printed = [float(value) for value in printed_by(tmp_path / "out", monkeypatch).strip("[]\n").split()]
+    assert printed == pytest.approx(answers, abs=1e-5)
+
+
 @pytest.mark.slow
 def test_texts_of_triplets_come_as_their_vectors(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")

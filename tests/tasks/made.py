@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from freezeplan.data.builders import BUILDERS
 from freezeplan.tasks import TASK_KINDS, TaskKind
 from freezeplan.tasks.embedding import Embedding
+from freezeplan.tasks.similarity import Similarity
 from freezeplan.train.tokens import EncodedTexts, encoded_texts
 
 Values = list[list[Any]]
@@ -161,6 +162,8 @@ def columns_of(kind: TaskKind, values: Values) -> list[Any]:
 def made(draw: st.DrawFn, names: Sequence[str] = tuple(TASK_KINDS)) -> Made:
     """Draw a kind with 1 to 30 rows."""
     kind = TASK_KINDS[draw(st.sampled_from(names))]
+    if kind.trained_head and draw(st.booleans()):
+        kind = Similarity(trained=True)
     rows, width = draw(st.integers(1, 30)), draw(st.integers(1, 5))
     chance = numpy.random.default_rng(draw(st.integers(0, 2**32)))
     values = MAKERS[kind.name](chance, rows, width)

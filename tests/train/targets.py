@@ -94,6 +94,13 @@ def tasks_of_every_kind(folder: Path) -> list[dict[str, Any]]:
             "data": toy_data(folder, "charge", text_pair="other"),
         },
         {
+            "name": "compared",
+            "kind": "similarity",
+            "head": "compare",
+            "max_score": 2.0,
+            "data": toy_data(folder, "charge", text_pair="other"),
+        },
+        {
             "name": "find",
             "kind": "embedding",
             "matryoshka": [16, 4],

@@ -72,6 +72,7 @@ def test_a_file_is_read_by_the_names_of_the_runs_own_columns(run: Path, rows: Pa
             {"text": "a", "other": "c", "charge": "b"},
             {"column": "a", "pair_column": "c", "labels": ["b"]},
         ),
+        ("compared", {"other": "c", "charge": "b"}, {"pair_column": "c", "labels": ["b"]}),
         ("pair", {"other": "c"}, {"pair_column": "c"}),
     ],
 )

@@ -54,6 +54,13 @@ def tasks(place: Path) -> list[dict[str, Any]]:
             "data": toy_data(place, "charge", text_pair="other"),
             "max_score": 2.0,
         },
+        {
+            "name": "compared",
+            "kind": "similarity",
+            "head": "compare",
+            "data": toy_data(place, "charge", text_pair="other"),
+            "max_score": 2.0,
+        },
         {"name": "pair", "data": toy_data(place, "mood", text_pair="other")},
     ]
 

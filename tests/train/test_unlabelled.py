@@ -27,7 +27,6 @@ from tests.train.test_run import interrupt_at
 from tests.train.tiny import toy_spec, write_jsonl
 
 GIVEN = ("text", "other", "tokens")
-PAIRED = ("pair", "alike")
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +63,7 @@ def test_every_kind_is_predicted_as_predict_does(rows: Path, run: Path) -> None:
     names = [task.name for task in spec_of(rows).task]
     assert sorted(path.stem for path in (run / PREDICTIONS).iterdir()) == sorted(names)
     for name in names:
-        pair = "other" if name in PAIRED else None
-        expected = list(predict_file(run, rows / "test.jsonl", None, Asked([name]), pair))
+        expected = list(predict_file(run, rows / "test.jsonl", None, Asked([name])))
         found = lines(run / PREDICTIONS / f"{name}.jsonl")
         assert [row.pop("row") for row in found] == list(range(1, 17))
         assert_alike(found, expected)
