@@ -98,9 +98,7 @@ def check_locked(work: Compiled, spec: Path) -> tuple[Diagnostic, ...]:
     notes = [f"changed since it was written: {', '.join(causes)}" if causes else UNCAUSED]
     lines = change_lines(found)
     message = f"the plan is not the one in `{path}`: {counted(len(lines), 'difference')}"
-    advice = (
-        f"put back what changed, or accept it: `freezeplan lock {spec}`, and review what changes in the lock"
-    )
+    advice = f"put back what changed, or accept it: `freezeplan lock {spec} --update`, and review what changes in it"
     return (diagnostic("FP580", message, help=advice, notes=[*notes, *first_few(lines, SHOWN)]),)
 
 

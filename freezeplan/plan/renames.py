@@ -159,8 +159,12 @@ def _middle(one: Parts, other: Parts) -> tuple[Parts, Parts, Parts]:
 
 
 def _rank(key: tuple[Parts, Parts, Parts], pairs: Mapping[str, str]) -> tuple[float, ...]:
-    """Return what decides between renamings, the best first: how many, then how alike the parts are spelled."""
+    """Return what decides between renamings, the best first: how many, then how alike the parts are spelled.
+
+    Where all else is equal, the beginnings of their last words decide: of `k_proj` and `v_proj` the first is `key`.
+    """
     _, before, after = key
     old, new = ".".join(before), ".".join(after)
     start = len(commonprefix([old, new]))
-    return (-len(pairs), -start, -round(SequenceMatcher(None, old, new).ratio(), 3))
+    last = len(commonprefix([part[-1] if part else "" for part in (before, after)]))
+    return (-len(pairs), -start, -round(SequenceMatcher(None, old, new).ratio(), 3), -last)

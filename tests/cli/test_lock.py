@@ -108,17 +108,23 @@ def test_a_lock_is_the_same_to_the_byte_everywhere(locked, tmp_path_factory):
     assert str(locked.path).encode() not in first
 
 
-def test_a_second_lock_says_what_changed_and_an_equal_one_touches_nothing(locked):
+def test_a_lock_of_another_plan_is_replaced_when_asked_and_an_equal_one_left_alone(locked):
     path = locked.path / "good.lock"
     before = path.stat().st_mtime_ns
     assert locked.run("lock", "good.toml").out == "unchanged good.lock\n"
     assert path.stat().st_mtime_ns == before
     locked.write("good.toml", RATE)
-    done = locked.run("lock", "good.toml")
-    assert done.out.splitlines()[1:] == [
-        "1 change of what the plan does:",
+    old = path.read_bytes()
+    shown = [
+        "good.lock: 1 change of what the plan does:",
         "  lr 1e-05 -> 5e-06: `bert.encoder.layer.{1..2}` (6 tensors), by `upper`",
     ]
+    kept = locked.run("lock", "good.toml")
+    assert kept.status == 1 and path.read_bytes() == old
+    assert kept.out.splitlines() == shown and "`freezeplan lock good.toml --update` replaces it" in kept.err
+    done = locked.run("lock", "good.toml", "--update")
+    assert done.status == 0 and done.out.splitlines()[:2] == shown
+    assert done.out.splitlines()[2].startswith("wrote good.lock: ") and path.read_bytes() != old
     path.write_text(MERGED)
     assert locked.run("lock", "good.toml").status == 0
     assert locked.run("check", "good.toml", "--locked").status == 0

@@ -140,6 +140,19 @@ def test_layers_that_are_called_otherwise_are_compared_under_their_new_names() -
     ]
 
 
+def test_the_projections_of_a_vision_transformer_keep_theirs_under_both_names() -> None:
+    old = ("attention.query", "attention.key", "attention.value", "output.dense")
+    new = ("q_proj", "k_proj", "v_proj", "o_proj")
+    sides = [
+        record(tower(4, {f"attention.{name}.weight": (4, 4) for name in names}, stack=stack))
+        for names, stack in ((old, "vit.encoder.layer"), (new, "vit.layers"))
+    ]
+    found = compare(*sides).renamed
+    assert {(item.before[-1], item.after[-1]) for item in found} == {
+        (one.rpartition(".")[2], other) for one, other in zip(old, new, strict=True)
+    }
+
+
 def test_a_rate_that_changed_is_seen_behind_new_names() -> None:
     rules = [RULES[0], rule("heads", "trainable", name="heads", lr_mult=4.0)]
     found = lines(record(tower()), record(tower(stack="model.layers"), rules))
