@@ -97,6 +97,15 @@ class ExecutionChosen:
 
 
 @dataclass(frozen=True)
+class UpdatesLost:
+    """Of so many ``elements`` that had a gradient in the first ``steps``, ``lost`` did not change, kept in bfloat16."""
+
+    lost: int
+    elements: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class StepDone:
     """Some optimizer steps are done.
 
@@ -228,6 +237,7 @@ Event = (
     | StoreProgress
     | ExecutionChosen
     | StepDone
+    | UpdatesLost
     | EpochDone
     | PhaseDone
     | BestRestored

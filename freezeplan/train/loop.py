@@ -25,6 +25,7 @@ from freezeplan.train.batches import Course, Part
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.launching import ranks_of
 from freezeplan.train.ranks import Ranks
+from freezeplan.train.resolution import LostUpdates
 from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.settling import GradientNorms
@@ -74,6 +75,7 @@ class Loop:
     stopped: bool = False
     balancing: str | None = None
     scale: LossScale = field(default_factory=lambda: LossScale("float32", torch.device("cpu")))
+    lost: LostUpdates = field(default_factory=lambda: LostUpdates((), lambda lost, asked: None))
     _asked: bool = False
     _skipped: int = 0
 
@@ -159,7 +161,8 @@ class Loop:
             self._skipped += 1
         if self.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.ever_trained, self.clip_norm)
-        self.scale.step(self.optimizer)
+        with self.lost.watching(self.optimizer):
+            self.scale.step(self.optimizer)
         self.ranks.set_buffers_of_first(self.model)
         return losses
 

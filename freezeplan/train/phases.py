@@ -15,11 +15,13 @@ from freezeplan.runs.events import (
     PhaseDone,
     PhaseStarted,
     StoppedEarly,
+    UpdatesLost,
 )
 from freezeplan.runs.interrupts import stop_after
 from freezeplan.runs.phase_evidence import PhaseEvidence
 from freezeplan.tasks.scaling import loss_factor
 from freezeplan.train.loop import Loop
+from freezeplan.train.resolution import STEPS, LostUpdates, lost_advice
 from freezeplan.train.running import Running
 from freezeplan.train.settling import is_last_phase, is_passed, norms_of, note_settled
 from freezeplan.train.setup import Setup
@@ -117,9 +119,20 @@ def _loop(run: Running) -> Loop:
         checkpoint_steps=spec.train.checkpoint_steps,
         balancing=spec.train.balancing,
         scale=run.scale,
+        lost=_lost_updates(run),
         norms=norms_of(run.setup, run.position),
         after_step=run.write_checkpoint,
     )
+
+
+def _lost_updates(run: Running) -> LostUpdates:
+    """Return what looks at the first steps of a run that begins, and says which updates are lost."""
+
+    def tell(lost: int, asked: int) -> None:
+        run.observer(UpdatesLost(lost, asked, STEPS))
+        run.warnings += run.setup.spec.locations.attach([lost_advice(lost, asked)])
+
+    return LostUpdates(list(run.setup.model.parameters()) if run.position.step == 0 else (), tell)
 
 
 def loss_factors(setup: Setup) -> dict[str, float]:

@@ -13,7 +13,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from freezeplan.diagnostics.wording import counted, format_rate
+from freezeplan.diagnostics.wording import counted, format_percent, format_rate
 from freezeplan.render.visible import visible
 from freezeplan.runs.events import (
     BestRestored,
@@ -33,6 +33,7 @@ from freezeplan.runs.events import (
     StepDone,
     StoppedEarly,
     StoreProgress,
+    UpdatesLost,
     Working,
 )
 from freezeplan.train.progress_table import rate_lines, score_lines
@@ -85,6 +86,11 @@ class ProgressView:
             self._start(event)
         elif isinstance(event, StepDone):
             self._step(event)
+        elif isinstance(event, UpdatesLost):
+            share = format_percent(event.lost, event.elements)
+            self._print(
+                "updates", [f"{share} of those of the first {event.steps} steps are lost in bfloat16"]
+            )
         elif isinstance(event, EpochDone):
             self._epoch(event)
         elif isinstance(event, Resumed):

@@ -11,9 +11,12 @@ from safetensors.torch import load_file
 
 from freezeplan.apply.fingerprints import fingerprints
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics.wording import format_percent
 from freezeplan.prefix.proof import TOLERANCES
+from freezeplan.runs.events import UpdatesLost
 from freezeplan.runs.verify import verify_run
 from freezeplan.train.predict import predict
+from freezeplan.train.resolution import STEPS, LostUpdates
 from freezeplan.train.run import train
 from freezeplan.train.saved_run import load_run
 from freezeplan.train.scaling import LossScale
@@ -132,6 +135,42 @@ def test_weights_of_float16_do_not_train(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError) as caught:
         train(half, tmp_path / "run")
     assert [item.code for item in caught.value.diagnostics] == ["FP437"]
+
+
+def test_weights_of_bfloat16_are_said_to_lose_the_share_of_updates_that_was_measured(
+    toy: Path, tmp_path: Path
+) -> None:
+    told: list[UpdatesLost] = []
+    shares = {}
+    for rate in (1e-6, 1e-2):
+        spec = phased_spec(toy, [], rule=RULES, optimizer={"lr": rate}, train={"epochs": 1})
+        narrow = spec.model_copy(update={"model": spec.model.model_copy(update={"dtype": "bfloat16"})})
+        told.clear()
+        result = train(
+            narrow,
+            tmp_path / str(rate),
+            lambda event: told.append(event) if isinstance(event, UpdatesLost) else None,
+        )
+        (event,) = told
+        (warning,) = [item for item in result.diagnostics if item.code == "FP512"]
+        shares[rate] = event.lost / event.elements
+        assert warning.message.startswith(format_percent(event.lost, event.elements))
+    assert shares[1e-6] > 0.9 > shares[1e-2]
+    whole = phased_spec(toy, [], rule=RULES, train={"epochs": 1})
+    assert not any(item.code == "FP512" for item in train(whole, tmp_path / "whole").diagnostics)
+
+
+def test_an_element_counts_as_lost_where_its_gradient_asked_for_a_change_and_got_none() -> None:
+    tensor = torch.nn.Parameter(torch.tensor([1.0, 1.0, 1.0], dtype=torch.bfloat16))
+    optimizer = torch.optim.SGD([tensor], lr=0.0)
+    told: list[tuple[int, int]] = []
+    lost = LostUpdates([tensor], lambda *counts: told.append(counts))
+    for rate in (0.0, *[1.0] * STEPS, 1.0):
+        optimizer.param_groups[0]["lr"] = rate
+        tensor.grad = torch.tensor([0.0, 1e-4, 0.5], dtype=torch.bfloat16)
+        with lost.watching(optimizer):
+            optimizer.step()
+    assert told == [(STEPS, 2 * STEPS)]
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
