@@ -1,8 +1,10 @@
 """Compare the predicted peak of a training step with what a process really needed.
 
-``python -m benchmarks.predicted_peak [--json FILE] [--model NAME] [--margin]`` trains two steps of four models,
-with nothing, half and all of the backbone frozen, at two batch sizes, each in a process of its own, and prints
-predicted and measured bytes, their ratio, and the worst.
+``python -m benchmarks.predicted_peak [--json FILE] [--model NAME] [--margin] [--narrow] [--again]`` trains two steps
+of four models, with nothing, half and all of the backbone frozen, at two batch sizes, each in a process of its own, and
+prints predicted and measured bytes, their ratio, and the worst. ``--narrow`` keeps weights that never train in bfloat16
+(then what is resident falls by what they leave, which is measured, too), ``--again`` runs layers again in the backward
+pass.
 
 What is measured knows nothing of the predictor: the kernel's high-water mark of the process's resident memory
 (``VmHWM``, set back after the weights are loaded and one row went through the model, so that code, libraries and
@@ -19,7 +21,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -64,11 +66,13 @@ USUAL_BATCHES = (8, 32)
 
 @dataclass(frozen=True)
 class Case:
-    """Name one training: a model, what of it is frozen, and the rows of a batch."""
+    """Name one training: a model, what of it is frozen, the rows of a batch, and what saves memory."""
 
     model: str
     frozen: str
     batch_size: int
+    narrow: bool = False
+    again: bool = False
 
     def spec(self) -> Any:
         """Return the spec of this training: two heads on the model, trained jointly."""
@@ -78,32 +82,38 @@ class Case:
         if FROZEN[self.frozen]:
             rules.append({"name": "lower", "match": FROZEN[self.frozen], "state": "frozen"})
         tasks = [{"name": name, "labels": ["no", "yes"]} for name in ("topic", "mood")]
+        train = {"batch_size": self.batch_size, "max_length": LENGTH, "mixing": "joint"}
+        kept = {"frozen_dtype": "bfloat16"} if self.narrow else {}
         return Spec.model_validate(
             {
-                "model": MODELS[self.model],
+                "model": MODELS[self.model] | kept,
                 "rule": rules,
                 "task": tasks,
-                "train": {"batch_size": self.batch_size, "max_length": LENGTH, "mixing": "joint"},
+                "train": train | {"gradient_checkpointing": self.again},
             }
         )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold one case's bytes. The step is what comes on top of the weights."""
+    """Hold one case's bytes. The step is what comes on top of the weights, and ``freed`` what resting left of them."""
 
     model: str
     frozen: str
     batch_size: int
+    narrow: bool
+    again: bool
     weights: int
     predicted_step: int
     measured_step: int
+    whole: int
+    freed: int
     default_malloc_step: int | None = None
 
     @property
     def ratio(self) -> float:
         """Predicted over measured peak, weights included."""
-        return (self.weights + self.predicted_step) / (self.weights + self.measured_step)
+        return (self.weights + self.predicted_step) / (self.whole - self.freed + self.measured_step)
 
     @property
     def step_ratio(self) -> float:
@@ -129,13 +139,16 @@ def cases(models: list[str]) -> Iterator[Case]:
 def outcome_of(case: Case, margin: bool) -> Outcome:
     """Predict here, measure in a process of its own."""
     weights, predicted = predict(case)
-    measured = measure_apart(case, FAITHFUL)
-    default = measure_apart(case, {}) if margin else None
+    whole, _ = predict(replace(case, narrow=False)) if case.narrow else (weights, 0)
+    measured, freed = measure_apart(case, FAITHFUL)
+    default = measure_apart(case, {})[0] if margin else None
     return Outcome(
         **asdict(case),
         weights=weights,
         predicted_step=predicted,
         measured_step=measured,
+        whole=whole,
+        freed=freed,
         default_malloc_step=default,
     )
 
@@ -151,8 +164,8 @@ def predict(case: Case) -> tuple[int, int]:
     return memory.weights, memory.peak - memory.weights
 
 
-def measure_apart(case: Case, environment: dict[str, str]) -> int:
-    """Run one case in a fresh process; returns the bytes that its steps needed on top of the weights."""
+def measure_apart(case: Case, environment: dict[str, str]) -> tuple[int, int]:
+    """Run one case in a fresh process; returns what :func:`measure` does."""
     dropped = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.predicted_peak", "--measure", json.dumps(asdict(case))],
@@ -163,14 +176,19 @@ def measure_apart(case: Case, environment: dict[str, str]) -> int:
     )
     if done.returncode:
         sys.exit(done.stderr)
-    return int(done.stdout)
+    step, freed = map(int, done.stdout.split())
+    return step, freed
 
 
-def measure(case: Case) -> int:
-    """Train two steps in this process; return by how many bytes its resident memory rose at most."""
+def measure(case: Case) -> tuple[int, int]:
+    """Train two steps in this process; return by how many bytes its resident memory rose at most.
+
+    The second number is by how many it fell when weights began to rest in half the space.
+    """
     import torch
 
     from freezeplan.apply import apply_freeze, build_optimizer
+    from freezeplan.apply.recomputing import checkpoint_above
     from freezeplan.inventory.from_module import inventory_of
     from freezeplan.models.loading import load_model
     from freezeplan.plan import compile_plan
@@ -179,21 +197,33 @@ def measure(case: Case) -> int:
     torch.manual_seed(SEED)
     model, _ = load_model(spec)
     plan = compile_plan(inventory_of(model), spec)
+    set_resident(model)
+    whole = set_high_water_back()
     apply_freeze(model, plan)
+    freed = whole - set_high_water_back() if case.narrow else 0
+    if case.again:
+        checkpoint_above(model)
     optimizer = build_optimizer(model, plan)
     set_warm(model)
     before = set_high_water_back()
     for _ in range(STEPS):
         take_step(model, optimizer, case.batch_size)
-    return high_water() - before
+    return high_water() - before, freed
 
 
-def set_warm(model: Any) -> None:
-    """Bring code, libraries, scratch space and all weights into memory: one row, and a tiny optimizer's step."""
+def set_resident(model: Any) -> None:
+    """Bring all weights into memory, as they are after they were trained: blocks of their own, not a file's."""
     import torch
 
     for tensor in (*model.parameters(), *model.buffers()):
-        float(tensor.sum())
+        tensor.data = tensor.data.clone()
+    torch.ones(64, 64).to(torch.bfloat16).float()
+
+
+def set_warm(model: Any) -> None:
+    """Bring code, libraries and scratch space into memory: one row, and a tiny optimizer's step."""
+    import torch
+
     tiny = torch.nn.Linear(2, 2)
     take_backward(model, 1)
     take_backward(model, 1)
@@ -284,15 +314,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.predicted_peak")
     parser.add_argument("--model", choices=MODELS, action="append", help="only this model; repeatable")
     parser.add_argument("--margin", action="store_true", help="measure the allocator's margin too")
+    parser.add_argument("--narrow", action="store_true", help="keep what never trains in bfloat16")
+    parser.add_argument("--again", action="store_true", help="run layers again in the backward pass")
     parser.add_argument("--json", type=Path, help="also write the numbers to a file")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
-        print(measure(Case(**json.loads(asked.measure))))
+        print(*measure(Case(**json.loads(asked.measure))))
         return
     print(head(), flush=True)
     outcomes = []
-    for case in cases(asked.model or list(MODELS)):
+    chosen = cases(asked.model or list(MODELS))
+    for case in (replace(item, narrow=asked.narrow, again=asked.again) for item in chosen):
         outcomes.append(outcome_of(case, asked.margin))
         print(line(outcomes[-1]), flush=True)
     print(*worst_lines(outcomes), sep="\n")
