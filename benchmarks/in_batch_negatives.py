@@ -53,7 +53,7 @@ def ours(rows: list[tuple[str, ...]]) -> tuple[float, Gradients]:
     split = setup.data["train"]["find"]
     setup.model.eval()
     places = range(len(rows))
-    out = Forward(setup.model, setup.encoder, setup.accelerator.device).outputs("find", split, places)
+    out = Forward(setup.model, setup.encoder, setup.device).outputs("find", split, places)
     loss = split.kind.loss(out, split.target(places, out.device)) / split.kind.terms(split.targets, places)
     loss.backward()
     tensors = parameters_by_name(setup.model)

@@ -134,13 +134,13 @@ def trainer_epochs(setup: Setup, folder: Path, clock: Clock) -> list[float]:
 def spared_by_nothing(setup: Setup, clock: Clock) -> tuple[float, float]:
     """Return the seconds of an epoch in the head alone, forward and backward: ours, and over all logits at once."""
     split = setup.data["train"][TASK]
-    forward = Forward(setup.model, setup.encoder, setup.accelerator.device)
+    forward = Forward(setup.model, setup.encoder, setup.device)
     ours = whole = 0.0
     for parts in setup.phases[0].course.epoch_parts(0):
         rows = parts[0].rows
         with torch.no_grad():
             out = forward.outputs(TASK, split, rows)
-        target = split.target(rows, setup.accelerator.device)
+        target = split.target(rows, setup.device)
         out.states = out.states.detach().requires_grad_()
         ours += clock.seconds(lambda out=out, target=target: out.loss(target).backward())
         out.states.grad = None

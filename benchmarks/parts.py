@@ -139,7 +139,7 @@ def ways(setup: Setup, clock: Clock, limits: Limits) -> Callable[[], None]:
     """Return what trains one epoch in each of the other ways, on the batches of our first epoch."""
     rows = [part.rows for parts in setup.phases[0].course.epoch_parts(0) for part in parts]
     given, split = batches_of(setup, rows), setup.data["train"][TASK]
-    truths = [split.target(chosen, setup.accelerator.device) for chosen in rows]
+    truths = [split.target(chosen, setup.device) for chosen in rows]
     upper, batches = _upper(setup, given)
     suffix, whole = Steps(upper.train()), Steps(setup.model.train())
 

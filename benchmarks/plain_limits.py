@@ -78,4 +78,4 @@ def run_whole(model: torch.nn.Module, batches: Sequence[Batch]) -> list[torch.Te
 def batches_of(setup: Setup, rows: Sequence[Sequence[int]]) -> list[dict[str, torch.Tensor]]:
     """Return batches of the training rows as the model's inputs."""
     inputs = setup.data["train"][TASK].inputs
-    return [setup.encoder.batch(inputs, chosen, setup.accelerator.device) for chosen in rows]
+    return [setup.encoder.batch(inputs, chosen, setup.device) for chosen in rows]

@@ -53,7 +53,7 @@ def seconds(work: Callable[[], object]) -> float:
 def run_plainly(setup: Setup, splits: list[EncodedSplit]) -> None:
     """Run the distinct inputs through the backbone, in the same batches, and keep nothing."""
     inputs = {split.name: split.inputs for split in splits}
-    device = setup.accelerator.device
+    device = setup.device
     setup.model.eval()
     with torch.no_grad():
         for source, rows in Examples(inputs).batches(rows_at_once(device.type, 128)):

@@ -85,7 +85,7 @@ class Case:
 
     def batch(self, source: str, rows: Sequence[int]) -> dict[str, torch.Tensor]:
         """Return some sentences as the model's inputs."""
-        return self.setup.encoder.batch(self.inputs, rows, self.setup.accelerator.device)
+        return self.setup.encoder.batch(self.inputs, rows, self.setup.device)
 
     def forward_pass(self) -> Callable[[], list[torch.Tensor]]:
         """Return the frozen layers' one pass over the sentences, batches made on the way as the store does."""
@@ -110,7 +110,7 @@ class Case:
         """Train one epoch in three ways, batch by batch in turns; returns their seconds."""
         upper, batches = self.suffix_batches()
         suffix, whole = Steps(upper), Steps(self.model)
-        split, device = self.setup.data["train"][TASK], self.setup.accelerator.device
+        split, device = self.setup.data["train"][TASK], self.setup.device
 
         def replay(rows: Sequence[int], truth: torch.Tensor) -> None:
             batch = {} if self.cut.whole else self.batch(TASK, rows)

@@ -28,9 +28,9 @@ from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.loop import Loop
 from freezeplan.train.phases import _loop
-from freezeplan.train.ranks import Ranks
 from freezeplan.train.running import Running
 from freezeplan.train.setup import prepare
+from freezeplan.train.strategies.replicate import Replicate
 from tests.train.phased import ALL, POOLER, TOP, phased_spec
 from tests.train.ranked import on_two_ranks, write_spec
 from tests.train.tiny import SPECIAL, WORDS, tiny_tokenizer, write_toy_data
@@ -47,10 +47,10 @@ PHASES = [
 ]
 
 
-class Averaged(Ranks):
+class Averaged(Replicate):
     """Leave the gradients to DDP, which adds them up in each backward and divides by the number of processes."""
 
-    def set_summed_gradients(self, tensors: object) -> None:
+    def sum_gradients(self, tensors: object) -> None:
         """Do nothing: DDP has done it."""
 
 
@@ -81,7 +81,7 @@ def wrapped_once(run: Running) -> Callable[[Loop], None]:
 def set_wrapper(loop: Loop, wrapper: DistributedDataParallel) -> None:
     """Let a loop train through DDP."""
     loop.forward.model = wrapper
-    loop.ranks = Averaged(loop.ranks.number, loop.ranks.count, loop.ranks.device)
+    loop.strategy = Averaged(loop.strategy.accelerator)
     # Losses as many times too large: DDP divides their gradients by the number of processes.
     loop.weights = {task: weight * loop.ranks.count for task, weight in loop.weights.items()}
 

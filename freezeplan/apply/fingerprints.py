@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from freezeplan.apply.tensors import parameters_by_name
+from freezeplan.apply.tensors import is_shared_out, parameters_by_name, whole
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,19 @@ def _still_known(since: Fingerprints, still: Collection[str], stamps: Mapping[st
 
 
 def _stamp(tensor: torch.Tensor) -> _Stamp | None:
-    # Tensors made in inference mode count no writes: they are always hashed.
-    return None if tensor.is_inference() else _Stamp(id(tensor), tensor.data_ptr(), tensor._version)
+    # Tensors made in inference mode count no writes, nor do all that write to shared ones: they are always hashed.
+    if tensor.is_inference() or is_shared_out(tensor):
+        return None
+    return _Stamp(id(tensor), tensor.data_ptr(), tensor._version)
 
 
 def sha256(tensor: torch.Tensor) -> str:
     """Return the sha256 (hex) of a tensor's elements in row order; equal exactly when all bits are equal.
 
+    Of a tensor that is shared out among processes all must ask for it, at the same time.
+
     >>> sha256(torch.zeros(2)) == sha256(torch.zeros(2)), sha256(torch.zeros(1)) == sha256(-torch.zeros(1))
     (True, False)
     """
-    raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    raw = whole(tensor).cpu().contiguous().reshape(-1).view(torch.uint8)
     return hashlib.sha256(raw.numpy()).hexdigest()

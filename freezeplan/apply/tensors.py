@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from freezeplan.inventory.names import canonical_parameters
@@ -33,7 +35,32 @@ def all_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def own_copy(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor on the CPU in row order that shares its storage with no other part of a tensor."""
-    tensor = tensor.detach().cpu().contiguous()
-    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-    return tensor if whole else tensor.clone()
+    """Return a tensor, whole, on the CPU in row order, that shares its storage with no other part of a tensor."""
+    tensor = whole(tensor).cpu().contiguous()
+    alone = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return tensor if alone else tensor.clone()
+
+
+def is_shared_out(tensor: torch.Tensor) -> bool:
+    """Whether each of several processes holds a part of a tensor (torch's DTensor)."""
+    return hasattr(tensor, "full_tensor")
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Return all of a tensor, without its graph.
+
+    One that is shared out among processes is gathered: all of them must ask for it, at the same time.
+    """
+    tensor = tensor.detach()
+    gather: Callable[[], torch.Tensor] | None = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def shared_like(values: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return this process's part of some values, shared out as another tensor is; nothing is exchanged."""
+    if not is_shared_out(other):
+        return values
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(other, DTensor)
+    return distribute_tensor(values, other.device_mesh, other.placements, src_data_rank=None)

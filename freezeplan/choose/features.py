@@ -80,7 +80,7 @@ class _Pass:
     ) -> None:
         self.setup, self.examples, self.over_words = setup, examples, over_words
         self.inputs = {split.name: split.inputs for split in splits}
-        self.device = setup.accelerator.device
+        self.device = setup.device
         self.layers: tuple[str, ...] = ()
         self.widths: tuple[int, ...] = ()
         self.spools: list[Spool] = []

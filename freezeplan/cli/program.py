@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -17,6 +14,7 @@ from freezeplan.cli.diff import diff
 from freezeplan.cli.evaluate import evaluate
 from freezeplan.cli.explain import explain
 from freezeplan.cli.export import export
+from freezeplan.cli.failing import failed
 from freezeplan.cli.features import features
 from freezeplan.cli.fmt import fmt
 from freezeplan.cli.import_ import import_
@@ -31,22 +29,13 @@ from freezeplan.cli.ranks import is_first
 from freezeplan.cli.schema import schema
 from freezeplan.cli.show import show
 from freezeplan.cli.starting import quick_start
-from freezeplan.cli.status import CLEAN, UNUSABLE, status_of
-from freezeplan.cli.streams import (
-    Settings,
-    print_err,
-    report,
-    set_stream_to_nowhere,
-    set_streams_to_never_fail,
-    unwritable,
-)
+from freezeplan.cli.status import CLEAN
+from freezeplan.cli.streams import Settings, print_err, set_streams_to_never_fail
 from freezeplan.cli.train import train
 from freezeplan.cli.verify import verify
-from freezeplan.cli.version import freezeplan_version, version_option
+from freezeplan.cli.version import version_option
 from freezeplan.cli.why import why
-from freezeplan.diagnostics import DiagnosticError, diagnostic
 
-DEBUG = "FREEZEPLAN_DEBUG"
 EPILOG = """Exit status: 0 clean; 1 the spec has errors, or a check found something; 2 wrong usage, unreadable
 input or an internal error; 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP."""
 
@@ -117,36 +106,10 @@ def _run(arguments: Sequence[str] | None, settings: Settings) -> int:
         return _stopped(settings)
     except Exception as error:
         # Importing transformers turns a Ctrl-C into an import error of its own.
-        return _stopped(settings) if settings.stopped_by else _failed(error, settings)
+        return _stopped(settings) if settings.stopped_by else failed(error, settings)
 
 
 def _stopped(settings: Settings) -> int:
     if is_first() and settings.diagnostics == "full":
         print_err(f"stopped by {signal_name(settings)}", settings)
     return stopped_status(settings)
-
-
-def _failed(error: Exception, settings: Settings) -> int:
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
-    if isinstance(error, MemoryError):
-        message = "this machine ran out of memory"
-        error = DiagnosticError([diagnostic("FP504", message, help="name a smaller model, or fewer rows")])
-    if isinstance(error, DiagnosticError):
-        report(error.diagnostics, settings)
-        return status_of(error.diagnostics)
-    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
-        # What prints a help page writes past our streams.
-        set_stream_to_nowhere(sys.stdout)
-        return _failed(unwritable(sys.stdout, error), settings)
-    _report_internal(error, settings)
-    return UNUSABLE
-
-
-def _report_internal(error: Exception, settings: Settings) -> None:
-    from freezeplan.render.diagnostics import internal_error
-
-    if os.environ.get(DEBUG):
-        traceback.print_exception(error)
-    print_err(internal_error(error, version=freezeplan_version(), debug=f"{DEBUG}=1"), settings)

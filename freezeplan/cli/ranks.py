@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from freezeplan.cli.failing import failed
 from freezeplan.cli.status import UNUSABLE, status_of
-from freezeplan.cli.streams import Settings, report
+from freezeplan.cli.streams import Settings
 from freezeplan.diagnostics import DiagnosticError
 
 if TYPE_CHECKING:
@@ -36,18 +37,15 @@ def one_voice(settings: Settings) -> Iterator[None]:
         return
     try:
         yield
-    except DiagnosticError as error:
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
         settings.raise_if_interrupted()
+        status = status_of(error.diagnostics) if isinstance(error, DiagnosticError) else UNUSABLE
         with _turn() as speaks:
             if speaks:
-                report(error.diagnostics, settings)
-        raise click.exceptions.Exit(status_of(error.diagnostics)) from None
-    except Exception:
-        settings.raise_if_interrupted()
-        with _turn() as speaks:
-            if speaks:
-                raise
-        raise click.exceptions.Exit(UNUSABLE) from None
+                status = failed(error, settings)
+        raise click.exceptions.Exit(status) from None
 
 
 @contextmanager

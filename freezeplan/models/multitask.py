@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from math import prod
 from typing import Any
@@ -80,13 +80,17 @@ class MultiTaskModel(nn.Module):
         pooled: torch.Tensor | None = None,
         *,
         by_token: bool = False,
+        no_heads: bool = False,
         **inputs: Any,
     ) -> torch.Tensor | TokenLogits | dict[str, torch.Tensor]:
         """Return the logits ``(batch, labels)`` of ``task``; without a task, a dict of every task's logits.
 
         ``pooled`` of shape ``(batch, hidden)`` stands in for the backbone, which then does not run. ``by_token`` asks
-        for the :class:`TokenLogits` of a task over the vocabulary: they are not worked out yet.
+        for the :class:`TokenLogits` of a task over the vocabulary: they are not worked out yet. With ``no_heads`` it is
+        what :meth:`pool` returns.
         """
+        if no_heads:
+            return self.pool(**inputs)
         with self._computing():
             pooled = self.pool(**inputs) if pooled is None else pooled
             if task is not None:
@@ -95,6 +99,13 @@ class MultiTaskModel(nn.Module):
 
     def _computing(self) -> AbstractContextManager[object]:
         return computing_in(self.precision, next(self.parameters()).device)
+
+    def computed(self, work: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Return what some work gives that uses this model's tensors after its forward pass, as a head's loss does.
+
+        What wraps a model and watches its methods sees the work, and what comes out.
+        """
+        return work()
 
     def pool(self, **inputs: Any) -> torch.Tensor:
         """Run the backbone and return what the heads read as one tensor: one vector per example, ``(batch, hidden)``.

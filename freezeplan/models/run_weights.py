@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,28 @@ from freezeplan.models.sealed import Altered, fault_of
 
 
 def read_weights(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
-    """Return the tensors of some of a run's files, by name; ``files`` maps them to their sha256.
+    """Return the tensors of some of a run's files, by name; see :func:`each_weight`."""
+    return dict(each_weight(folder, files))
+
+
+def each_weight(folder: Path, files: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """Yield the names and tensors of some of a run's files, one at a time; ``files`` maps them to their sha256.
 
     Raises :class:`freezeplan.models.sealed.Altered` for a file that is not the one that was written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
-    found: dict[str, Any] = {}
     for name, digest in files.items():
         path = file_of(folder, name)
         reason = fault_of(path, name, digest)
         if reason is not None:
             raise Altered(reason)
         try:
-            found |= load_file(path)
+            with safe_open(path, "pt") as file:
+                for tensor in file.keys():  # noqa: SIM118
+                    yield tensor, file.get_tensor(tensor)
         except (OSError, SafetensorError) as error:
             raise Altered(f"`{name}` is not a readable .safetensors file: {first_line(error)}") from None
-    return found
 
 
 def weight_names(folder: Path, files: Mapping[str, str]) -> frozenset[str] | None:

@@ -25,8 +25,8 @@ HOOKS = (
     "_backward_hooks",
     "_backward_pre_hooks",
 )
-# transformers puts these on layers to collect hidden states when asked to; nobody asks here.
-LIBRARY_HOOKS = "transformers.utils.output_capturing"
+# transformers puts these on layers to collect hidden states when asked to; nobody asks here. fully_shard gathers.
+LIBRARY_HOOKS = ("transformers.utils.output_capturing", "torch.distributed.fsdp")
 
 
 def find_cut(
@@ -208,7 +208,7 @@ def _checked_form(model: nn.Module, call: Call) -> Any:
 
 def _own_hooks(module: nn.Module) -> bool:
     hooks = [hook for kind in HOOKS for hook in getattr(module, kind).values()]
-    return any(getattr(hook, "__module__", None) != LIBRARY_HOOKS for hook in hooks)
+    return not all(str(getattr(hook, "__module__", None)).startswith(LIBRARY_HOOKS) for hook in hooks)
 
 
 def _check_still(

@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call
 
 from freezeplan.prefix.observation import Observation, observe
+from freezeplan.prefix.sharded import disturbed, is_sharded
 from freezeplan.prefix.switching import with_trainable
 
 
@@ -31,6 +32,9 @@ def observe_disturbed(
 
     What comes out the same as before depends on none of them, not even past a ``detach``.
     """
+    if is_sharded(model):
+        with disturbed(model), torch.no_grad():
+            return observe(model, tuple(blocks), batch)
     other = {
         f"model.{name}": tensor.detach() * 1.5 + 0.125
         for name, tensor in model.named_parameters()
@@ -56,11 +60,11 @@ def tensors_below(
         seen = observe(model, tuple(blocks), batch)
     own = _own_tensors(model)
     frozen |= {name for name, _ in model.named_buffers()}
-    found = {"": _graph_leaves(model, seen.pooled) | _of(own, seen.entered)}
+    found = {"": _graph_leaves(seen, seen.pooled) | _of(own, seen.entered)}
     for call in seen.calls:
         if call.hidden is not None:
             below = _of(own, call.finished) | (_of(own, call.entered) & frozen)
-            found.setdefault(call.block, _graph_leaves(model, call.hidden) | below)
+            found.setdefault(call.block, _graph_leaves(seen, call.hidden) | below)
     order = [name for names in own.values() for name in names]
     return {block: tuple(name for name in order if name in names) for block, names in found.items()}
 
@@ -82,15 +86,15 @@ def _of(own: Mapping[str, tuple[str, ...]], modules: Collection[str]) -> set[str
     return {name for path in modules for name in own[path]}
 
 
-def _graph_leaves(model: nn.Module, tensor: torch.Tensor | None) -> set[str]:
+def _graph_leaves(seen: Observation, tensor: torch.Tensor | None) -> set[str]:
     """Return the names of the parameters that a tensor's autograd graph ends in."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    names = seen.names
     start = getattr(tensor, "grad_fn", None)
-    todo, seen, found = [start] if start else [], {start}, set()
+    todo, known, found = [start] if start else [], {start}, set()
     while todo:
         node = todo.pop()
         found.add(names.get(id(getattr(node, "variable", None))))
-        following = {child for child, _ in node.next_functions if child is not None} - seen
-        seen |= following
+        following = {child for child, _ in node.next_functions if child is not None} - known
+        known |= following
         todo.extend(following)
     return found - {None}

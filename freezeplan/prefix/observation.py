@@ -13,6 +13,7 @@ from torch import nn
 
 from freezeplan.prefix.forms import Form, form_of, hidden_output
 from freezeplan.prefix.refusal import Refused
+from freezeplan.prefix.sharded import pooled
 from freezeplan.prefix.switching import random_state, same_tensors
 
 
@@ -42,7 +43,8 @@ class Observation:
     """Hold the calls of a forward in order, and what came out at the end.
 
     ``changed`` names the model's own tensors that the forward changed, ``mutates`` tells that it changed its
-    inputs, ``draws`` that it used random numbers.
+    inputs, ``draws`` that it used random numbers. ``names`` maps the identities of the parameters that it ran with,
+    which may have been gathered for it, to their names.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -51,6 +53,7 @@ class Observation:
     entered: frozenset[str] = frozenset()
     mutates: bool = False
     draws: bool = False
+    names: dict[int, str] = field(default_factory=dict)
 
     def call_of(self, block: str) -> Call:
         """Return the first call of a block."""
@@ -67,7 +70,12 @@ class Watch:
         self.finished: set[str] = set()
         self.entered: set[str] = set()
         self.pending: dict[str, tuple[tuple[torch.Tensor, ...], list[int]]] = {}
+        by_identity = {id(tensor): name for name, tensor in model.named_parameters()}
+        self.seen.names = dict(by_identity)
         self.tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self.names = {
+            path: by_identity[id(tensor)] for path, tensor in model.named_parameters(remove_duplicate=False)
+        }
         self.versions = {name: _version(tensor) for name, tensor in self.tensors.items()}
 
     @contextmanager
@@ -90,8 +98,11 @@ class Watch:
             name for name, tensor in self.tensors.items() if _version(tensor) != self.versions[name]
         )
 
-    def _enter(self, name: str, *_: Any) -> None:
+    def _enter(self, name: str, module: nn.Module, *_: Any) -> None:
         self.entered.add(name)
+        for own, tensor in module.named_parameters(recurse=False):
+            path = f"{name}.{own}" if name else own
+            self.seen.names[id(tensor)] = self.names.get(path, path)
 
     def _finish(self, name: str, *_: Any) -> None:
         self.finished.add(name)
@@ -131,9 +142,9 @@ def observe(
         Watch(model, blocks),
     )
     with watch.hooked():
-        pooled = (run or model.pool)(**inputs)
+        found = run(**inputs) if run is not None else pooled(model, inputs)
     seen = watch.seen
-    seen.pooled, seen.changed, seen.entered = pooled, watch.changed(), frozenset(watch.entered)
+    seen.pooled, seen.changed, seen.entered = found, watch.changed(), frozenset(watch.entered)
     seen.mutates = versions != [_version(item) for item in inputs.values()]
     seen.draws = not same_tensors(state, random_state())
     return seen

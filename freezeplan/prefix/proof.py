@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
+from freezeplan.apply.tensors import whole
 from freezeplan.models.precision import PRECISIONS
 from freezeplan.prefix.observation import copied
 from freezeplan.prefix.parts import PartsLayout
 from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.prefix.replay import Cut, prefix_in_eval_mode, record, replaying
+from freezeplan.prefix.sharded import gradients, pooled
 from freezeplan.prefix.switching import preserving_state, same_tensors
 
 # How far outputs may be apart, relative to the largest, where other batch mates or a narrower format round
@@ -88,7 +90,7 @@ def _pooled(
     model: nn.Module, batch: Mapping[str, torch.Tensor], mode: AbstractContextManager[None]
 ) -> torch.Tensor:
     with preserving_state(model), mode:
-        return model.pool(**copied(batch)).detach()
+        return pooled(model, copied(batch)).detach()
 
 
 def _attempt(
@@ -108,13 +110,13 @@ def _outcome(
 ) -> Outcome:
     trained = [tensor for tensor in model.parameters() if tensor.requires_grad]
     with preserving_state(model), torch.enable_grad(), mode:
-        pooled = model.pool(**copied(batch))
-        if not pooled.requires_grad:
-            return [pooled], [None] * len(trained)
+        output = pooled(model, copied(batch))
+        if not output.requires_grad:
+            return [output], [None] * len(trained)
         # Unequal weights, so that differences cannot cancel out as they might in a plain sum.
-        weights = torch.linspace(0.5, 1.5, pooled.numel(), device=pooled.device).view(pooled.shape)
-        loss = (pooled.float() * weights).sum()
-        return [pooled.detach()], list(torch.autograd.grad(loss, trained, allow_unused=True))
+        weights = torch.linspace(0.5, 1.5, output.numel(), device=output.device).view(output.shape)
+        loss = (output.float() * weights).sum()
+        return [output.detach()], gradients(loss, trained)
 
 
 def _identical(found: Outcome, expected: Outcome) -> bool:
@@ -134,13 +136,13 @@ def _flat(outcome: Outcome) -> list[torch.Tensor]:
 
 
 def _near(found: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
-    scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+    scale = max(1.0, float(whole(expected).abs().max())) if expected.numel() else 1.0
     # A NaN distance is no small one.
     return found.shape == expected.shape and _distance(found, expected) <= tolerance * scale
 
 
 def _distance(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found.double() - expected.double()).abs().max()) if found.numel() else 0.0
+    return float((whole(found).double() - whole(expected).double()).abs().max()) if found.numel() else 0.0
 
 
 def _difference(found: Outcome, expected: Outcome) -> str:

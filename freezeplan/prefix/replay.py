@@ -16,6 +16,7 @@ from torch import nn
 
 from freezeplan.plan.records import FrozenPrefix
 from freezeplan.prefix.forms import Form, hidden_output
+from freezeplan.prefix.sharded import pooled
 from freezeplan.prefix.switching import EvalSwitch, replacing
 
 Inputs = Mapping[str, torch.Tensor]
@@ -144,9 +145,9 @@ def record(model: nn.Module, cuts: Sequence[Cut], inputs: Inputs) -> dict[str, t
     with torch.no_grad(), replacing("forward", forwards):
         try:
             switch.turn_off()
-            pooled = model.pool(**inputs)
+            output = pooled(model, dict(inputs))
             if highest.whole:
-                found[highest.boundary] = pooled
+                found[highest.boundary] = output
         except _Left:
             pass
         finally:

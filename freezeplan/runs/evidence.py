@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from freezeplan.apply.fingerprints import Fingerprints
-from freezeplan.apply.tensors import parameters_by_name
+from freezeplan.apply.tensors import parameters_by_name, whole
 from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.records import Plan
@@ -166,7 +166,7 @@ def compare(
 def _causes(names: Iterable[str], model: torch.nn.Module, plan: Plan, watch: GradientWatch) -> dict[str, str]:
     parameters = parameters_by_name(model)
     rates = {member: watch.rates.get(group.name, 0.0) for group in plan.groups for member in group.members}
-    return {name: _cause(name, parameters[name].detach(), rates.get(name, 0.0), watch) for name in names}
+    return {name: _cause(name, whole(parameters[name]), rates.get(name, 0.0), watch) for name in names}
 
 
 def _cause(name: str, tensor: torch.Tensor, rate: float, watch: GradientWatch) -> str:

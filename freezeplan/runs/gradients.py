@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from freezeplan.apply.tensors import parameters_by_name
+from freezeplan.apply.tensors import parameters_by_name, whole
 
 
 @dataclass
@@ -36,7 +36,7 @@ class GradientWatch:
         for name in self.names:
             gradient = parameters[name].grad
             if gradient is not None:
-                size = float(gradient.detach().abs().max()) if gradient.numel() else 0.0
+                size = float(whole(gradient).abs().max()) if gradient.numel() else 0.0
                 self.largest[name] = max(size, self.largest.get(name) or 0.0)
 
     def see_rates(self, rates: Mapping[str, float]) -> None:

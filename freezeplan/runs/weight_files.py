@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from freezeplan.apply.fingerprints import Fingerprints
 from freezeplan.apply.formats import kept_in
-from freezeplan.apply.tensors import all_tensors, own_copy
+from freezeplan.apply.tensors import all_tensors
 from freezeplan.models.sealed import file_sha256
 from freezeplan.plan.records import Plan
+from freezeplan.runs.tensor_files import lend_tensors, write_tensors
 
 FOLDER = "weights"
 Phases = frozenset[int]
@@ -42,22 +42,48 @@ class WeightFiles:
         """Return the files, of those written last, whose tensors a phase does not change."""
         return {file for file in (*self.weights, *self.buffers) if phase not in self._phases_of[file]}
 
-    def write(self, folder: Path, home: Path | None, hashes: Fingerprints) -> None:
+    def write(
+        self,
+        folder: Path,
+        home: Path | None,
+        hashes: Fingerprints,
+        announce: Callable[[list[list[str]]], None] = lambda files: None,
+    ) -> None:
         """Write into ``folder`` what ``home``, the run's folder, does not hold yet.
 
-        ``hashes`` are those of the model as it is now.
+        ``hashes`` are those of the model as it is now. ``announce`` is told before which tensors each file will hold:
+        processes that hold parts of them lend theirs then (:meth:`lend`).
         """
         live = all_tensors(self.model)
         # Hashes go by the plan's names, files by those of the live model: in the same order.
         digests = dict(zip(live, hashes.everything.values(), strict=True))
+        parts = {
+            f"{FOLDER}/{_name(phases, kept)}-{_content(names, live, digests)}.safetensors": (
+                phases,
+                kept,
+                names,
+            )
+            for (phases, kept), names in self._parts(live, hashes).items()
+        }
+        missing = {
+            file: names
+            for file, (_, _, names) in parts.items()
+            if file not in self.known or home is None or not (home / file).is_file()
+        }
+        announce(list(missing.values()))
+        for file, names in missing.items():
+            self.known[file] = _write(folder / file, {name: live[name] for name in names})
         weights, buffers = {}, {}
-        for (phases, kept), names in self._parts(live, hashes).items():
-            file = f"{FOLDER}/{_name(phases, kept)}-{_content(names, live, digests)}.safetensors"
-            if file not in self.known or home is None or not (home / file).is_file():
-                self.known[file] = _write(folder / file, {name: live[name] for name in names})
+        for file, (phases, kept, _) in parts.items():
             (weights if kept else buffers)[file] = self.known[file]
             self._phases_of[file] = phases
         self.weights, self.buffers = weights, buffers
+
+    def lend(self, files: Iterable[list[str]]) -> None:
+        """Take part in what another process writes, by the names of each file's tensors."""
+        live = all_tensors(self.model)
+        for names in files:
+            lend_tensors({name: live[name] for name in names})
 
     def _parts(
         self, live: Mapping[str, torch.Tensor], hashes: Fingerprints
@@ -106,8 +132,7 @@ def _content(names: list[str], live: Mapping[str, torch.Tensor], digests: Mappin
 
 def _write(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     path.parent.mkdir(exist_ok=True)
-    # One entry only: safetensors writes several in an order that changes from run to run.
-    save_file({name: own_copy(tensor) for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+    write_tensors(path, tensors)
     _set_usual_mode(path)
     return file_sha256(path)
 

@@ -280,6 +280,9 @@ stay as `model.dtype` says. `fp16` scales losses, and leaves out steps whose gra
     gradient_checkpointing: bool = False
     """Keep only the inputs of the layers that a gradient reaches, and run each again in the backward pass: less \
 memory, more work, the same gradients."""
+    strategy: Literal["auto", "single", "replicate", "shard"] = "auto"
+    """How several processes share a run: `replicate` gives each the whole model, `shard` a part of every tensor, by \
+torch's `fully_shard`; `single` allows one process. `auto`: `replicate` where there are several."""
     accumulation: Count = 1
     """Batches per optimizer step."""
     clip_norm: Positive | None = 1.0

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.tasks import Scorer, merged
 from freezeplan.train.forward import EncodedSplit, Forward
@@ -37,8 +38,8 @@ def count(
 
     The model runs in eval mode without gradients and is put back into the mode it was in. Only what a kind's
     scorer counts is kept of a batch, ``batch_size`` rows at most. The ranks share the batches; all return the same
-    counts, those of one process. ``told`` is called with the task and its rows so far after each batch of
-    this rank.
+    counts, those of one process. Where they run the model together, one that has no batch left runs one for
+    nothing. ``told`` is called with the task and its rows so far after each batch of this rank.
     """
     model = forward.model
     training = model.training
@@ -51,6 +52,7 @@ def count(
             }
     finally:
         model.train(training)
+        reshard_parameters(model)
 
 
 def in_full(splits: Mapping[str, EncodedSplit], counted: Mapping[str, Scorer]) -> dict[str, dict[str, Any]]:
@@ -78,6 +80,8 @@ def _counted(
     for rows in chunks[ranks.number :: ranks.count]:
         _add(scorer, forward, task, split, order[rows.start : rows.stop])
         told(rows.stop)
+    if ranks.together and 0 < len(chunks) % ranks.count <= ranks.number:
+        forward.outputs(task, split, order[:1])
     return merged(ranks.gather(scorer))
 
 

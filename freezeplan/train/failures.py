@@ -15,6 +15,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.outside.memory import is_out_of_memory
 from freezeplan.prefix import Refused
+from freezeplan.train.ranks import gone, is_about_another
 
 HERE = str(Path(freezeplan.__file__).parent)
 # torch has no class of its own for a file that it cannot map.
@@ -27,8 +28,8 @@ def explained() -> Iterator[None]:
     """Raise ``DiagnosticError`` for what the surroundings and the model's own code are to blame for.
 
     FP504 for too little memory, of a device or of this machine; FP506 for a forward of the model's own that
-    raises; FP507 for a file that cannot be read or written; FP486 for a store that was altered. Everything else
-    passes as it is.
+    raises; FP507 for a file that cannot be read or written; FP486 for a store that was altered; FP556 for another
+    process of the run that is gone. Everything else passes as it is.
     """
     try:
         yield
@@ -46,6 +47,8 @@ def _explanation(error: Exception) -> Diagnostic | None:
         message = f"the store of the frozen prefix cannot be read any more: {error}"
         advice = "go on from the last checkpoint with `freezeplan train --resume`: it is computed anew"
         return diagnostic("FP486", message, help=advice)
+    if is_about_another(error):
+        return gone(error)
     place = _memory(error)
     if place is not None:
         what = f": {first_line(error)}" if str(error) else ""

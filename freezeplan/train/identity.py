@@ -12,6 +12,7 @@ from freezeplan.data.split import TaskData
 from freezeplan.data.task_rows import SPLITS
 from freezeplan.runs.run_files import libraries
 from freezeplan.train.setup import Setup
+from freezeplan.train.single_rows import trains_statistics
 
 SETTINGS = (
     "batch_size",
@@ -55,7 +56,9 @@ def identity_of(setup: Setup) -> dict[str, Any]:
         "surroundings": {
             **libraries(),
             "threads": torch.get_num_threads(),
-            "device": setup.accelerator.device.type,
+            "device": setup.device.type,
+            "processes": setup.ranks.count,
+            "strategy": setup.strategy.name,
         },
     }
 
@@ -85,7 +88,8 @@ def _rows_hash(task: TaskData, setup: Setup, split: str) -> str:
 def _settings(setup: Setup) -> dict[str, Any]:
     spec = setup.spec
     found: dict[str, Any] = {f"train.{name}": getattr(spec.train, name) for name in SETTINGS}
-    found["processes"] = setup.ranks.count
+    if trains_statistics(setup.model, setup.phases):
+        found["processes"] = setup.ranks.count
     found["train.max_length"] = setup.encoder.max_length
     found["model.pooling"], found["model.dtype"] = setup.model.pooling, spec.model.dtype
     for task in spec.task:

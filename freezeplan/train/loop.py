@@ -8,9 +8,9 @@ from functools import cached_property
 from itertools import groupby
 
 import torch
-from accelerate import Accelerator
 
 from freezeplan.apply import set_rates
+from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.tensors import parameters_by_name
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.plan.modes import BACKBONE
@@ -23,12 +23,12 @@ from freezeplan.runs.position import Position
 from freezeplan.train.balancing import combined, weights_of
 from freezeplan.train.batches import Course, Part
 from freezeplan.train.forward import EncodedSplit, Forward
-from freezeplan.train.launching import ranks_of
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.resolution import LostUpdates
 from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.settling import GradientNorms
+from freezeplan.train.strategies.strategy import SharingStrategy
 
 STEPS_PER_REPORT_ON_DEVICE = 20
 
@@ -57,7 +57,7 @@ class Loop:
     plan: Plan
     forward: Forward
     optimizer: torch.optim.Optimizer
-    accelerator: Accelerator
+    strategy: SharingStrategy
     data: Mapping[str, EncodedSplit]
     weights: Mapping[str, float]
     scheduled: ScheduledPhase
@@ -84,10 +84,10 @@ class Loop:
         """The model that is trained."""
         return self.forward.model
 
-    @cached_property
+    @property
     def ranks(self) -> Ranks:
         """The processes that share each batch."""
-        return ranks_of(self.accelerator)
+        return self.strategy.ranks
 
     @cached_property
     def ever_trained(self) -> list[torch.nn.Parameter]:
@@ -103,6 +103,7 @@ class Loop:
         epoch ends at the next report. Raises ``DiagnosticError`` (FP503) at a loss that is not finite.
         """
         self.model.train()
+        reshard_parameters(self.model)
         pending: list[StepLosses] = []
         position, end = self.position, self.scheduled.epoch_end(self.position.phase_step)
         while position.phase_step < end:
@@ -140,7 +141,7 @@ class Loop:
 
     @property
     def _report_every(self) -> int:
-        return 1 if self.accelerator.device.type == "cpu" else STEPS_PER_REPORT_ON_DEVICE
+        return 1 if self.forward.device.type == "cpu" else STEPS_PER_REPORT_ON_DEVICE
 
     def _is_checkpoint(self, step: int) -> bool:
         return self.checkpoint_steps is not None and step % self.checkpoint_steps == 0
@@ -151,7 +152,7 @@ class Loop:
             losses = self.balance_gradients(parts, self.balancing)
         else:
             losses = self.accumulate_gradients(parts)
-            self.ranks.set_summed_gradients(self.ever_trained)
+            self.strategy.sum_gradients(self.ever_trained)
         if self.scale.unscaled(self.optimizer, self.ever_trained):
             self.watch.see_gradients(self.model, losses)
             if self.norms is not None:
@@ -160,7 +161,7 @@ class Loop:
         else:
             self._skipped += 1
         if self.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.ever_trained, self.clip_norm)
+            self.strategy.clip(self.ever_trained, self.clip_norm)
         with self.lost.watching(self.optimizer):
             self.scale.step(self.optimizer)
         self.ranks.set_buffers_of_first(self.model)
@@ -177,9 +178,8 @@ class Loop:
         """
         losses: dict[str, torch.Tensor] = {}
         terms = self.terms(parts)
-        for part in map(self.ranks.own, parts):
-            some = part.rows and terms[part.task]
-            loss = self._sum(part) / terms[part.task] if some else self._nothing()
+        for part in parts:
+            loss = self._own_loss(part, terms[part.task])
             # Trainable tensors that this forward does not use (a pooler) leave a loss without a graph.
             if loss.requires_grad:
                 weight = self.weights[part.task] * self.share(part.task, terms[part.task])
@@ -197,12 +197,12 @@ class Loop:
         rows: list[list[torch.Tensor | None]] = []
         for _, own in groupby(parts, key=lambda part: part.task):
             losses |= self.accumulate_gradients(tuple(own))
-            self.ranks.set_summed_gradients(self.shared)
+            self.strategy.sum_gradients(self.shared)
             rows.append([tensor.grad for tensor in self.shared])
             for tensor in self.shared:
                 tensor.grad = None
         shared = {id(tensor) for tensor in self.shared}
-        self.ranks.set_summed_gradients([item for item in self.ever_trained if id(item) not in shared])
+        self.strategy.sum_gradients([item for item in self.ever_trained if id(item) not in shared])
         weights = self.ranks.gather(weights_of(balancing, rows))[0]
         for tensor, gradient in zip(self.shared, combined(rows, weights), strict=True):
             tensor.grad = gradient
@@ -235,13 +235,23 @@ class Loop:
                 found[task] = split.kind.terms(split.targets, range(len(split))) * rows / len(split)
         return {task: terms for task, terms in found.items() if terms}
 
+    def _own_loss(self, part: Part, terms: int) -> torch.Tensor:
+        """Return the loss of this rank's rows of a batch, a part of the sum over ranks."""
+        own = self.ranks.own(part)
+        if not terms or not (own.rows or self.ranks.together):
+            return torch.zeros((), device=self.forward.device)
+        if own.rows:
+            return self._sum(own) / terms
+        # The others cannot run the model without this one: it runs a row of theirs, which counts for nothing.
+        return self._sum(Part(part.task, part.rows[:1])) * 0.0
+
     def _sum(self, part: Part) -> torch.Tensor:
         split = self.data[part.task]
         out = self.forward.outputs(part.task, split, part.rows)
-        return split.kind.loss(out, split.target(part.rows, self.accelerator.device))
-
-    def _nothing(self) -> torch.Tensor:
-        return torch.zeros((), device=self.accelerator.device)
+        target = split.target(part.rows, self.forward.device)
+        if split.kind.own_head:
+            return self.strategy.computed(self.model, lambda: split.kind.loss(out, target))
+        return split.kind.loss(out, target)
 
     def _report(self, pending: list[StepLosses], rates: dict[str, float]) -> None:
         """Read the pending losses off the device in one transfer, check them, and tell the observer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,13 @@ class Measuring:
             self.observer(Working(f"predicting test rows of task {task}", rows, of))
 
         write_answers(folder, self.setup.tasks, self.setup.unlabelled, self.forward, self._size, told)
+
+    def take_part_in_answers(self) -> None:
+        """Run what the first rank answers, where a forward pass takes all ranks; nothing is kept."""
+        ranks = self.setup.ranks
+        if ranks.together and not ranks.first:
+            with tempfile.TemporaryDirectory() as place:
+                self.write_answers(Path(place))
 
     def _count(self, split: str, tasks: tuple[str, ...] | None, step: int) -> dict[str, Scorer]:
         data: dict[str, EncodedSplit] = dict(self.setup.data[split])

@@ -105,7 +105,7 @@ def _loop(run: Running) -> Loop:
         plan=setup.plan,
         forward=run.forward,
         optimizer=run.optimizer,
-        accelerator=setup.accelerator,
+        strategy=setup.strategy,
         data=setup.data["train"],
         weights=loss_factors(setup),
         scheduled=run.scheduled,
@@ -155,6 +155,8 @@ def _complete_epoch(run: Running, losses: dict[str, float]) -> None:
     """Evaluate an epoch whose steps are done; put it in place; end the phase when it is time."""
     position, rates = run.position, dict(run.log.records[-1]["rates"])
     note_settled(run.setup.plan, position)
+    # The last step's gradients would stand beside the activations of the evaluation.
+    run.optimizer.zero_grad(set_to_none=True)
     scores = run.validation = run.evaluate("validation")
     position.complete_epoch(scores)
     run.log.add_epoch(

@@ -13,19 +13,23 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as processes
 
-from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import first_line
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import counted, first_few, first_line
+from freezeplan.runs.evidence import SHOWN
 from freezeplan.train.batches import Part
 
 BUCKET_BYTES = 25 * 1024**2
 """How much travels at once: as much as DistributedDataParallel sends."""
 
+GLOO = "gloo"
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Ranks:
     """Know which of a run's processes this is: ``number`` of ``count``, from 0.
+
+    ``together`` tells that a forward pass takes all of them: none may leave one out that the others run.
 
     All ranks run the same program in step: each method that exchanges something must be called by all of them,
     in the same order, and returns once all have called it. With one process none of them does anything. When
@@ -35,6 +39,7 @@ class Ranks:
     number: int = 0
     count: int = 1
     device: torch.device = torch.device("cpu")
+    together: bool = False
 
     @property
     def first(self) -> bool:
@@ -66,6 +71,15 @@ class Ranks:
         """Return when all ranks have come here."""
         self.gather(None)
 
+    def announce(self, value: object) -> None:
+        """Tell the other ranks, where they hold parts of the model, what the first is about to gather."""
+        if self.together:
+            self.gather(value)
+
+    def announced(self, nothing: Value) -> Value:
+        """Return what the first rank has announced to this one, ``nothing`` where no rank waits for it."""
+        return nothing if self.first or not self.together else self.gather(nothing)[0]
+
     def summed(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the sum of the ranks' tensors: the same bits on each of them."""
         if self.count == 1:
@@ -83,6 +97,14 @@ class Ranks:
         everyone = self.gather(dict(values))
         names = dict.fromkeys(name for found in (values, *everyone) for name in found)
         return tuple(name for name in names if len({found.get(name) for found in everyone}) > 1)
+
+    def check_same(self, values: Mapping[str, str], step: int) -> None:
+        """Raise ``DiagnosticError`` (FP555) where a value is not the same on all ranks after so many steps."""
+        found = self.differing(values)
+        if found:
+            when = counted(step, "step")
+            message = f"the {self.count} processes do not hold the same after {when}: {found[0]} differs"
+            raise DiagnosticError([diagnostic("FP555", message, notes=first_few(found, SHOWN)[1:])])
 
     def set_summed_gradients(self, tensors: Sequence[torch.nn.Parameter]) -> None:
         """Put the sum of the ranks' gradients in the place of each one's own.
@@ -135,10 +157,21 @@ def _company() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        message = "another process of the run ended, or cannot be reached: this one cannot go on alone"
-        advice = "look for what the other processes printed; then go on with `freezeplan train --resume`"
-        reason = [first_line(error)]
-        raise DiagnosticError([diagnostic("FP556", message, help=advice, notes=reason)]) from error
+        raise DiagnosticError([gone(error)]) from error
+
+
+def is_about_another(error: Exception) -> bool:
+    """Tell whether an error came from an exchange with other processes: of gloo's, torch has no class."""
+    return isinstance(error, processes.DistError) or (
+        isinstance(error, RuntimeError) and GLOO in str(error).lower()
+    )
+
+
+def gone(error: Exception) -> Diagnostic:
+    """Return what is to be said where an exchange with other processes failed (FP556)."""
+    message = "another process of the run ended, or cannot be reached: this one cannot go on alone"
+    advice = "look for what the other processes printed; then go on with `freezeplan train --resume`"
+    return diagnostic("FP556", message, help=advice, notes=[first_line(error)])
 
 
 ALONE = Ranks()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from freezeplan.apply.tensors import whole
 from freezeplan.diagnostics import Diagnostic
 from freezeplan.diagnostics.wording import format_percent
 from freezeplan.spec.locations import at_key
@@ -45,8 +46,8 @@ class LostUpdates:
         before = list(self._asked(optimizer)) if self.left else []
         yield
         for tensor, old, asked in before:
-            self.lost += int((asked & (tensor.detach() == old)).sum())
-            self.asked += int(asked.sum())
+            self.lost += int(whole((asked & (tensor.detach() == old)).sum()))
+            self.asked += int(whole(asked.sum()))
         if self.asked and before:
             self.left -= 1
             if not self.left:

@@ -17,7 +17,6 @@ from freezeplan.apply import build_optimizer, enter_phase, fused_option
 from freezeplan.apply.ending import Scores, best_of, falls_of, reached, reason_to_end
 from freezeplan.apply.recomputing import checkpoint_above
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.document import plan_hash, record_hash
 from freezeplan.runs.checkpoints.contents import (
     load_tensors,
@@ -26,10 +25,11 @@ from freezeplan.runs.checkpoints.contents import (
     read_plan,
     save_contents,
 )
+from freezeplan.runs.checkpoints.optimizer_state import tensors_of
 from freezeplan.runs.checkpoints.randomness import randomness, set_randomness
 from freezeplan.runs.checkpoints.store import Checkpoint, CheckpointStore, Damaged, name_of, step_of
 from freezeplan.runs.events import Observer
-from freezeplan.runs.evidence import SHOWN, Evidence
+from freezeplan.runs.evidence import Evidence
 from freezeplan.runs.interrupts import interrupt_after
 from freezeplan.runs.ledger import Ledger, ledger_of, new_ledger
 from freezeplan.runs.metrics_log import FILE as LOG
@@ -38,6 +38,7 @@ from freezeplan.runs.phase_evidence import PhaseEvidence
 from freezeplan.runs.position import Measured, Position, position_of
 from freezeplan.runs.run_files import PREDICTIONS, SCORES, RunFiles
 from freezeplan.runs.run_folder import RunFolder
+from freezeplan.runs.tensor_files import lend_tensors
 from freezeplan.runs.weight_files import remove_unused
 from freezeplan.train.execution import STORE, STORED, Execution
 from freezeplan.train.forward import Forward
@@ -78,9 +79,9 @@ class Running:
             setup.spec, plan, model, setup.encoder, labels, log, setup.epochs, setup.attention
         )
         self.files.place = self.folder.path
-        self.forward = Forward(model, setup.encoder, setup.accelerator.device)
+        self.forward = Forward(model, setup.encoder, setup.device)
         self.measuring = Measuring(setup, self.forward, self.observer)
-        self.scale = LossScale(setup.spec.train.precision, setup.accelerator.device)
+        self.scale = LossScale(setup.spec.train.precision, setup.device)
         self.ranks = setup.ranks
         own = f"{STORE}-{self.ranks.number}" if self.ranks.number else STORE
         self.execution = Execution(setup, self.forward, self.folder, own, self.observer)
@@ -156,10 +157,11 @@ class Running:
         def write(place: Path) -> None:
             if everything or not self.folder.started:
                 self.files.write_start(place)
-            self.files.tensors.write(place, self._home, self.ledger.latest)
+            self.files.tensors.write(place, self._home, self.ledger.latest, self.ranks.announce)
             self._write_state(place, "running" if evidence.holds else "failed", standing, evidence)
 
         self.folder.publish(write)
+        self.files.tensors.lend(self.ranks.announced([]))
         self.published, self.saved_validation, self.evidence = standing, self.validation, evidence
 
     def _measured(self) -> Measured | None:
@@ -177,7 +179,7 @@ class Running:
     def publish_answers(self) -> None:
         """Predict the test rows that have no labels, and put the answers into the run's folder.
 
-        The first rank does; a stop meanwhile leaves the folder as it was.
+        The first rank does, those that run the model with it for nothing; a stop meanwhile leaves the folder as it was.
         """
 
         def write(place: Path) -> None:
@@ -185,6 +187,7 @@ class Running:
             self._write_state(place, "running", self.published, self.evidence)
 
         self.folder.publish(write)
+        self.measuring.take_part_in_answers()
         self.ranks.wait()
 
     def mark(self, status: str) -> None:
@@ -226,13 +229,7 @@ class Running:
         }
         told |= {f"`{name}`": digest for name, digest in self.ledger.latest.everything.items()}
         told["data and settings"] = json.dumps([self.identity[key] for key in ("data", "settings")])
-        found = self.ranks.differing(told)
-        if found:
-            step = counted(self.position.step, "step")
-            message = (
-                f"the {self.ranks.count} processes do not hold the same after {step}: {found[0]} differs"
-            )
-            raise DiagnosticError([diagnostic("FP555", message, notes=first_few(found, SHOWN)[1:])])
+        self.ranks.check_same(told, self.position.step)
 
     def write_checkpoint(self) -> None:
         """Write a checkpoint of the current step and remove those that are no longer kept.
@@ -247,6 +244,8 @@ class Running:
         states = self.ranks.gather(randomness())
         if self.ranks.first:
             self._write(states)
+        elif self.ranks.together:  # They hold parts of what the first writes.
+            lend_tensors(tensors_of(self.optimizer))
         self.ranks.wait()
 
     def _write(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -395,4 +394,6 @@ class Running:
             self.publish(evidence, everything=True)
             if self.ranks.first:
                 self._clear_after_kill()
-        set_randomness(json.loads((found.path / random_file(self.ranks.number)).read_text("utf-8")))
+        numbers = found.path / random_file(self.ranks.number)
+        if numbers.is_file():  # One rank more than before goes on with numbers of its own.
+            set_randomness(json.loads(numbers.read_text("utf-8")))

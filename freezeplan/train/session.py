@@ -90,7 +90,7 @@ class Session:
             groups=tuple(group.name for group in setup.plan.groups),
             epochs=setup.epochs,
             steps=setup.steps,
-            device=str(setup.accelerator.device),
+            device=str(setup.device),
             max_length=setup.encoder.max_length,
             evaluation_only=setup.evaluation_only,
             only_evaluated=setup.only_evaluated,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy
 import torch
 
-from freezeplan.apply.tensors import parameters_by_name
+from freezeplan.apply.tensors import parameters_by_name, whole
 from freezeplan.diagnostics.wording import format_number
 from freezeplan.plan.modes import BACKBONE
 from freezeplan.plan.records import FreezeRule, Plan
@@ -74,7 +74,7 @@ class GradientNorms:
     def see(self, step: int, steps: int) -> None:
         """Add the gradients of a step of an epoch of ``steps``, counted from 0."""
         row = self.sums[step * len(self.sums) // steps]
-        norms = [torch.nn.utils.get_total_norm(_gradients(layer)) for layer in self.layers]
+        norms = [whole(torch.nn.utils.get_total_norm(_gradients(layer))) for layer in self.layers]
         row[0] += 1.0
         for place, norm in enumerate(torch.stack(norms).tolist() if norms else (), 1):
             row[place] += norm

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from freezeplan.apply import apply_freeze
@@ -42,7 +41,7 @@ from freezeplan.train.foreign_optimizers import check_foreign
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.image_encoding import ImageEncoder, check_forward
 from freezeplan.train.language import check_causal, end_advice
-from freezeplan.train.launching import ranks_of, set_own_seed, start_accelerator
+from freezeplan.train.launching import set_own_seed, start_accelerator
 from freezeplan.train.own_source import own_spec
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.same_plan import check_same_plan
@@ -54,6 +53,8 @@ from freezeplan.train.scheduling import (
 )
 from freezeplan.train.sharing import SHARED
 from freezeplan.train.single_rows import check_shared_statistics, check_single_rows
+from freezeplan.train.strategies.choosing import check_strategy, strategy_for
+from freezeplan.train.strategies.strategy import SharingStrategy
 from freezeplan.train.unlabelled import encoded_unlabelled
 
 
@@ -74,7 +75,7 @@ class Setup:
     tasks: tuple[TaskData, ...]
     data: Mapping[str, Mapping[str, EncodedSplit]]
     phases: tuple[ScheduledPhase, ...]
-    accelerator: Accelerator
+    strategy: SharingStrategy
     warnings: tuple[Diagnostic, ...]
     stacks: tuple[Stack, ...] = ()
     attention: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +84,12 @@ class Setup:
     @property
     def ranks(self) -> Ranks:
         """Which of the run's processes this is."""
-        return ranks_of(self.accelerator)
+        return self.strategy.ranks
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.ranks.device
 
     @property
     def evaluation_only(self) -> bool:
@@ -128,8 +134,9 @@ def prepare(
     if shown is not None:
         check_foreign(spec, shown)
     observer(Working("reading the data"))
-    accelerator = start_accelerator()
-    _check_processes(spec, ranks_of(accelerator).count)
+    strategy = strategy_for(spec, start_accelerator())
+    ranks = strategy.ranks
+    _check_processes(spec, ranks.count)
     place = spec if own is None else own_spec(spec, own)
     source = resolve_source(place)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
@@ -147,6 +154,7 @@ def prepare(
     inventory = _inventory(model, record, label_of(source, place), source.origin)
     plan = _compiled(inventory, spec, shown)
     warnings += _new_advice(shown or plan, plan) + check_run(spec, plan, tasks)
+    warnings += check_strategy(spec, plan, strategy, inventory)
     _raise_errors(warnings)
     phases = schedule_phases(spec, plan, training_rows(tasks))
     observer(Working(f"preparing the {encoder.kind.plural}"))
@@ -157,10 +165,8 @@ def prepare(
     if spec.train.length_buckets:
         phases = with_lengths(phases, {name: split.lengths for name, split in data["train"].items()})
     _check_images(spec, model, encoder, data)
-    # Without DistributedDataParallel, whatever the number of processes: the loop adds up the gradients itself.
-    model = accelerator.prepare_model(model, evaluation_mode=True)
+    model = strategy.placed(model, plan, inventory.stacks)
     apply_freeze(model, plan)
-    ranks = ranks_of(accelerator)
     _raise_errors(check_single_rows(spec, model, encoder, phases, data["train"], ranks.count))
     warnings += check_shared_statistics(model, phases, ranks.count)
     set_own_seed(spec.train.seed, ranks)
@@ -173,7 +179,7 @@ def prepare(
         tasks,
         data,
         phases,
-        accelerator,
+        strategy,
         warnings,
         stacks,
         attention,

@@ -53,11 +53,16 @@ def check_shared_statistics(
     model: torch.nn.Module, phases: Sequence[ScheduledPhase], processes: int
 ) -> tuple[Diagnostic, ...]:
     """Warn (FP558) that a BatchNorm which trains in several processes sees a part of each batch in each."""
-    if processes == 1 or not any(_trains_statistics(model, item.phase.eval_modules) for item in phases):
+    if processes == 1 or not trains_statistics(model, phases):
         return ()
     message = f"BatchNorm trains, and each of the {processes} processes normalises its own rows of a batch"
     advice = "freeze the BatchNorm modules, or train in one process"
     return (diagnostic("FP558", message, help=advice),)
+
+
+def trains_statistics(model: torch.nn.Module, phases: Sequence[ScheduledPhase]) -> bool:
+    """Whether some phase has a BatchNorm in training mode: what it works out depends on how rows are shared."""
+    return any(_trains_statistics(model, item.phase.eval_modules) for item in phases)
 
 
 def _tasks_to_try(spec: Spec, model: torch.nn.Module, item: ScheduledPhase, processes: int) -> dict[str, int]:

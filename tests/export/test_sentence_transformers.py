@@ -72,7 +72,7 @@ def test_what_is_written_is_read_back_as_it_was(runs: dict[str, Path], tmp_path:
     setup = prepare(spec.model_copy(update={"model": spec.model.model_copy(update=source)}))
     encoded = setup.encoder.encode(TEXTS)
     setup.model.eval()
-    batch = setup.encoder.batch(encoded, range(len(TEXTS)), setup.accelerator.device)
+    batch = setup.encoder.batch(encoded, range(len(TEXTS)), setup.device)
     vectors = setup.model.vectors(**batch).detach().cpu().numpy()
     assert numpy.abs(vectors - freezeplan.load_run(runs[pooling]).embed(TEXTS)).max() <= 1e-5
 

@@ -178,7 +178,7 @@ def test_a_full_disk_while_a_checkpoint_is_written_is_said_and_can_be_gone_on_fr
     from freezeplan.runs.checkpoints import optimizer_state
 
     train(every_kind(toy), tmp_path / "whole")
-    calls, save = [], optimizer_state.save_file
+    calls, save = [], optimizer_state.write_tensors
 
     def write(*arguments: Any, **more: Any) -> None:
         calls.append(1)
@@ -186,7 +186,7 @@ def test_a_full_disk_while_a_checkpoint_is_written_is_said_and_can_be_gone_on_fr
             raise OSError(28, "No space left on device")
         save(*arguments, **more)
 
-    monkeypatch.setattr(optimizer_state, "save_file", write)
+    monkeypatch.setattr(optimizer_state, "write_tensors", write)
     with pytest.raises(DiagnosticError) as caught:
         train(every_kind(toy), tmp_path / "run")
     (found,) = caught.value.diagnostics

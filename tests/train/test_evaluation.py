@@ -23,7 +23,7 @@ from tests.train.tiny import toy_spec
 
 def made(toy: Path) -> tuple[Setup, Forward]:
     setup = prepare(toy_spec(toy))
-    return setup, Forward(setup.model, setup.encoder, setup.accelerator.device)
+    return setup, Forward(setup.model, setup.encoder, setup.device)
 
 
 def test_no_batch_is_kept_while_the_next_one_runs(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

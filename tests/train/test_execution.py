@@ -327,7 +327,7 @@ def test_a_model_that_fails_when_it_is_watched_trains_without_a_store(
 
 def test_scores_do_not_depend_on_the_order_in_which_rows_are_evaluated(toy: Path, bert: Path) -> None:
     setup = prepare(stored_spec(toy, bert))
-    forward = Forward(setup.model, setup.encoder, setup.accelerator.device)
+    forward = Forward(setup.model, setup.encoder, setup.device)
     split = setup.data["validation"]["topic"]
     assert list(split.longest_first) != sorted(split.longest_first)
     (found,) = evaluate(forward, {"topic": split}, 8).values()

@@ -43,6 +43,18 @@ def found(call: Callable[[], Any]) -> tuple[str, str]:
     return item.code, item.message
 
 
+def test_another_process_that_is_gone_is_not_the_models_fault() -> None:
+    class Asking(torch.nn.Module):
+        def forward(self) -> None:
+            raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    def work() -> None:
+        with explained():
+            Asking()()
+
+    assert found(work)[0] == "FP556"
+
+
 @pytest.mark.parametrize(
     ("error", "place"),
     [

@@ -30,9 +30,9 @@ def make_loop(setup: Setup, events: list[Event] | None = None) -> Loop:
     assert scheduled.course is not None
     return Loop(
         plan=setup.plan,
-        forward=Forward(setup.model, setup.encoder, setup.accelerator.device),
+        forward=Forward(setup.model, setup.encoder, setup.device),
         optimizer=build_optimizer(setup.model, setup.plan),
-        accelerator=setup.accelerator,
+        strategy=setup.strategy,
         data=setup.data["train"],
         weights={task.name: task.weight for task in setup.spec.task},
         scheduled=scheduled,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from freezeplan.apply.fingerprints import sha256
 from freezeplan.diagnostics import DiagnosticError
@@ -32,6 +32,7 @@ from freezeplan.runs.events import (
     Working,
     ignore_events,
 )
+from freezeplan.runs.tensor_files import write_tensors
 from freezeplan.spec.tables import Spec
 from freezeplan.train import launching, setup
 from freezeplan.train.loop import Loop
@@ -335,9 +336,9 @@ def test_a_full_disk_keeps_the_epoch_before(
         calls.append(1)
         if len(calls) > 3:
             raise OSError(28, "No space left on device")
-        save_file(*arguments, **more)
+        write_tensors(*arguments, **more)
 
-    monkeypatch.setattr(weight_files, "save_file", write)
+    monkeypatch.setattr(weight_files, "write_tensors", write)
     with pytest.raises(DiagnosticError) as caught:
         train(toy_spec(toy), tmp_path / "run")
     (found,) = caught.value.diagnostics

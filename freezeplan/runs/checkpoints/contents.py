@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from freezeplan.apply.tensors import all_tensors
+from freezeplan.apply.tensors import all_tensors, shared_like
 from freezeplan.diagnostics.wording import first_line
-from freezeplan.models.run_weights import read_weights
+from freezeplan.models.run_weights import each_weight
 from freezeplan.models.sealed import Altered
 from freezeplan.plan.document import record_hash
 from freezeplan.runs.checkpoints.optimizer_state import restore_optimizer, save_optimizer
@@ -69,10 +69,10 @@ def load_tensors(
     files = {**found.state["weights"], **found.state["buffers"]}
     wanted = {file: digest for file, digest in files.items() if file not in still}
     live = all_tensors(model)
-    for name, tensor in read_weights(run, wanted).items():
+    for name, tensor in each_weight(run, wanted):
         if name not in live or live[name].shape != tensor.shape:
             raise Altered(f"its tensor `{name}` is none of this model")
-        live[name].copy_(tensor)
+        live[name].copy_(shared_like(tensor, live[name]))
     restore_optimizer(optimizer, found.path, found.state["optimizer"])
 
 

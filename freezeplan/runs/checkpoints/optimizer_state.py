@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from freezeplan.apply.optimizer_counts import counts_of, named, restore_counts
-from freezeplan.apply.tensors import own_copy
+from freezeplan.apply.tensors import is_shared_out, shared_like
+from freezeplan.runs.tensor_files import read_tensors, write_tensors
 
 FILE = "optimizer.safetensors"
 
@@ -23,7 +23,7 @@ def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> dict[str, 
     parameter's device, such as a step counter on the CPU), and ``groups``: by name, what an optimizer from
     elsewhere counts there.
     """
-    tensors: dict[str, torch.Tensor] = {}
+    tensors = tensors_of(optimizer)
     counted = {group["name"]: counts for group, counts in counts_of(optimizer) if counts}
     more: dict[str, Any] = {"parameters": [], "values": {}, "elsewhere": [], "groups": counted}
     for name, parameter in named(optimizer):
@@ -33,12 +33,20 @@ def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> dict[str, 
         for key, value in optimizer.state[parameter].items():
             if not isinstance(value, torch.Tensor):
                 more["values"][f"{name}/{key}"] = value
-                continue
-            tensors[f"{name}/{key}"] = own_copy(value)
-            if value.device != parameter.device:
+            elif value.device != parameter.device:
                 more["elsewhere"].append(f"{name}/{key}")
-    save_file(_apart(tensors), folder / FILE, metadata={"format": "pt"})
+    write_tensors(folder / FILE, _apart(tensors))
     return more
+
+
+def tensors_of(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return the tensors of an optimizer's state by ``<parameter>/<key>``, as they are."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in named(optimizer)
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -46,9 +54,9 @@ def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     seen: set[int] = set()
     found = {}
     for path, tensor in tensors.items():
-        place = tensor.untyped_storage().data_ptr()
+        place = None if is_shared_out(tensor) else tensor.untyped_storage().data_ptr()
         found[path] = tensor.clone() if place in seen else tensor
-        seen.add(place)
+        seen |= {place} - {None}
     return found
 
 
@@ -62,11 +70,14 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, folder: Path, more: Mapp
     optimizer.state.clear()
     for name in more["parameters"]:
         optimizer.state[parameters[name]] = {}
-    for path, tensor in load_file(folder / FILE).items():
+    for path, tensor in read_tensors(folder / FILE):
         name, _, key = path.rpartition("/")
         parameter = parameters[name]
         place = torch.device("cpu") if path in more["elsewhere"] else parameter.device
-        optimizer.state[parameter][key] = tensor.to(place)
+        values = tensor.to(place)
+        optimizer.state[parameter][key] = (
+            shared_like(values, parameter) if values.shape == parameter.shape else values
+        )
     for path, value in more["values"].items():
         name, _, key = path.rpartition("/")
         optimizer.state[parameters[name]][key] = value
