@@ -108,4 +108,22 @@ def test_names_are_escaped_in_the_picture() -> None:
         {"name": "<a> & b", "epochs": 1}, {**THAW, "rule": [rule("layer.1", "trainable", name="x<y")]}
     )
     words = [node.text for node in ElementTree.fromstring(timeline_svg(plan)).iter(f"{SVG}text")]
-    assert "x<y" in words
+    assert {"x<y", "1 <a> & b", "2 thaw"} <= set(words)
+
+
+def test_the_picture_names_its_axes_and_its_phases() -> None:
+    root = ElementTree.fromstring(timeline_svg(PLAN))
+    words = [node.text or "" for node in root.iter(f"{SVG}text")]
+    assert "group, the top of the model above" in words
+    assert any(text.startswith("phase, as wide as it is long") for text in words)
+    assert {"1 start", "2 thaw", "3 freeze", "4 again"} <= set(words)
+
+
+def test_phases_without_room_for_their_names_are_listed_below_the_picture() -> None:
+    plan = plan_of(
+        {"name": "start", "epochs": 1}, *({"name": f"phase {at} of many", "steps": 5} for at in range(12))
+    )
+    root = ElementTree.fromstring(timeline_svg(plan))
+    texts = {node.text: float(node.get("y", 0)) for node in root.iter(f"{SVG}text")}
+    cells = [float(node.get("y", 0)) for node in root.iter(f"{SVG}rect") if node.get("rx")]
+    assert max(cells) < texts["13 phase 11 of many: 5 steps"] < float(root.get("height", 0))
