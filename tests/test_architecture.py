@@ -34,6 +34,7 @@ ORDER = (
     "runs",
     "train",
     "choose",
+    "report",
     "export",
     "guests",
     "importing",
@@ -47,10 +48,11 @@ ROOMS["outside"] = set()
 ROOMS["plan"] = {"diagnostics", "spec", "inventory"}
 ROOMS["apply"] = {"diagnostics", "tasks", "spec", "inventory", "plan"}
 ROOMS["render"] = {"diagnostics", "tasks", "spec", "inventory", "plan", "cost"}
+ROOMS["report"] = {"diagnostics", "outside", "models", "plan", "render", "choose"}
 ROOMS["guests"] = {"diagnostics", "spec", "inventory", "plan", "apply"}
 ROOMS["importing"] = {"diagnostics", "spec", "inventory", "plan"}
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "sklearn"}
-WITHOUT_TORCH = ("diagnostics", "spec", "plan", "render")
+WITHOUT_TORCH = ("diagnostics", "spec", "plan", "render", "report")
 # Of a room that knows live models, the compiler may only know the records.
 INVENTORY_FOR_PLAN = {"freezeplan.inventory.records"}
 WITH_TORCH = ("prefix", "cost", "runs", "train", "choose", "export", "guests")

@@ -43,18 +43,19 @@ def advice_from(path: Path, plan: Plan) -> list[MeasuredAdvice]:
 
     Raises ``DiagnosticError`` (FP597) for a file that is neither, or that is of a model with other layers.
     """
-    found = _read(path)
+    found = read_measurement(path)
     if isinstance(found, StrategyComparison):
         return list(_of_comparison(found, path))
     return list(_of_probe(found, plan, path))
 
 
-def _read(path: Path) -> ProbeReport | StrategyComparison:
+def read_measurement(path: Path) -> ProbeReport | StrategyComparison:
+    """Read the file of a probe or a comparison; raises ``DiagnosticError`` (FP597) for any other."""
     try:
         record: Any = json.loads(path.read_text("utf-8"))
         is_comparison = isinstance(record, dict) and "trials" in record
         return comparison_from_record(record) if is_comparison else probe_from_record(record)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"`{path}` is no file of `probe` or `compare`: {error}"
         advice = "name what `probe --out FILE` wrote, or `comparison.json` in the folder of a comparison"
         raise DiagnosticError([diagnostic("FP597", message, help=advice)]) from None

@@ -26,6 +26,7 @@ from freezeplan.cli.params import params
 from freezeplan.cli.predict import predict
 from freezeplan.cli.probe import probe
 from freezeplan.cli.ranks import is_first
+from freezeplan.cli.report import report as report_command
 from freezeplan.cli.schema import schema
 from freezeplan.cli.show import show
 from freezeplan.cli.starting import quick_start
@@ -77,6 +78,7 @@ for _command in (
     predict,
     features,
     export,
+    report_command,
     explain,
     schema,
 ):
