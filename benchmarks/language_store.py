@@ -1,15 +1,21 @@
-"""Train a language model over the store and with transformers' Trainer: the same frozen layers, batches and epochs.
+"""Train a language model over the store and with transformers' Trainer: the same frozen layers and epochs.
 
-``python -m benchmarks.language_store [--data FOLDER] [--rows N] [--epochs N] [--vocabulary N,N] [--json FILE]`` trains
-the last of six layers of a Llama of 384 numbers with random weights, its head frozen as its embedding is, on sentences
-of English Web Treebank: on all of their tokens, and on their second halves as completions of the first. It prints how
-many times longer transformers' Trainer takes with ``LlamaForCausalLM`` whose other layers are frozen in the same way.
-Both get the same rows in the same batches, AdamW (fused), clipping and rate. Ours counts all that it does after data
-and model are loaded: filling the store, hashes and a checkpoint for every epoch. The Trainer saves nothing; two of its
-epochs are run, and N epochs count N times the median. Neither evaluates.
+``python -m benchmarks.language_store [--data FOLDER] [--rows N] [--epochs N] [--model llama|gpt2] [--hidden N]
+[--vocabulary N,N] [--head frozen|trained] [--their-batches ours|own] [--json FILE]`` trains the last of six layers of
+a Llama with random weights (or of a GPT-2 as transformers has it by default, dropout included), on sentences of English
+Web Treebank: on all of their tokens, and on their second halves as completions of the first. Its head is frozen as its
+embedding is, which it is tied to; ``--head trained`` unties it, and it learns. Printed is how many times longer
+transformers' Trainer takes with the stock model, frozen in the same way. Both get the same rows in the same batches of
+similar lengths, AdamW (fused), clipping and rate. ``--their-batches own`` also gives the Trainer its own defaults:
+random batches, padded to their longest row. It can group rows by length too, if it is told to.
+
+Ours counts all that it does after data and model are loaded: filling the store, hashes and a checkpoint for every
+epoch. The Trainer saves nothing; two of its epochs are run, and N epochs count N times the median. Twice as many epochs
+are worked out, on both sides, from those that were run. Neither evaluates.
 
 What no store can spare is the last layer and the head over the vocabulary. What the head takes of an epoch is printed
-too: for the tokens that are learned, and for the logits of all tokens at once, as the Trainer works them out.
+too: for the tokens that are learned, the same with the matrix products that torch takes by itself, and for the logits
+of all tokens at once, as the Trainer works them out.
 """
 
 from __future__ import annotations
@@ -17,15 +23,16 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from benchmarks.language_models import HEADS, config_of, save_model, stock_model
 from benchmarks.minilm import SHARED
 from benchmarks.our_run import OurRun, timed_run
 from benchmarks.same_batches import trainer_on
@@ -40,11 +47,28 @@ from freezeplan.train.setup import Setup, prepare
 TASK = "story"
 TARGET = 2.5
 THEIR_EPOCHS = 2
-END = "<|end|>"
+OURS, OWN = "ours", "own"
+AGAINST = {
+    OURS: "the Trainer on the same batches",
+    OWN: "the Trainer by default: random batches (it can group by length too)",
+}
 FORMS: dict[str, dict[str, str]] = {
     "all tokens": {"text": "text"},
     "completions": {"prompt": "prompt", "completion": "completion"},
 }
+
+
+@dataclass(frozen=True)
+class HeadSeconds:
+    """Hold what the head alone takes of an epoch, forward and backward.
+
+    ``ours`` is for the tokens that are learned, ``plain`` the same with torch's usual products, ``whole`` for the
+    logits of all tokens at once.
+    """
+
+    ours: float
+    plain: float
+    whole: float
 
 
 def rows_in(folder: Path, most: int) -> list[dict[str, str]]:
@@ -59,50 +83,12 @@ def rows_in(folder: Path, most: int) -> list[dict[str, str]]:
     return found[:most]
 
 
-def save_model(folder: Path, texts: Iterable[str], vocabulary: int) -> None:
-    """Save a random Llama and a tokenizer of bytes that was trained on the texts.
-
-    Its vocabulary may hold fewer pieces than the model's; the head is as wide as is said.
-    """
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=min(vocabulary, 8192),
-        special_tokens=[END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    inner.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        eos_token=END,
-        pad_token=END,
-        model_max_length=128,
-        model_input_names=["input_ids", "attention_mask"],
-    )
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=384,
-        intermediate_size=1024,
-        num_hidden_layers=6,
-        num_attention_heads=6,
-        max_position_embeddings=128,
-        bos_token_id=0,
-        eos_token_id=0,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(1)
-    with quiet():
-        LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def spec_of(folder: Path, form: str, epochs: int) -> Spec:
-    """Return the spec that trains the last layer."""
+def spec_of(folder: Path, form: str, epochs: int, head: str) -> Spec:
+    """Return the spec that trains the last layer, and the head if that is not frozen."""
+    learning = ["@layers[-1:]", "@final_norm", *(["heads"] if head == "trained" else [])]
     rules = [
         {"name": "everything", "match": "**", "state": "frozen"},
-        {"name": "top", "match": ["@layers[-1:]", "@final_norm"], "state": "trainable"},
+        {"name": "top", "match": learning, "state": "trainable"},
     ]
     data = {"train": str(folder / "rows.jsonl")} | FORMS[form]
     return load_spec(
@@ -117,33 +103,43 @@ def spec_of(folder: Path, form: str, epochs: int) -> Spec:
     )
 
 
-def trainer_epochs(setup: Setup, folder: Path, clock: Clock) -> list[float]:
+def trainer_epochs(setup: Setup, folder: Path, clock: Clock, batches: str) -> list[float]:
     """Train a few epochs with a Trainer; return what each took, from its first step to its last."""
     times = EachEpoch(clock)
-    trained = set(setup.plan.names(0, trainable=True))
     with tempfile.TemporaryDirectory() as place, quiet():
-        model = AutoModelForCausalLM.from_pretrained(folder / "model")
-        for name, tensor in model.model.named_parameters():
-            tensor.requires_grad_(f"backbone.{name}" in trained)
-        trainer = trainer_on(setup, model, place, epochs=THEIR_EPOCHS, device=clock.device)
+        model = stock_model(folder / "model", setup.plan.names(0, trainable=True))
+        trainer = trainer_on(
+            setup, model, place, epochs=THEIR_EPOCHS, device=clock.device, shuffled=batches == OWN
+        )
         trainer.add_callback(times)
         trainer.train()
     return times.found
 
 
-def spared_by_nothing(setup: Setup, clock: Clock) -> tuple[float, float]:
-    """Return the seconds of an epoch in the head alone, forward and backward: ours, and over all logits at once."""
+@contextmanager
+def usual_products() -> Iterator[None]:
+    """Let torch take the matrix products within the block that it takes by itself."""
+    enabled, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = enabled
+
+
+def spared_by_nothing(setup: Setup, clock: Clock) -> HeadSeconds:
+    """Return the seconds of an epoch in the head alone, over the batches of the first epoch."""
     split = setup.data["train"][TASK]
     forward = Forward(setup.model, setup.encoder, setup.device)
-    ours = whole = 0.0
+    ours = plain = whole = 0.0
     for parts in setup.phases[0].course.epoch_parts(0):
         rows = parts[0].rows
         with torch.no_grad():
             out = forward.outputs(TASK, split, rows)
         target = split.target(rows, setup.device)
         out.states = out.states.detach().requires_grad_()
-        ours += clock.seconds(lambda out=out, target=target: out.loss(target).backward())
-        out.states.grad = None
+
+        def learned(out: Any = out, target: Any = target) -> None:
+            out.loss(target).backward()
 
         def all_at_once(out: Any = out, target: Any = target) -> None:
             logits = out.whole().float().flatten(0, 1)
@@ -151,57 +147,97 @@ def spared_by_nothing(setup: Setup, clock: Clock) -> tuple[float, float]:
             labels[target[:, 0]] = target[:, 1]
             torch.nn.functional.cross_entropy(logits, labels).backward()
 
+        ours += clock.seconds(learned)
+        with usual_products():
+            plain += clock.seconds(learned)
         whole += clock.seconds(all_at_once)
-    return ours, whole
+    setup.model.zero_grad(set_to_none=True)
+    return HeadSeconds(ours, plain, whole)
 
 
-def lines(epochs: int, ours: OurRun, theirs: list[float], heads: tuple[float, float]) -> list[str]:
-    """Return the ratios, then the seconds behind them."""
+def ratios(epochs: int, ours: OurRun, theirs: float) -> list[float]:
+    """Return how many times longer they take over the epochs that were run, over twice as many, and in a later one."""
+    return [
+        epochs * theirs / ours.seconds,
+        2 * epochs * theirs / ours.lasting(2 * epochs),
+        theirs / ours.later_steps,
+    ]
+
+
+def ratio_lines(epochs: int, ours: OurRun, theirs: list[float], batches: str) -> list[str]:
+    """Return the ratios to a Trainer, one a line."""
+    run, longer, later = ratios(epochs, ours, median(theirs))
+    return [
+        f"  against {AGAINST[batches]}, {median(theirs):.2f} s an epoch",
+        f"    {epochs:2} epochs (run)         {at_least(run, TARGET)}",
+        f"    {2 * epochs:2} epochs (worked out)  {at_least(longer, TARGET)}",
+        f"    a later epoch         {later:7.2f}x",
+    ]
+
+
+def lines(ours: OurRun, heads: HeadSeconds) -> list[str]:
+    """Return the seconds behind the ratios."""
     saving = median(epoch.saving for epoch in ours.epochs)
     return [
-        f"  {epochs} epochs       {at_least(epochs * median(theirs) / ours.seconds, TARGET)}",
-        f"  a later epoch  {median(theirs) / ours.later_steps:7.2f}x",
-        f"  seconds of an epoch: Trainer {median(theirs):.2f}; ours {ours.later_steps:.2f} in steps and {saving:.2f} "
-        "for hashes and saving,",
+        f"  our seconds of an epoch: {ours.later_steps:.2f} in steps, {saving:.2f} for hashes and saving,",
         f"  after {ours.epochs[0].choosing:.2f} for the cut and the store, {ours.rest:.2f} at the end; "
         f"{ours.seconds:.1f} in all",
-        f"  of it in the head: {heads[0]:.2f} for what is learned; {heads[1]:.2f} for all logits at once",
+        f"  of an epoch in the head: {heads.ours:.2f} for what is learned ({heads.plain:.2f} by torch's usual "
+        f"products); {heads.whole:.2f} for all logits at once",
         *(f"  {line}" for line in ours.statements),
     ]
 
 
-def measure(folder: Path, form: str, vocabulary: int, epochs: int, clock: Clock) -> dict[str, Any]:
+def measure(folder: Path, form: str, asked: argparse.Namespace, clock: Clock) -> dict[str, Any]:
     """Run both sides, and print what came out."""
-    spec = spec_of(folder, form, epochs)
+    spec = spec_of(folder, form, asked.epochs, asked.head)
     setup = prepare(spec)
     split = setup.data["train"][TASK]
     learned, tokens = int(split.targets.counts.sum()), int(split.inputs.lengths.sum())
-    what = f"{len(split)} rows, {tokens:,} tokens, {learned:,} of them learned"
-    print(f"vocabulary of {vocabulary:,}, {form}: {what}; {clock.unit}", flush=True)
+    print(f"{form}: {len(split)} rows, {tokens:,} tokens, {learned:,} of them learned", flush=True)
     heads = spared_by_nothing(setup, clock)
     ours = timed_run(spec, clock)
-    theirs = trainer_epochs(setup, folder, clock)
-    print(*lines(epochs, ours, theirs, heads), sep="\n", flush=True)
-    ratio = epochs * median(theirs) / ours.seconds
-    return {"vocabulary": vocabulary, "form": form, "ratio": ratio, "theirs": theirs, "ours": ours.seconds}
+    theirs = {}
+    for batches in (OURS, OWN) if asked.their_batches == OWN else (OURS,):
+        theirs[batches] = trainer_epochs(setup, folder, clock, batches)
+        print(*ratio_lines(asked.epochs, ours, theirs[batches], batches), sep="\n", flush=True)
+    print(*lines(ours, heads), sep="\n", flush=True)
+    found = {batches: ratios(asked.epochs, ours, median(epochs)) for batches, epochs in theirs.items()}
+    return {"form": form, "ratios": found, "theirs": theirs, "ours": ours.seconds}
 
 
-def main() -> None:
-    """Read the command line, run all, and print what came out."""
+def _asked() -> argparse.Namespace:
     made = argparse.ArgumentParser(prog="python -m benchmarks.language_store")
     made.add_argument("--data", type=Path, default=SHARED, help="folder of the data sets")
     made.add_argument("--rows", type=int, default=640, help="sentences (default: 640)")
     made.add_argument("--epochs", type=int, default=5, help="epochs of a run (default: 5)")
+    made.add_argument(
+        "--model", choices=("llama", "gpt2"), default="llama", help="architecture (default: llama)"
+    )
+    made.add_argument("--hidden", type=int, default=384, help="numbers of a state (default: 384)")
     made.add_argument("--vocabulary", default="8192,32000", help="sizes of the head (default: 8192,32000)")
+    made.add_argument("--head", choices=HEADS, default=HEADS[0], help="tied and frozen, or trained")
+    made.add_argument("--their-batches", choices=(OURS, OWN), default=OURS, help="own: also by its defaults")
     made.add_argument("--json", type=Path, help="also write the numbers to a file")
-    asked = made.parse_args()
-    clock, rows, found = set_one_thread(), rows_in(asked.data, asked.rows), []
+    return made.parse_args()
+
+
+def main() -> None:
+    """Read the command line, run all, and print what came out."""
+    asked, clock = _asked(), set_one_thread()
+    rows, found = rows_in(asked.data, asked.rows), []
     for vocabulary in map(int, asked.vocabulary.split(",")):
+        what = f"{asked.model} of {asked.hidden}, vocabulary of {vocabulary:,}, head {asked.head}"
+        print(f"{what}; {clock.unit}", flush=True)
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            save_model(folder / "model", (row["text"] for row in rows), vocabulary)
+            config = config_of(asked.model, asked.hidden, vocabulary, tied=asked.head == "frozen")
+            save_model(folder / "model", config, (row["text"] for row in rows))
             (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-            found += [measure(folder, form, vocabulary, asked.epochs, clock) for form in FORMS]
+            found += [
+                {"what": what, "vocabulary": vocabulary} | measure(folder, form, asked, clock)
+                for form in FORMS
+            ]
     write_json(asked.json, found)
 
 

@@ -36,9 +36,12 @@ def _labels(split: EncodedSplit, row: int) -> Any:
     return [number if mark else -100 for number, mark in zip(ids, learned, strict=True)]
 
 
-def trainer_on(setup: Setup, model: Any, folder: str, *, epochs: int = 1, device: str = "cpu") -> Trainer:
+def trainer_on(
+    setup: Setup, model: Any, folder: str, *, epochs: int = 1, device: str = "cpu", shuffled: bool = False
+) -> Trainer:
     """Return a Trainer that takes the batches of the spec's first epoch, ``epochs`` times over.
 
+    ``shuffled`` lets it draw its batches as it does by default: at random, padded to their longest row.
     Batch size, AdamW, rate, weight decay, schedule and clipping are those of the spec. It saves and evaluates nothing.
     """
     spec = setup.spec
@@ -50,7 +53,7 @@ def trainer_on(setup: Setup, model: Any, folder: str, *, epochs: int = 1, device
         weight_decay=max(group.weight_decay[0] for group in setup.plan.groups),
         max_grad_norm=spec.train.clip_norm or 0.0,
         lr_scheduler_type=spec.schedule.name,
-        train_sampling_strategy="sequential",
+        train_sampling_strategy="random" if shuffled else "sequential",
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
