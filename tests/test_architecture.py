@@ -71,6 +71,7 @@ TORCH_AT_THE_TOP = {
     "freezeplan.models.native",
     "freezeplan.tasks.contrast",
     "freezeplan.tasks.heads",
+    "freezeplan.tasks.products",
     "freezeplan.tasks.token_logits",
 }
 
