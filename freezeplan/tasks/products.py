@@ -16,8 +16,8 @@ WIDE = "AVX512"
 def fast_products(device: torch.device) -> AbstractContextManager[object]:
     """Compute linear maps of float32 within the block by oneDNN, where that can pay: on a CPU with AVX-512.
 
-    torch takes MKL by itself, which may use no more than AVX2 on processors that are not Intel's; oneDNN uses what there
-    is. The numbers are of the same precision, and differ by rounding. Gradients are those of torch's own
+    torch takes MKL by itself, which may use no more than AVX2 on processors that are not Intel's; oneDNN uses what
+    there is. The numbers are of the same precision, and differ by rounding. Gradients are those of torch's own
     ``mkldnn_linear``. Everything else runs as it is, and all does where ``torch.backends.mkldnn.enabled`` is False.
 
     >>> with fast_products(torch.device("cpu")):

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, log_softmax
+
+from freezeplan.tasks.products import fast_products
 
 NUMBERS_ON_CPU = 1 << 23
 NUMBERS_ON_DEVICE = 1 << 26
@@ -46,7 +48,8 @@ class TokenLogits:
         Where gradients are asked for, those of each chunk are worked out as soon as its logits are there.
         """
         weights = self.weights if torch.is_grad_enabled() else []
-        return _SummedLoss.apply(self.head, self._at_once, target[:, 1], self._chosen(target), *weights)
+        size = self._at_once(max((weight.numel() for weight in weights), default=0))
+        return _SummedLoss.apply(self.head, size, target[:, 1], self._chosen(target), *weights)
 
     def scored(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the cross-entropy of each target, and whether the most probable token is the one that it names."""
@@ -57,8 +60,9 @@ class TokenLogits:
     @torch.no_grad()
     def _scores(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         losses, hits = [target.new_zeros(0, dtype=torch.float32)], [target.new_zeros(0, dtype=torch.bool)]
-        for states, codes in _chunks(self._chosen(target), target[:, 1], self._at_once):
-            logits = self.head(states).float()
+        for states, codes in _chunks(self._chosen(target), target[:, 1], self._at_once()):
+            with fast_products(states.device):
+                logits = self.head(states).float()
             losses.append(cross_entropy(logits, codes, reduction="none"))
             hits.append(logits.argmax(dim=-1) == codes)
         return torch.cat(losses), torch.cat(hits)
@@ -66,10 +70,13 @@ class TokenLogits:
     def _chosen(self, target: torch.Tensor) -> torch.Tensor:
         return self.states.flatten(0, 1).index_select(0, target[:, 0])
 
-    @property
-    def _at_once(self) -> int:
-        """How many tokens have their logits at the same time."""
-        numbers = NUMBERS_ON_CPU if self.states.device.type == "cpu" else NUMBERS_ON_DEVICE
+    def _at_once(self, weight: int = 0) -> int:
+        """Return how many tokens have their logits at the same time, where a weight of so many numbers learns.
+
+        Each chunk is one more pass over the gradient of that, so on a CPU a chunk's logits may be as many.
+        """
+        on_cpu = self.states.device.type == "cpu"
+        numbers = max(NUMBERS_ON_CPU, weight) if on_cpu else NUMBERS_ON_DEVICE
         return max(1, numbers // self.vocabulary)
 
 
@@ -99,7 +106,9 @@ class _SummedLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=states.device)
         ctx.wanted = [number for number, asked in enumerate(ctx.needs_input_grad[3:]) if asked]
         inputs = (states, *weights)
-        ctx.sums = {number: _nothing_like(inputs[number], number) for number in ctx.wanted}
+        # Without a target no chunk gives a gradient; a process that has none still takes part in the sum over all.
+        still = [number for number in ctx.wanted if number == 0 or not len(states)]
+        ctx.sums = {number: torch.zeros_like(inputs[number]) for number in still}
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             loss, found = _with_gradients(head, states[part], codes[part], weights, ctx.wanted)
@@ -108,7 +117,9 @@ class _SummedLoss(torch.autograd.Function):
                 if gradient is not None and number == 0:
                     ctx.sums[0][part] = gradient
                 elif gradient is not None:
-                    ctx.sums[number] += gradient
+                    # Not in place: of two weights that are added to each other the gradients are one tensor.
+                    before = ctx.sums.get(number)
+                    ctx.sums[number] = gradient.float() if before is None else before + gradient
         ctx.kinds = {number: inputs[number].dtype for number in ctx.wanted}
         return total
 
@@ -116,14 +127,9 @@ class _SummedLoss(torch.autograd.Function):
     def backward(ctx: Any, *given: torch.Tensor) -> tuple[Any, ...]:
         (scale,) = given
         found = [None] * len(ctx.needs_input_grad)
-        for number in ctx.wanted:
-            found[3 + number] = (ctx.sums[number] * scale).to(ctx.kinds[number])
+        for number, gradient in ctx.sums.items():
+            found[3 + number] = (gradient * scale).to(ctx.kinds[number])
         return tuple(found)
-
-
-def _nothing_like(tensor: torch.Tensor, number: int) -> torch.Tensor:
-    """Return zeros for the gradient of an input; those of weights are sums, and in float32."""
-    return torch.zeros_like(tensor, dtype=tensor.dtype if number == 0 else torch.float32)
 
 
 def _with_gradients(
@@ -134,7 +140,24 @@ def _with_gradients(
     wanted: Sequence[int],
 ) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
     states = states.detach().requires_grad_(0 in wanted)
-    with torch.set_grad_enabled(bool(wanted)):
-        loss = cross_entropy(head(states).float(), codes, reduction="sum")
-    chosen = [(states, *weights)[number] for number in wanted]
-    return loss.detach(), torch.autograd.grad(loss, chosen, allow_unused=True) if chosen else ()
+    with fast_products(states.device):
+        with torch.set_grad_enabled(bool(wanted)):
+            logits = head(states).float()
+        loss, gradient = _of_logits(logits.detach(), codes, bool(wanted))
+        chosen = [(states, *weights)[number] for number in wanted]
+        return loss, torch.autograd.grad(logits, chosen, gradient, allow_unused=True) if chosen else ()
+
+
+def _of_logits(
+    logits: torch.Tensor, codes: torch.Tensor, with_gradient: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the summed cross-entropy of logits ``(some, vocabulary)`` and its gradient: softmax less one at the code.
+
+    Both come of one array beside the logits.
+    """
+    logs, codes = log_softmax(logits, dim=-1), codes.unsqueeze(1)
+    loss = -logs.gather(1, codes).sum()
+    if not with_gradient:
+        return loss, None
+    gradient = logs.exp_()
+    return loss, gradient.scatter_add_(1, codes, gradient.new_full(codes.shape, -1.0))

@@ -23,7 +23,7 @@ def made(*, frozen: bool, dtype: torch.dtype = torch.float32) -> tuple[torch.Ten
 def test_loss_and_gradients_are_those_of_all_logits(
     monkeypatch: pytest.MonkeyPatch, frozen: bool, at_once: int
 ) -> None:
-    monkeypatch.setattr(module, "NUMBERS_ON_CPU", 7 * at_once)
+    monkeypatch.setattr(TokenLogits, "_at_once", lambda *_: at_once)
     states, head = made(frozen=frozen)
     logits = head(states).flatten(0, 1)[TARGET[:, 0]]
     expected = cross_entropy(logits, TARGET[:, 1], reduction="sum")
@@ -35,9 +35,12 @@ def test_loss_and_gradients_are_those_of_all_logits(
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_no_more_logits_are_there_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("frozen", "chunks"), [(True, [2, 2, 1]), (False, [4, 1])])
+def test_no_more_logits_are_there_than_fit_or_than_a_learning_weight_has_numbers(
+    monkeypatch: pytest.MonkeyPatch, frozen: bool, chunks: list[int]
+) -> None:
     monkeypatch.setattr(module, "NUMBERS_ON_CPU", 14)
-    states, head = made(frozen=False)
+    states, head = made(frozen=frozen)
     seen: list[int] = []
 
     def watched(chunk: torch.Tensor) -> torch.Tensor:
@@ -46,10 +49,10 @@ def test_no_more_logits_are_there_than_fit(monkeypatch: pytest.MonkeyPatch) -> N
 
     out = TokenLogits(states, watched, 7, list(head.parameters()))
     out.loss(TARGET).backward()
-    assert seen == [2, 2, 1]
+    assert seen == chunks
     out.scored(TARGET)
     out.scored(TARGET)
-    assert seen == [2, 2, 1] * 2, "the losses and the hits of one batch need one pass"
+    assert seen == [*chunks, 2, 2, 1], "the losses and the hits of one batch need one pass"
 
 
 def test_sums_of_weights_are_kept_in_float32() -> None:
@@ -71,7 +74,8 @@ def test_a_batch_without_targets_is_zero() -> None:
     states, head = made(frozen=False)
     loss = TokenLogits(states, head, 7, list(head.parameters())).loss(TARGET[:0])
     loss.backward()
-    assert loss.item() == 0.0 and states.grad is not None and not states.grad.any()
+    assert loss.item() == 0.0
+    assert not any(tensor.grad.any() for tensor in (states, *head.parameters())), "zeros, not nothing"
 
 
 def test_no_gradient_is_worked_out_that_nobody_asks_for() -> None:
@@ -85,3 +89,23 @@ def test_no_gradient_is_worked_out_that_nobody_asks_for() -> None:
     with torch.no_grad():
         loss = TokenLogits(states, watched, 7, list(head.parameters())).loss(TARGET)
     assert not loss.requires_grad and asked == [False]
+
+
+def test_weights_that_are_added_to_each_other_keep_their_own_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TokenLogits, "_at_once", lambda *_: 2)
+    states, head = made(frozen=True)
+    biases = [torch.zeros(7, requires_grad=True) for _ in range(2)]
+    TokenLogits(states, lambda some: head(some) + (biases[0] + biases[1]), 7, biases).loss(TARGET).backward()
+    logits = head(states).flatten(0, 1)[TARGET[:, 0]].detach().requires_grad_()
+    cross_entropy(logits, TARGET[:, 1], reduction="sum").backward()
+    for bias in biases:
+        torch.testing.assert_close(bias.grad, logits.grad.sum(dim=0))
+
+
+def test_a_weight_that_the_head_does_not_use_gets_no_gradient() -> None:
+    states, head = made(frozen=True)
+    unused = torch.zeros(3, requires_grad=True)
+    TokenLogits(states, head, 7, [unused]).loss(TARGET).backward()
+    assert unused.grad is None and states.grad is not None
