@@ -18,8 +18,7 @@ from typing import Any
 from benchmarks.cut_sets import SETS, TASK, cut_spec
 from benchmarks.timing import Clock, at_least, set_one_thread
 from freezeplan.choose.outcomes import Outcome
-from freezeplan.choose.trials import outcomes_of
-from freezeplan.runs.events import ignore_events
+from freezeplan.choose.trials import RowsSeen
 from freezeplan.spec.tables import Spec
 from freezeplan.train.run import train
 from freezeplan.train.session import Session
@@ -72,12 +71,14 @@ def _lines(name: str, options: argparse.Namespace, place: Path, clock: Clock) ->
 
 
 def _run(spec: Spec, out: Path, clock: Clock) -> tuple[Outcome, float]:
-    held: list[Session] = []
-    seconds = clock.seconds(lambda: train(spec, out, opened=held.append))
-    session = held[0]
-    return outcomes_of(session.running.forward, session.setup.data["validation"], ignore_events)[
-        TASK
-    ], seconds
+    held: list[RowsSeen] = []
+
+    def watch(session: Session) -> None:
+        held.append(RowsSeen(session.setup.data["validation"]))
+        session.running.measuring.seen = held[0]
+
+    seconds = clock.seconds(lambda: train(spec, out, opened=watch))
+    return held[0].outcomes()[TASK], seconds
 
 
 def _phases(run: Path) -> list[str]:

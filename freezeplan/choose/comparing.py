@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
-
+from freezeplan.choose.comparison_files import (
+    FILE,
+    OUTCOMES,
+    identity_of,
+    read_comparison,
+    read_outcomes,
+    save_outcomes,
+    write_text,
+)
 from freezeplan.choose.comparison_records import (
     CandidateTrial,
     StrategyCandidate,
     StrategyComparison,
-    comparison_from_record,
 )
-from freezeplan.choose.judging import Contender, close_to_best, judged
-from freezeplan.choose.outcomes import Outcome
-from freezeplan.choose.preparing import ComparisonStart, prepared
+from freezeplan.choose.judging import Contender, best_of, close_to_best, difference, judged
+from freezeplan.choose.ladder import next_trials, reason_untried
+from freezeplan.choose.predicting import predicted_memory
+from freezeplan.choose.preparing import ComparedStrategies, ComparisonStart, prepared
 from freezeplan.choose.strategies import FEATURES
-from freezeplan.choose.trials import Advanced, Outcomes, advance, run_name
-from freezeplan.data.reader import parts_of
-from freezeplan.data.task_rows import SPLITS
+from freezeplan.choose.trials import Advanced, advance, run_name
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.runs.events import Event, Observer, Working, ignore_events
-from freezeplan.runs.spec_file import spec_text
 from freezeplan.spec.amounts import parse_bytes
 from freezeplan.spec.tables import Spec
 from freezeplan.train.sharing import shared_work
 
-FILE, OUTCOMES = "comparison.json", "outcomes"
 OF_ONE = ("FP503", "FP504")
 """What ends one candidate and not the others: a loss that is not finite, and too little memory."""
 
@@ -54,6 +55,15 @@ def rungs_of(epochs: int) -> list[int]:
     return sorted({-(-epochs // 4), -(-epochs // 2), epochs})
 
 
+def trial_epochs_of(epochs: int) -> int:
+    """Return how many epochs a trial has: a quarter of those of a whole run.
+
+    >>> trial_epochs_of(3), trial_epochs_of(8)
+    (1, 2)
+    """
+    return -(-epochs // 4)
+
+
 def compare(
     spec: Spec,
     folder: Path,
@@ -61,40 +71,58 @@ def compare(
     limits: Limits | None = None,
     observer: Observer = ignore_events,
     announce: Callable[[StrategyComparison], None] | None = None,
+    *,
+    thorough: bool = False,
 ) -> StrategyComparison:
-    """Train ways of freezing a spec's model, and say which to choose.
+    """Train ways of freezing a spec's model for a while, and say which to choose.
 
     Candidates are the strategies of the model, or those of them that are named. A linear probe comes first; strategies
-    whose heads may begin with it do. After a quarter and after half of the spec's epochs the better half of the
-    candidates goes on (successive halving: Jamieson and Talwalkar, Non-stochastic Best Arm Identification and
-    Hyperparameter Optimization, 2016, https://arxiv.org/abs/1502.07943), each from where it stopped. Where several
-    finish close to the best, they run again with further seeds, as ``limits`` allow.
+    whose heads may begin with it do. A trial is a run of a quarter of the spec's epochs, with a schedule of its own. It
+    begins in the middle and at the upper end of the ladder of strategies and goes on beside the best
+    (:func:`freezeplan.choose.ladder.next_trials`). With ``thorough`` all train: after a quarter and after half of the
+    spec's epochs the better half goes on (successive halving: Jamieson and Talwalkar, Non-stochastic Best Arm
+    Identification and Hyperparameter Optimization, 2016, https://arxiv.org/abs/1502.07943), each from where it stopped.
+    Where several finish close to the best, they run again with further seeds, as ``limits`` allow.
 
     All lies in ``folder``: a comparison that was stopped goes on from there. ``announce`` is called before the first
     trial, with what each candidate is predicted to cost. Raises ``DiagnosticError``: FP590 to FP592
     as a probe does, FP593 for a folder that holds something else, FP594 for a task that cannot be compared.
     """
     limits = limits or Limits()
+    trial = None if thorough else trial_epochs_of(spec.train.epochs)
+    asked = ComparedStrategies(tuple(names), trial)
+    identity = identity_of([spec], [*sorted(names), *(["thorough"] if thorough else [])])
+
+    def begin() -> ComparisonStart:
+        return prepared(spec, folder, asked, observer)
+
     with shared_work(parse_bytes(spec.train.store_budget)):
-        return _Course(spec, folder, tuple(names), limits, observer).run(announce)
+        return ComparisonCourse(spec, folder, identity, begin, trial, limits, observer).run(announce)
 
 
-class _Course:
-    """Run what is left of a comparison."""
+class ComparisonCourse:
+    """Run what is left of a comparison; ``begin`` makes what it begins with, ``trial`` is the epochs of a trial."""
 
     def __init__(
-        self, spec: Spec, folder: Path, names: tuple[str, ...], limits: Limits, observer: Observer
+        self,
+        spec: Spec,
+        folder: Path,
+        identity: str,
+        begin: Callable[[], ComparisonStart],
+        trial: int | None,
+        limits: Limits,
+        observer: Observer,
     ) -> None:
-        self.spec, self.folder, self.names = spec, folder, names
-        self.limits, self.observer = limits, observer
+        self.spec, self.folder, self.identity, self.begin = spec, folder, identity, begin
+        self.trial, self.limits, self.observer = trial, limits, observer
 
     def run(self, announce: Callable[[StrategyComparison], None] | None) -> StrategyComparison:
-        identity = _identity(self.spec, self.names)
-        found = read_comparison(self.folder, identity)
+        """Return the comparison with its verdict."""
+        found = read_comparison(self.folder, self.identity)
         if found is None:
             self._check_free()
-            made = prepared(self.spec, self.folder, self.names, self.observer)
-            found = self._begun(identity, made)
+            made = self.begin()
+            found = self._begun(self.identity, made)
             self._note_features(found, made)
         found.seeds, found.budget = self.limits.seeds, _budget(self.limits)
         self.found = found
@@ -102,7 +130,10 @@ class _Course:
         self._save()
         if announce is not None and found.verdict is None:
             announce(found)
-        self._halve()
+        if found.thorough:
+            self._halve()
+        else:
+            self._climb()
         self._repeat()
         contenders = self._contenders()
         if not any(item.finished for item in contenders):
@@ -132,10 +163,12 @@ class _Course:
             model=made.model,
             tasks=list(made.tasks),
             epochs=made.epochs,
-            rungs=rungs_of(made.epochs),
+            rungs=rungs_of(made.epochs) if self.trial is None else [self.trial],
+            thorough=self.trial is None,
             budget={},
             seeds=1,
             candidates=list(made.candidates),
+            length=made.length,
         )
 
     def _note_features(self, found: StrategyComparison, made: ComparisonStart) -> None:
@@ -146,8 +179,11 @@ class _Course:
     def _leave_out_large(self) -> None:
         for item in self.found.candidates:
             # The budget may be another one than before the stop.
-            item.left_out = item.left_out if item.failed else None
-            if self.limits.bytes is not None and item.peak_bytes > self.limits.bytes:
+            item.left_out = item.left_out if item.failed or item.untried else None
+            if self.limits.bytes is None or item.left_out or item.name == FEATURES:
+                continue
+            item.peak_bytes = item.peak_bytes or predicted_memory(self.folder / item.spec, self.found.length)
+            if item.peak_bytes > self.limits.bytes:
                 item.left_out = "its training steps need more memory than the budget"
 
     def _halve(self) -> None:
@@ -155,15 +191,44 @@ class _Course:
         alive = [item for item in self.found.candidates if item.name != FEATURES and not item.left_out]
         for epochs in self.found.rungs:
             alive = [item for item in alive if self._advance(item, seed, epochs)]
-            if epochs == self.found.epochs:
+            if epochs == self.found.last_rung:
                 return
-            alive.sort(key=lambda item: (-self._score(item, seed, epochs), item.flops))
+            alive.sort(key=lambda item: (-self._score(item), item.flops))
             alive = alive[: max(1, -(-len(alive) // 2))]
 
-    def _score(self, item: StrategyCandidate, seed: int, epochs: int) -> float:
-        trial = self.found.trial(item.name, seed, epochs)
-        assert trial is not None
-        return trial.score
+    def _climb(self) -> None:
+        """Try what the scores so far make worth trying, and say of the rest why it is not."""
+        items = {item.name: item for item in self.found.candidates}
+        failed: set[str] = set()
+        while True:
+            names = [name for name, item in items.items() if not item.left_out]
+            known = {item.name: item for item in self._contenders()}
+            scores = {name: item.score for name, item in known.items()}
+            wanted = next_trials([*names], scores, clear=self._is_clear(known))
+            wanted = [name for name in wanted if name in names and name not in failed]
+            if not wanted:
+                break
+            failed |= {
+                name for name in wanted if not self._advance(items[name], self.spec.train.seed, self._last)
+            }
+        for name, item in items.items():
+            if not item.left_out and name not in scores:
+                item.left_out, item.untried = reason_untried(name, list(items)), True
+
+    @staticmethod
+    def _is_clear(known: Mapping[str, Contender]) -> bool:
+        """Whether the best beats the linear probes by more than a standard error."""
+        if FEATURES not in known:
+            return True
+        short, error = difference(best_of(list(known.values())), known[FEATURES])
+        return short > error
+
+    @property
+    def _last(self) -> int:
+        return self.found.last_rung
+
+    def _score(self, item: StrategyCandidate) -> float:
+        return self._contender(item).score
 
     def _repeat(self) -> None:
         """Run those that are close to the best again, with one seed after another."""
@@ -175,10 +240,11 @@ class _Course:
                 return
             for item in self.found.candidates:
                 if item.name in close and item.name != FEATURES:
-                    self._advance(item, seed, self.found.epochs)
+                    self._advance(item, seed, self._last)
 
     def _advance(self, item: StrategyCandidate, seed: int, epochs: int) -> bool:
         """Bring a candidate to so many epochs, unless it is there already; returns False where that cannot be."""
+        epochs = min(epochs, item.epochs or epochs)
         if self.found.trial(item.name, seed, epochs) is not None:
             return True
         if not self._fits(item, seed, epochs):
@@ -208,7 +274,7 @@ class _Course:
 
     def _spec_of(self, item: StrategyCandidate, seed: int) -> Path:
         """Return the file of a candidate's spec for a seed, which is written where it is not there yet."""
-        path = self.folder / item.spec
+        path = self.folder / item.trial
         if seed == self.spec.train.seed:
             return path
         other = path.with_name(f"{path.stem}-{seed}.toml")
@@ -222,7 +288,16 @@ class _Course:
         last = self.found.last(item.name, seed)
         share = (epochs - (last.epochs if last else 0)) / self.found.epochs
         spent = sum(trial.seconds for trial in self.found.trials)
-        return spent + item.seconds * share <= self.limits.seconds
+        return spent + self._whole_seconds(item) * share <= self.limits.seconds
+
+    def _whole_seconds(self, item: StrategyCandidate) -> float:
+        """Return what a whole run takes, as predicted, or, without a probe, at the speed of the trials so far."""
+        if item.seconds:
+            return item.seconds
+        works = {other.name: other.flops for other in self.found.candidates}
+        done = sum(works[trial.candidate] * trial.epochs for trial in self.found.trials) / self.found.epochs
+        spent = sum(trial.seconds for trial in self.found.trials)
+        return item.flops * spent / done if done else 0.0
 
     def _contenders(self) -> list[Contender]:
         tried = [item for item in self.found.candidates if self.found.last(item.name, self.spec.train.seed)]
@@ -232,7 +307,7 @@ class _Course:
         mine = [trial for trial in self.found.trials if trial.candidate == item.name]
         seeds = sorted({trial.seed for trial in mine})
         lasts = [self.found.last(item.name, seed) for seed in seeds]
-        whole = 0 if item.name == FEATURES else self.found.epochs
+        whole = 0 if item.name == FEATURES else item.epochs or self._last
         ends = [trial for trial in lasts if trial is not None and trial.epochs == whole]
         shown = ends or [trial for trial in lasts if trial is not None]
         return Contender(
@@ -242,10 +317,11 @@ class _Course:
             cpu_seconds=sum(trial.cpu_seconds for trial in mine) / len(seeds),
             seconds=sum(trial.seconds for trial in mine) / len(seeds),
             epochs=max(trial.epochs for trial in shown),
-            peak_bytes=item.peak_bytes,
+            peak_bytes=max(trial.peak_bytes for trial in mine),
             trained=shown[0].trained,
             finished=bool(ends),
             same_for_all_seeds=item.name == FEATURES,
+            weights=self.found.weights,
         )
 
     def _save(self) -> None:
@@ -257,9 +333,11 @@ def _note(found: StrategyComparison, folder: Path, name: str, seed: int, epochs:
     """Note a trial, and write down what its validation rows counted for."""
     run = run_name(name, seed)
     scores = {task: outcome.score for task, outcome in done.outcomes.items()}
-    _save_outcomes(folder, run, epochs, done.outcomes)
+    save_outcomes(folder, run, epochs, done.outcomes)
     found.trials.append(
-        CandidateTrial(name, seed, epochs, run, scores, done.cpu_seconds, done.seconds, done.trained)
+        CandidateTrial(
+            name, seed, epochs, run, scores, done.cpu_seconds, done.seconds, done.trained, done.peak_bytes
+        )
     )
 
 
@@ -271,66 +349,3 @@ def _done(found: StrategyComparison, item: StrategyCandidate, seed: int) -> str:
     last = found.last(item.name, seed)
     epochs = last.epochs if last else 0
     return f"{epochs} of {found.epochs} epochs"
-
-
-def _identity(spec: Spec, names: Sequence[str]) -> str:
-    """Return a hash of what makes two comparisons the same: the spec, its files as they are, and what is compared."""
-    parts = [
-        (part.name, str(part.signature))
-        for index, _ in enumerate(spec.task)
-        for split in SPLITS[:2]
-        for part in parts_of(spec, index, split)
-    ]
-    told = json.dumps([spec_text(spec), parts, sorted(names)])
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def read_comparison(folder: Path, identity: str | None = None) -> StrategyComparison | None:
-    """Return the comparison in a folder, None where there is none.
-
-    Raises ``DiagnosticError`` (FP593) for one that cannot be read, or is of another ``identity``.
-    """
-    try:
-        found = comparison_from_record(json.loads((folder / FILE).read_text("utf-8")))
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        return None
-    except (ValueError, OSError) as error:
-        message = f"the comparison in `{folder}` cannot be read: {error}"
-        raise DiagnosticError([diagnostic("FP593", message, help="name another folder")]) from None
-    if identity is not None and found.identity != identity:
-        message = f"`{folder}` holds the comparison of another spec, other data or other strategies"
-        advice = "put them back as they were, or name another folder with `--out`"
-        raise DiagnosticError([diagnostic("FP593", message, help=advice)])
-    return found
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, "utf-8", newline="\n")
-    os.replace(partial, path)
-
-
-def _outcome_file(folder: Path, run: str, epochs: int) -> Path:
-    return folder / OUTCOMES / f"{Path(run).name}-{epochs}.npz"
-
-
-def _save_outcomes(folder: Path, run: str, epochs: int, outcomes: Outcomes) -> None:
-    path = _outcome_file(folder, run, epochs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    numpy.savez(path, **{f"{outcome.how}/{task}": outcome.rows for task, outcome in outcomes.items()})
-
-
-def read_outcomes(folder: Path, trial: CandidateTrial) -> dict[str, Outcome]:
-    """Return what each validation row counted for in a trial; raises ``DiagnosticError`` (FP593)."""
-    try:
-        with numpy.load(_outcome_file(folder, trial.run, trial.epochs), allow_pickle=False) as arrays:
-            return {
-                name.partition("/")[2]: Outcome(arrays[name], name.partition("/")[0]) for name in arrays.files
-            }
-    except (OSError, ValueError) as error:
-        message = f"the comparison in `{folder}` cannot be read: {error}"
-        raise DiagnosticError([diagnostic("FP593", message, help="name another folder")]) from None

@@ -3,15 +3,19 @@
 ``comparison.json`` is written after every trial, so that a comparison that was stopped goes on from it:
 
 - ``format_version``: 1; ``identity``: a hash of what must stay the same for it to go on.
-- ``model``; ``tasks``: objects ``name``, ``kind``, ``metric``; ``epochs``; ``rungs``: after how many epochs candidates
-  are compared; ``budget``: ``{"seconds": …, "bytes": …}``, null where there is none; ``seeds``: the most per candidate.
-- ``candidates``: objects ``name``, ``words``, ``spec``; ``flops``, ``seconds`` and ``peak_bytes`` of its whole run as
-  predicted (0 bytes: not known); ``warm`` (the heads begin with linear probes), ``left_out`` (null, or why it was not
-  run to its end), ``failed`` (an error of its own ended it).
+- ``model``; ``tasks``: objects ``name``, ``kind``, ``metric``, ``weight`` (in the mean over the tasks); ``epochs`` of a
+  whole run; ``thorough``: whether candidates are trained to their ends; ``rungs``: after how many epochs they are
+  compared, of runs of their own that end there unless ``thorough``; ``budget``: ``{"seconds": …, "bytes": …}``, null
+  where there is none; ``seeds``: the most per candidate; ``length``: the tokens of the usual text, null for images.
+- ``candidates``: objects ``name``, ``words``, ``spec`` (of a whole run) and ``trial`` (of what is run); ``epochs`` (of
+  a given spec, 0 elsewhere); ``flops``, ``seconds`` and ``peak_bytes`` of its whole run as predicted (0 bytes: not
+  asked for); ``warm`` (the heads begin with linear probes), ``left_out`` (null, or why it was not run to its end),
+  ``failed`` (an error of its own ended it), ``untried`` (what the others showed, or the length of a trial, speaks
+  against it).
 - ``trials``: objects ``candidate``, ``seed``, ``epochs`` (complete ones), ``run`` (its folder, below that of the file),
-  ``scores`` by task (of the kind's first metric), ``cpu_seconds`` and ``seconds`` (of this part alone) and ``trained``
-  (parameters that any phase trains), in the order in which they were done. The counts of the validation rows lie beside
-  it in ``outcomes/RUN-EPOCHS.npz``.
+  ``scores`` by task (of the kind's first metric), ``cpu_seconds`` and ``seconds`` (of this part alone), ``trained``
+  (parameters that any phase trains) and ``peak_bytes`` (the most memory of the process meanwhile, 0: not known), in the
+  order in which they were done. The counts of the validation rows lie beside it in ``outcomes/RUN-EPOCHS.npz``.
 - ``verdict``: null as long as it is not finished, else ``rows``, ``best``, ``chosen`` (the cheapest within one standard
   error of the best) and ``alike`` (those that cannot be told apart from the best). Each of ``rows``: ``candidate``,
   ``score``, ``error``, ``short`` and ``short_error`` (to the best, on the same rows), ``flops`` of a whole run,
@@ -36,11 +40,14 @@ class StrategyCandidate:
     words: str
     spec: str
     warm: bool
+    trial: str = ""
+    epochs: int = 0
     flops: int = 0
     seconds: float = 0.0
     peak_bytes: int = 0
     left_out: str | None = None
     failed: bool = False
+    untried: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,10 +62,11 @@ class CandidateTrial:
     cpu_seconds: float
     seconds: float
     trained: int
+    peak_bytes: int = 0
 
     @property
     def score(self) -> float:
-        """The mean over the tasks."""
+        """The mean over the tasks, whatever their weights."""
         return sum(self.scores.values()) / len(self.scores)
 
 
@@ -98,7 +106,7 @@ class StrategyComparison:
 
     identity: str
     model: str
-    tasks: list[dict[str, str]]
+    tasks: list[dict[str, Any]]
     epochs: int
     rungs: list[int]
     budget: dict[str, float | None]
@@ -106,6 +114,18 @@ class StrategyComparison:
     candidates: list[StrategyCandidate]
     trials: list[CandidateTrial] = field(default_factory=list)
     verdict: ChosenStrategy | None = None
+    thorough: bool = False
+    length: int | None = None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """What each task counts in the mean over them."""
+        return {task["name"]: task.get("weight", 1.0) for task in self.tasks}
+
+    @property
+    def last_rung(self) -> int:
+        """The epochs after which a candidate has nothing more to show."""
+        return self.rungs[-1]
 
     def trial(self, candidate: str, seed: int, epochs: int) -> CandidateTrial | None:
         """Return the trial of a candidate that ended after so many epochs, None where there is none yet."""

@@ -34,8 +34,12 @@ class ComparisonView:
 
 def _title(found: StrategyComparison) -> str:
     metrics = list(dict.fromkeys(task["metric"] for task in found.tasks))
-    mean = "mean of " if len(found.tasks) > 1 else ""
-    return f"{mean}{' and '.join(metrics)} on validation data, {counted(found.epochs, 'epoch')}"
+    alike = len(set(found.weights.values())) == 1
+    mean = ("mean of " if alike else "weighted mean of ") if len(found.tasks) > 1 else ""
+    whole = counted(found.epochs, "epoch")
+    short = found.last_rung < found.epochs
+    length = f"trials of {found.last_rung} of {whole}" if short else whole
+    return f"{mean}{' and '.join(metrics)} on validation data, {length}"
 
 
 def _table(verdict: ChosenStrategy, found: StrategyComparison, *, narrow: bool, ascii_only: bool) -> Table:
@@ -70,10 +74,12 @@ def predicted_line(found: StrategyComparison) -> str:
     kept = [item for item in found.candidates if not item.left_out]
     seconds = sum(item.seconds for item in kept)
     peak = max((item.peak_bytes for item in kept), default=0)
+    share = found.last_rung / found.epochs
+    each = f" in trials of {counted(found.last_rung, 'epoch')}" if share < 1.0 else ""
     memory = f", up to {format_bytes(peak)} for a training step" if peak else ""
     return (
-        f"{counted(len(kept), 'candidate')} of {counted(found.epochs, 'epoch')}: about {seconds:.0f} s of computing if "
-        f"none is stopped early{memory} (predicted)"
+        f"{counted(len(kept), 'candidate')} of {counted(found.epochs, 'epoch')}: about {seconds * share:.0f} s of "
+        f"computing{each} if all are tried to the end{memory} (predicted)"
     )
 
 
@@ -99,5 +105,5 @@ def verdict_lines(found: StrategyComparison) -> Iterator[str]:
         yield f"stopped early: {', '.join(stopped)}"
     for item in found.candidates:
         if item.left_out:
-            yield f"left out: {item.name}, {item.left_out}"
-    yield "* nothing is both cheaper and better; the memory of a training step is predicted, not measured"
+            yield f"{'not tried' if item.untried else 'left out'}: {item.name}, {item.left_out}"
+    yield "* nothing is both cheaper and better; peak memory is that of this process meanwhile, measured"

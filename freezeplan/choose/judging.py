@@ -32,17 +32,19 @@ class Contender:
     trained: int
     finished: bool
     same_for_all_seeds: bool = False
+    weights: Mapping[str, float] | None = None
 
     @property
     def score(self) -> float:
         """The mean score over tasks and seeds."""
-        return fmean(mean_score(outcomes) for outcomes in self.outcomes.values())
+        return fmean(mean_score(outcomes, self.weights) for outcomes in self.outcomes.values())
 
     @property
     def error(self) -> float:
         """The standard error of the score: of the rows, and, of several seeds, what they differ by."""
-        rows = [mean_error([item.error for item in found.values()]) for found in self.outcomes.values()]
-        return _with_seeds(rows, [mean_score(found) for found in self.outcomes.values()])
+        found = self.outcomes.values()
+        rows = [mean_error({task: item.error for task, item in each.items()}, self.weights) for each in found]
+        return _with_seeds(rows, [mean_score(each, self.weights) for each in found])
 
     def of_seed(self, seed: int) -> Outcomes | None:
         """Return the outcomes of a seed."""
@@ -51,18 +53,26 @@ class Contender:
         return self.outcomes.get(seed)
 
 
-def mean_score(outcomes: Outcomes) -> float:
-    """Return the mean score over tasks."""
-    return fmean(outcome.score for outcome in outcomes.values())
+def mean_score(outcomes: Outcomes, weights: Mapping[str, float] | None = None) -> float:
+    """Return the mean score over tasks, each with its weight (None: all alike)."""
+    return _mean({task: outcome.score for task, outcome in outcomes.items()}, weights)
 
 
-def mean_error(errors: Sequence[float]) -> float:
+def _mean(values: Mapping[str, float], weights: Mapping[str, float] | None) -> float:
+    given = weights or dict.fromkeys(values, 1.0)
+    total = sum(abs(given[task]) for task in values)
+    return sum(given[task] * value for task, value in values.items()) / total
+
+
+def mean_error(errors: Mapping[str, float], weights: Mapping[str, float] | None = None) -> float:
     """Return the standard error of a mean of independent scores.
 
-    >>> mean_error([0.03, 0.04])
+    >>> mean_error({"a": 0.03, "b": 0.04})
     0.025
     """
-    return sqrt(sum(error * error for error in errors)) / len(errors)
+    given = weights or dict.fromkeys(errors, 1.0)
+    total = sum(abs(given[task]) for task in errors)
+    return sqrt(sum((given[task] * error) ** 2 for task, error in errors.items())) / total
 
 
 def _with_seeds(errors: Sequence[float], values: Sequence[float]) -> float:
@@ -83,9 +93,10 @@ def difference(one: Contender, other: Contender) -> tuple[float, float]:
         for seed in {**one.outcomes, **other.outcomes}
         if (mine := one.of_seed(seed)) is not None and (theirs := other.of_seed(seed)) is not None
     ]
-    found = [[mine[task].beyond(theirs[task]) for task in mine] for mine, theirs in pairs]
-    values = [fmean(value for value, _ in tasks) for tasks in found]
-    errors = [mean_error([error for _, error in tasks]) for tasks in found]
+    found = [{task: mine[task].beyond(theirs[task]) for task in mine} for mine, theirs in pairs]
+    weights = one.weights
+    values = [_mean({task: value for task, (value, _) in tasks.items()}, weights) for tasks in found]
+    errors = [mean_error({task: error for task, (_, error) in tasks.items()}, weights) for tasks in found]
     return fmean(values), _with_seeds(errors, values)
 
 

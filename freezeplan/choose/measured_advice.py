@@ -101,6 +101,8 @@ def _of_comparison(found: StrategyComparison, path: Path) -> Iterator[MeasuredAd
         yield MeasuredAdvice("the comparison is not finished: the same command goes on", BY_RUNS)
         return
     lines = list(verdict_lines(found))
-    yield MeasuredAdvice("; ".join(line for line in lines if not line.startswith(("*", "left out"))), BY_RUNS)
+    yield MeasuredAdvice(
+        "; ".join(line for line in lines if not line.startswith(("*", "left out", "not tried"))), BY_RUNS
+    )
     chosen = next(item for item in found.candidates if item.name == found.verdict.chosen)
     yield MeasuredAdvice(f"the spec of {chosen.name} is {path.parent / chosen.spec}", ONE_ERROR)

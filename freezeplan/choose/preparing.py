@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from freezeplan.choose.comparison_records import StrategyCandidate
-from freezeplan.choose.predicting import predicted
+from freezeplan.choose.predicting import predicted, usual_length
 from freezeplan.choose.probing import Probed, probed
 from freezeplan.choose.strategies import (
     FEATURES,
@@ -19,7 +20,7 @@ from freezeplan.choose.strategies import (
 )
 from freezeplan.choose.trials import Advanced, advance, run_name
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import closest_or_all, counted
+from freezeplan.diagnostics.wording import closest_or_all, counted, quoted
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan import compile_plan
 from freezeplan.plan.document import as_json
@@ -30,29 +31,46 @@ from freezeplan.tasks.heads import ComparisonHead, CosineHead, LinearHead
 
 
 @dataclass(frozen=True)
+class ComparedStrategies:
+    """Say what is compared: the strategies by ``names`` (none: all), and of runs of how many epochs.
+
+    ``trial_epochs`` is None where candidates are trained to their ends.
+    """
+
+    names: Sequence[str]
+    trial_epochs: int | None
+
+
+@dataclass(frozen=True)
 class ComparisonStart:
-    """Hold what a comparison begins with; ``features`` is the run that holds the linear probes as heads."""
+    """Hold what a comparison begins with; ``features`` is the run that holds the linear probes as heads.
+
+    ``length`` is that of the usual text, None where that is not known.
+    """
 
     model: str
-    tasks: tuple[dict[str, str], ...]
+    tasks: tuple[dict[str, Any], ...]
     epochs: int
     candidates: tuple[StrategyCandidate, ...]
-    features: Advanced | None
+    features: Advanced | None = None
+    length: int | None = None
 
 
-def prepared(spec: Spec, folder: Path, names: Sequence[str], observer: Observer) -> ComparisonStart:
-    """Probe the spec's tasks, write a spec for each candidate below ``folder``, and predict what each costs.
+def prepared(spec: Spec, folder: Path, asked: ComparedStrategies, observer: Observer) -> ComparisonStart:
+    """Probe the spec's tasks, write specs for each candidate below ``folder``, and predict what each costs.
 
     Writes ``probe.json`` too, and a run that holds the linear probes as heads: what warm candidates begin with.
     """
     plan = compile_plan(inventory_for(spec), spec)
     found = probed(spec, observer)
     _check_all_compared(spec, found)
+    kinds = {task.task: (task.kind, task.metric) for task in found.report.tasks}
+    tasks = compared_tasks(spec, kinds)
     rates, epochs = rates_of(spec, plan), spec.train.epochs
     strategies = _strategies(spec, found, rates, epochs)
-    chosen = _chosen(strategies, names)
+    chosen = _chosen(strategies, asked.names)
     _write(folder / "probe.json", as_json(found.report.to_record()))
-    writing = _Writing(spec, folder, rates, epochs)
+    writing = _Writing(spec, folder, rates, asked.trial_epochs)
     source, features = None, None
     if strategies[0].name == FEATURES:
         run = folder / run_name(FEATURES, spec.train.seed)
@@ -60,11 +78,29 @@ def prepared(spec: Spec, folder: Path, names: Sequence[str], observer: Observer)
         features = advance(writing.file(strategies[0], None), run, 0, observer, found.fits)
         source = f"../{run.relative_to(folder)}"
     candidates = _candidates(writing, chosen, source, found, observer)
-    kinds = {task.task: (task.kind, task.metric) for task in found.report.tasks}
-    tasks = tuple(
-        {"name": task.name, "kind": kinds[task.name][0], "metric": kinds[task.name][1]} for task in spec.task
+    return ComparisonStart(
+        found.report.model, tasks, epochs, tuple(candidates), features, usual_length(found)
     )
-    return ComparisonStart(found.report.model, tasks, epochs, tuple(candidates), features)
+
+
+def compared_tasks(spec: Spec, kinds: Mapping[str, tuple[str, str]]) -> tuple[dict[str, Any], ...]:
+    """Return what is said of each task; ``train.score`` gives the weights, of the metrics that are compared."""
+    compared = {f"{task}/{metric}" for task, (_, metric) in kinds.items()}
+    weights = spec.train.score or dict.fromkeys(sorted(compared), 1.0)
+    for name in weights:
+        if name not in compared:
+            message = f"`score` names `{name}`, and comparisons judge by {quoted(sorted(compared))}"
+            advice = "name these in `train.score`, or leave it out"
+            raise spec.locations.error(("train", "score"), "FP594", message, help=advice)
+    return tuple(
+        {
+            "name": task.name,
+            "kind": kinds[task.name][0],
+            "metric": kinds[task.name][1],
+            "weight": weights.get(f"{task.name}/{kinds[task.name][1]}", 0.0),
+        }
+        for task in spec.task
+    )
 
 
 def _check_all_compared(spec: Spec, found: Probed) -> None:
@@ -108,19 +144,32 @@ def _chosen(strategies: Sequence[Strategy], names: Sequence[str]) -> list[Strate
 
 @dataclass(frozen=True)
 class _Writing:
-    """Write candidates' specs."""
+    """Write candidates' specs: of whole runs, and of runs that end after ``trial_epochs``, where they do."""
 
     spec: Spec
     folder: Path
     rates: StrategyRates
-    epochs: int
+    trial_epochs: int | None
 
     def file(self, strategy: Strategy, source: str | None) -> Path:
-        path = self.folder / "specs" / f"{strategy.name}.toml"
+        """Write the spec of a whole run; return its file."""
+        return self._write(strategy, source, strategy.name, self.spec.train.epochs)
+
+    def trial(self, strategy: Strategy, source: str | None, whole: Path) -> Path | None:
+        """Write the spec of what is run; return its file, None where the strategy needs more epochs."""
+        if self.trial_epochs in (None, self.spec.train.epochs) or not strategy.trains:
+            return whole
+        if strategy.gradual is not None:
+            return None
+        return self._write(strategy, source, f"{strategy.name}-trial", self.trial_epochs)
+
+    def _write(self, strategy: Strategy, source: str | None, name: str, epochs: int) -> Path:
+        path = self.folder / "specs" / f"{name}.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
         used = source if strategy.warm and strategy.trains else None
-        seed = self.spec.train.seed
-        text = candidate_text(self.spec, strategy, self.rates, self.epochs, path.parent, used, seed)
+        text = candidate_text(
+            self.spec, strategy, self.rates, epochs, path.parent, used, self.spec.train.seed
+        )
         _write(path, f"# {strategy.words}\n\n{text}")
         return path
 
@@ -131,22 +180,31 @@ def _write(path: Path, text: str) -> None:
 
 
 def _candidates(
-    writing: _Writing, chosen: Sequence[Strategy], source: str | None, found: Probed, observer: Observer
+    writing: _Writing,
+    chosen: Sequence[Strategy],
+    source: str | None,
+    found: Probed,
+    observer: Observer,
 ) -> list[StrategyCandidate]:
-    """Write the spec of each strategy, and predict what all of them take."""
+    """Write the specs of each strategy, and predict what all of them take."""
     observer(Working(f"working out what {counted(len(chosen), 'candidate')} will take"))
     paths = [writing.file(strategy, source) for strategy in chosen]
     specs = [load_spec(path) for path in paths]
-    costs = predicted([(spec, compile_plan(inventory_for(spec), spec)) for spec in specs], found)
-    return [
-        StrategyCandidate(
+    plans = [(spec, compile_plan(inventory_for(spec), spec)) for spec in specs]
+    costs = predicted(plans, found)
+    made = []
+    for strategy, path, cost in zip(chosen, paths, costs, strict=True):
+        trial = writing.trial(strategy, source, path)
+        item = StrategyCandidate(
             name=strategy.name,
             words=strategy.words,
             spec=str(path.relative_to(writing.folder)),
             warm=strategy.warm and source is not None,
+            trial=str((trial or path).relative_to(writing.folder)),
             flops=cost.flops,
             seconds=cost.seconds,
-            peak_bytes=cost.peak_bytes,
         )
-        for strategy, path, cost in zip(chosen, paths, costs, strict=True)
-    ]
+        if trial is None:
+            item.left_out, item.untried = "it thaws over more epochs than a trial has (`--thorough`)", True
+        made.append(item)
+    return made

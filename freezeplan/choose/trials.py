@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,16 +13,16 @@ import torch
 
 from freezeplan.choose.kinds import PROBED, Fitted, Sample
 from freezeplan.choose.outcomes import Outcome
+from freezeplan.choose.peaks import measured_peak
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.models.run_record import RUN_MARKER, file_of
 from freezeplan.models.sealed import Altered, read_object
-from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.runs.events import EpochDone, Event, Observer, Working
 from freezeplan.runs.ledger import new_ledger
 from freezeplan.spec.reading import load_spec
 from freezeplan.tasks.heads import LinearHead
-from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.resume import find_stop, resume
 from freezeplan.train.run import RunResult, train
 from freezeplan.train.session import Session
@@ -34,12 +34,16 @@ Outcomes = Mapping[str, Outcome]
 
 @dataclass(frozen=True)
 class Advanced:
-    """Say how far a run got, what its validation rows count for, and the seconds that took."""
+    """Say what a run's validation rows count for, the seconds that it took, and the most memory of the process.
+
+    ``peak_bytes`` is 0 where that cannot be told.
+    """
 
     outcomes: Outcomes
     cpu_seconds: float
     seconds: float
     trained: int
+    peak_bytes: int = 0
 
 
 def run_name(candidate: str, seed: int) -> str:
@@ -52,10 +56,12 @@ class _Held:
     """Hold the session of a run while it goes on."""
 
     session: Session | None = None
+    seen: RowsSeen | None = None
     fits: Mapping[str, Fitted] = field(default_factory=dict)
 
     def __call__(self, session: Session) -> None:
         self.session = session
+        self.seen = session.running.measuring.seen = RowsSeen(session.setup.data[VALIDATION])
         if self.fits:
             set_heads(session.setup.model, self.fits)
             # The run begins with these heads: evidence is about what comes after.
@@ -86,14 +92,16 @@ def advance(
     """
     held, stopping = _Held(fits=fits or {}), _StopAfter(epochs, observer)
     begun, cpu = time.monotonic(), time.process_time()
-    result = _run(spec, folder, stopping, held)
+    with measured_peak() as memory:
+        result = _run(spec, folder, stopping, held)
     if result.status != FINISHED and not stopping.reached:
         raise StoppedFromOutside
     assert held.session is not None
-    running = held.session.running
-    outcomes = outcomes_of(running.forward, held.session.setup.data[VALIDATION], observer)
+    assert held.seen is not None
+    outcomes = held.seen.outcomes()
     trained = max(phase.trainable_numel for phase in held.session.setup.plan.phases)
-    return Advanced(outcomes, time.process_time() - cpu, time.monotonic() - begun, trained)
+    spent = time.process_time() - cpu
+    return Advanced(outcomes, spent, time.monotonic() - begun, trained, memory.bytes)
 
 
 def _run(spec: Path, folder: Path, observer: _StopAfter, held: _Held) -> RunResult:
@@ -131,30 +139,29 @@ class _StopAfter:
                 raise KeyboardInterrupt
 
 
-def outcomes_of(
-    forward: Forward, splits: Mapping[str, EncodedSplit], observer: Observer
-) -> dict[str, Outcome]:
-    """Return what each validation row of each task counts for, with the model's present weights."""
-    training = forward.model.training
-    forward.model.eval()
-    try:
-        with torch.no_grad():
-            return {task: _outcome(forward, task, split) for task, split in splits.items()}
-    finally:
-        forward.model.train(training)
+class RowsSeen:
+    """Keep what the heads put out for validation rows when they were evaluated last, and the targets."""
 
+    def __init__(self, splits: Mapping[str, EncodedSplit]) -> None:
+        self.splits = splits
+        self.batches: dict[str, dict[int, tuple[numpy.ndarray, ...]]] = {task: {} for task in splits}
 
-def _outcome(forward: Forward, task: str, split: EncodedSplit) -> Outcome:
-    kind = PROBED[split.kind.name](split.labels)
-    found, targets, ends = [], [], []
-    for rows in in_chunks(len(split), rows_at_once(forward.device.type, 128)):
-        out = forward.outputs(task, split, list(rows))
-        target = split.target(list(rows), forward.device)
-        counted = target >= 0 if split.kind.reads_words else torch.ones(len(out), dtype=torch.bool)
-        ends.append(
-            counted.sum(dim=-1).cpu().numpy() if split.kind.reads_words else numpy.ones(len(out), int)
-        )
-        found.append(out[counted.to(out.device)].cpu().numpy())
-        targets.append(target[counted.to(target.device)].cpu().numpy())
-    joined = [numpy.concatenate(parts) for parts in (found, targets, ends)]
-    return kind.outcome(joined[0], Sample(joined[0], joined[1], numpy.cumsum(joined[2])))
+    def __call__(self, task: str, rows: Sequence[int], out: torch.Tensor, target: torch.Tensor) -> None:
+        """Keep a batch; the same rows come together each time."""
+        reads_words = self.splits[task].kind.reads_words
+        counted = target >= 0 if reads_words else torch.ones(len(out), dtype=torch.bool)
+        ends = counted.sum(dim=-1).cpu().numpy() if reads_words else numpy.ones(len(out), dtype=int)
+        kept = (out[counted.to(out.device)], target[counted.to(target.device)])
+        numbers = numpy.asarray(rows)
+        self.batches[task][int(numbers[0])] = (numbers, ends, *(item.cpu().numpy() for item in kept))
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """Return what each validation row of each task counts for."""
+        return {task: self._outcome(task) for task in self.splits}
+
+    def _outcome(self, task: str) -> Outcome:
+        split = self.splits[task]
+        rows, counts, found, targets = map(numpy.concatenate, zip(*self.batches[task].values(), strict=True))
+        shuffled = Sample(found, targets, numpy.cumsum(counts))
+        sample = shuffled.rows(numpy.argsort(rows, kind="stable"))
+        return PROBED[split.kind.name](split.labels).outcome(sample.features, sample)

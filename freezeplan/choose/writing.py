@@ -32,6 +32,7 @@ def chosen_text(spec: Spec, found: StrategyComparison, folder: Path, path: Path)
     own = tomllib.loads(spec_text(spec, place))
     values["task"] = own["task"]
     lines = [f"{chosen.name}: {chosen.words}.", f"Chosen by `freezeplan compare`, on {found.model}:"]
+    lines += [f"(after {found.last_rung} of {found.epochs} epochs)"] if found.last_rung < found.epochs else []
     lines += list(verdict_lines(found))[:-1]
     if chosen.warm:
         run = folder / run_name(FEATURES, spec.train.seed)

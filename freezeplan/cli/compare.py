@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,12 +18,16 @@ from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, console_for, print_err, print_json, print_out
 
+if TYPE_CHECKING:
+    from freezeplan.spec.tables import Spec
+
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
 
 
 @click.command(short_help="Try ways of freezing under one budget, and say which to choose.")
 @spec_argument(required=False)
+@click.argument("others", type=click.Path(path_type=Path), nargs=-1, metavar="[SPEC...]")
 @click.option("--strategies", metavar="NAMES", default="", help="Compare these alone, commas between them.")
 @click.option(
     "--budget",
@@ -35,6 +41,11 @@ TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
     type=click.IntRange(1, 20),
     default=1,
     help="Most seeds for candidates that are close (default: 1).",
+)
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="Train all candidates, the better half of them on each time (default: trials of a quarter of the epochs).",
 )
 @click.option(
     "--out",
@@ -52,9 +63,11 @@ TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
 def compare(
     settings: Settings,
     spec: Path,
+    others: tuple[Path, ...],
     strategies: str,
     budgets: tuple[str, ...],
     seeds: int,
+    thorough: bool,
     out: Path | None,
     write: Path | None,
     form: str,
@@ -62,17 +75,21 @@ def compare(
     """Train SPEC (default: freezeplan.toml) in several ways of freezing, and say which to choose.
 
     Its rules are replaced by those of each candidate: everything frozen, the heads, the top 1, 2, 4 … layers, all of
-    it, and others. After a quarter and half of the epochs the better half goes on. Scores are of the validation data,
-    with standard errors; the cheapest within one standard error of the best is chosen. Each candidate is an
-    ordinary run in FOLDER that `verify` checks.
+    it, and others. A trial is a run of a quarter of the epochs; where one does better, those beside it are tried.
+    Scores are of the validation data, with standard errors; the cheapest within one standard error of the best is
+    chosen. Each trial is an ordinary run in FOLDER that `verify` checks. Several SPECs are compared as they are.
     """
     seconds, size = _limits(budgets)
+    if others and (strategies or thorough):
+        raise click.UsageError("several specs are compared as they are: no --strategies, no --thorough")
     work = compiled(spec)
+    given = _given(spec, work.spec, others)
     settings.raise_if_interrupted()
     from freezeplan.choose.comparing import Limits
     from freezeplan.choose.comparing import compare as run_comparison
     from freezeplan.choose.comparison_records import StrategyComparison
     from freezeplan.choose.comparison_view import ComparisonView, predicted_line
+    from freezeplan.choose.given import compare_specs
     from freezeplan.choose.writing import chosen_text
     from freezeplan.runs.events import Event
     from freezeplan.train.progress import ProgressView
@@ -89,7 +106,11 @@ def compare(
             def tell(begun_with: StrategyComparison) -> None:
                 print_err(predicted_line(begun_with), settings)
 
-            found = run_comparison(work.spec, folder, names, Limits(seconds, size, seeds), see, tell)
+            limits = Limits(seconds, size, seeds)
+            if others:
+                found = compare_specs(given, folder, limits, see, tell)
+            else:
+                found = run_comparison(work.spec, folder, names, limits, see, tell, thorough=thorough)
     except KeyboardInterrupt:
         print_err(f"stopped; the same command goes on from {folder}", settings)
         return stopped_status(settings)
@@ -100,6 +121,16 @@ def compare(
     else:
         print_out(ComparisonView(found), settings)
     return CLEAN
+
+
+def _given(path: Path, spec: Spec, others: Sequence[Path]) -> dict[str, Spec]:
+    """Return the specs that are compared by the names of their files."""
+    found = {path.stem: spec}
+    for other in others:
+        if other.stem in found:
+            raise click.BadParameter(f"two specs are called {other.stem}", param_hint="SPEC")
+        found[other.stem] = compiled(other).spec
+    return found
 
 
 def _limits(budgets: tuple[str, ...]) -> tuple[float | None, int | None]:

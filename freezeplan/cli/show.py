@@ -50,6 +50,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Also what a probe's or a comparison's FILE says of the plan.",
 )
+@click.option(
+    "--rows", type=click.IntRange(1), metavar="N", help="What N training rows speak for, with sources."
+)
+@click.option("--labels", type=click.IntRange(1), metavar="N", help="Their labels, with --rows.")
+@click.option(
+    "--budget", metavar="AMOUNT", help="Memory (2GiB) that a training step may take: whether it fits."
+)
 @remote_code_option
 @common_options
 @click.pass_obj
@@ -68,6 +75,9 @@ def show(
     out: Path | None,
     picture: Path | None,
     measured: Path | None,
+    rows: int | None,
+    labels: int | None,
+    budget: str | None,
 ) -> int:
     """Show the plan that SPEC (default: freezeplan.toml) compiles to, for its model or another one.
 
@@ -80,7 +90,7 @@ def show(
     work = compiled(spec, model)
     plan, price = work.plan, cost_asked_for(work, cost, batch_size, length)
     fitting = fitting_asked_for(work, fit, length)
-    told = _measured(measured, plan)
+    told = [*_measured(measured, plan), *_from_facts(work, rows, labels, budget)]
     if out:
         write_whole(out, _json(work, price, fitting, told))
     if picture:
@@ -124,13 +134,36 @@ def _measured(path: Path | None, plan: Plan) -> Sequence[MeasuredAdvice]:
     return advice_from(path, plan)
 
 
+def _from_facts(
+    work: Compiled, rows: int | None, labels: int | None, budget: str | None
+) -> Sequence[MeasuredAdvice]:
+    """Return what rows, labels and memory alone say of the plan."""
+    if labels is not None and rows is None:
+        raise click.UsageError("--labels goes with --rows")
+    if rows is None and budget is None:
+        return ()
+    from freezeplan.choose.from_facts import DataFacts, facts_advice
+    from freezeplan.cost.estimating import estimate_cost
+    from freezeplan.spec.amounts import parse_bytes
+
+    try:
+        limit = parse_bytes(budget) if budget is not None else None
+    except ValueError:
+        message = f"`{budget}` is no amount of memory (2GiB); `compare --budget 10min` keeps to a time"
+        raise click.BadParameter(message, param_hint="--budget") from None
+    peak = None
+    if limit is not None:
+        peak = max(phase.memory.highest for phase in estimate_cost(work.spec, work.plan).phases)
+    return facts_advice(DataFacts(rows, labels), limit, peak)
+
+
 def _print_measured(items: Sequence[MeasuredAdvice], settings: Settings) -> None:
     from rich.text import Text
 
     from freezeplan.render.visible import visible
 
     for item in items:
-        line = visible(f"measured: {item.text} ({item.source})", keep="")
+        line = visible(f"advice: {item.text} ({item.source})", keep="")
         print_out(Text(f"\n{line}", overflow="fold"), settings)
 
 

@@ -14,6 +14,9 @@ from freezeplan.tasks import Scorer, merged
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.ranks import ALONE, Ranks
 
+Seen = Callable[[str, Sequence[int], torch.Tensor, torch.Tensor], None]
+"""What is told of a batch: its task, its rows, what the head put out, and the targets."""
+
 
 def evaluate(
     forward: Forward,
@@ -33,13 +36,15 @@ def count(
     batch_size: int,
     ranks: Ranks = ALONE,
     told: Callable[[str, int], None] = lambda task, rows: None,
+    seen: Seen | None = None,
 ) -> dict[str, Scorer]:
     """Return what the scorer of each task has counted, in the order of ``splits``.
 
     The model runs in eval mode without gradients and is put back into the mode it was in. Only what a kind's
     scorer counts is kept of a batch, ``batch_size`` rows at most. The ranks share the batches; all return the same
     counts, those of one process. Where they run the model together, one that has no batch left runs one for
-    nothing. ``told`` is called with the task and its rows so far after each batch of this rank.
+    nothing. ``told`` is called with the task and its rows so far after each batch of this rank, ``seen`` with each
+    batch itself.
     """
     model = forward.model
     training = model.training
@@ -47,7 +52,7 @@ def count(
     try:
         with torch.no_grad():
             return {
-                task: _counted(forward, task, split, batch_size, ranks, partial(told, task))
+                task: _counted(forward, task, split, batch_size, ranks, partial(told, task), seen)
                 for task, split in splits.items()
             }
     finally:
@@ -74,18 +79,28 @@ def _counted(
     batch_size: int,
     ranks: Ranks,
     told: Callable[[int], None],
+    seen: Seen | None,
 ) -> Scorer:
     order, scorer = split.longest_first, split.kind.scorer(split.labels)
     chunks = list(in_chunks(len(split), rows_at_once(forward.device.type, batch_size)))
     for rows in chunks[ranks.number :: ranks.count]:
-        _add(scorer, forward, task, split, order[rows.start : rows.stop])
+        _add(scorer, forward, task, split, order[rows.start : rows.stop], seen)
         told(rows.stop)
     if ranks.together and 0 < len(chunks) % ranks.count <= ranks.number:
         forward.outputs(task, split, order[:1])
     return merged(ranks.gather(scorer))
 
 
-def _add(scorer: Scorer, forward: Forward, task: str, split: EncodedSplit, rows: Sequence[int]) -> None:
+def _add(
+    scorer: Scorer,
+    forward: Forward,
+    task: str,
+    split: EncodedSplit,
+    rows: Sequence[int],
+    seen: Seen | None,
+) -> None:
     """Count one batch."""
     out, target = forward.outputs(task, split, rows), split.target(rows, forward.device)
     scorer.update(out, target, float(split.kind.losses(out, target).double().sum()))
+    if seen is not None:
+        seen(task, rows, out, target)

@@ -10,17 +10,21 @@ from typing import Any
 from freezeplan.apply.ending import Scores
 from freezeplan.runs.events import Observer, Working
 from freezeplan.tasks import Scorer
-from freezeplan.train.evaluation import count, in_full
+from freezeplan.train.evaluation import Seen, count, in_full
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.setup import Setup
 from freezeplan.train.unlabelled import write_answers
 
 
 class Measuring:
-    """Evaluate a run's model on its splits, and remember what was counted last of each, after which step."""
+    """Evaluate a run's model on its splits, and remember what was counted last of each, after which step.
+
+    ``seen`` is told of every batch of validation rows.
+    """
 
     def __init__(self, setup: Setup, forward: Forward, observer: Observer) -> None:
         self.setup, self.forward, self.observer = setup, forward, observer
+        self.seen: Seen | None = None
         self._counted: dict[str, tuple[int, Mapping[str, Scorer]]] = {}
 
     @property
@@ -70,7 +74,8 @@ class Measuring:
         def told(task: str, rows: int) -> None:
             self.observer(Working(f"evaluating {split} rows of task {task}", rows, len(chosen[task])))
 
-        found = count(self.forward, chosen, self._size, self.setup.ranks, told)
+        seen = self.seen if split == "validation" else None
+        found = count(self.forward, chosen, self._size, self.setup.ranks, told, seen)
         if tasks is None:
             self._counted[split] = (step, found)
         return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
@@ -13,18 +12,18 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from freezeplan.choose import comparing, predicting
-from freezeplan.choose.comparing import FILE, Limits, compare, read_comparison, rungs_of
+from freezeplan.choose import comparing
+from freezeplan.choose.comparing import Limits, compare, rungs_of
+from freezeplan.choose.comparison_files import FILE, read_comparison
 from freezeplan.choose.comparison_records import StrategyComparison, comparison_from_record
 from freezeplan.choose.judging import Contender, close_to_best, difference, judged
+from freezeplan.choose.ladder import next_trials
 from freezeplan.choose.outcomes import Outcome, share_of_hits
 from freezeplan.choose.strategies import rates_of
 from freezeplan.cli.program import program
-from freezeplan.cost.records import Cost
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
-from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Event, Working
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
@@ -43,26 +42,10 @@ def spec_of(toy: Path) -> Spec:
     return load_spec(toy_spec(toy, task=[task], rule=rules, optimizer={"lr": 1e-3}, train=train))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def costs_worked_out_once() -> Iterator[None]:
-    """Work out the cost of each candidate once: it is the same for the same rules, and takes longest of all."""
-    real, known = predicting.estimate_cost, {}
-
-    def cost(spec: Spec, plan: Plan, **sizes: int) -> Cost:
-        key = spec.model_dump_json(include={"rule", "gradual", "train"})
-        if key not in known:
-            known[key] = real(spec, plan, **sizes)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predicting, "estimate_cost", cost)
-        yield
-
-
 @pytest.fixture(scope="module")
 def compared(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StrategyComparison, Path]:
     folder = tmp_path_factory.mktemp("compared") / "comparison"
-    return compare(spec_of(toy), folder, NAMES), folder
+    return compare(spec_of(toy), folder, NAMES, thorough=True), folder
 
 
 def test_each_candidate_is_a_run_that_verifies(compared: tuple[StrategyComparison, Path]) -> None:
@@ -77,7 +60,7 @@ def test_the_worse_half_is_stopped_early(compared: tuple[StrategyComparison, Pat
     at = {epochs: [t.candidate for t in found.trials if t.epochs == epochs] for epochs in found.rungs}
     assert {epochs: len(names) for epochs, names in at.items()} == {1: 3, 2: 2, 3: 1}
     assert set(at[3]) < set(at[2]) < set(at[1])
-    scores = {t.candidate: t.score for t in found.trials if t.epochs == 1}
+    scores = {t.candidate: t.scores["topic"] for t in found.trials if t.epochs == 1}
     assert min(scores[name] for name in at[2]) >= max(scores[name] for name in set(at[1]) - set(at[2]))
 
 
@@ -113,7 +96,7 @@ def test_going_on_after_it_is_finished_changes_nothing(
 ) -> None:
     found, folder = compared
     before = (folder / FILE).read_bytes()
-    again = compare(spec_of(toy), folder, NAMES)
+    again = compare(spec_of(toy), folder, NAMES, thorough=True)
     assert again.verdict == found.verdict
     assert (folder / FILE).read_bytes() == before
 
@@ -131,8 +114,8 @@ def test_a_stop_leads_to_the_same_verdict_and_bits(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare(spec_of(toy), tmp_path / "c", NAMES, observer=stop)
-    found = compare(spec_of(toy), tmp_path / "c", NAMES)
+        compare(spec_of(toy), tmp_path / "c", NAMES, observer=stop, thorough=True)
+    found = compare(spec_of(toy), tmp_path / "c", NAMES, thorough=True)
     whole, folder = compared
     assert [(t.candidate, t.epochs, t.scores) for t in found.trials] == [
         (t.candidate, t.epochs, t.scores) for t in whole.trials
@@ -161,7 +144,7 @@ def test_a_result_that_was_lost_is_found_again_to_the_bit(
     lost = record["trials"].pop()
     record["verdict"] = None
     (tmp_path / "c" / FILE).write_text(json.dumps(record), "utf-8")
-    found = compare(spec_of(toy), tmp_path / "c", NAMES)
+    found = compare(spec_of(toy), tmp_path / "c", NAMES, thorough=True)
     assert found.trials[-1].scores == lost["scores"]
 
 
@@ -207,7 +190,7 @@ epochs = 1
 
 def test_more_seeds_are_run_for_those_that_are_close(toy: Path, tmp_path: Path) -> None:
     limits = Limits(seeds=2)
-    found = compare(spec_of(toy), tmp_path / "c", ("features", "heads"), limits)
+    found = compare(spec_of(toy), tmp_path / "c", ("features", "heads"), limits, thorough=True)
     assert {(t.candidate, t.seed) for t in found.trials} == {("features", 13), ("heads", 13), ("heads", 14)}
     assert load_spec(tmp_path / "c" / "specs" / "heads-14.toml").train.seed == 14
     assert found.verdict is not None
@@ -230,8 +213,9 @@ def error_of(spec: Spec, folder: Path, names: tuple[str, ...] = (), limits: Limi
 
 
 def test_a_larger_budget_goes_on(toy: Path, tmp_path: Path) -> None:
-    assert error_of(spec_of(toy), tmp_path / "c", ("heads",), Limits(seconds=1e-9)) == "FP596"
-    found = compare(spec_of(toy), tmp_path / "c", ("heads",), Limits(seconds=1e9))
+    with pytest.raises(DiagnosticError, match="FP596"):
+        compare(spec_of(toy), tmp_path / "c", ("heads",), Limits(seconds=1e-9), thorough=True)
+    found = compare(spec_of(toy), tmp_path / "c", ("heads",), Limits(seconds=1e9), thorough=True)
     assert [(t.candidate, t.epochs) for t in found.trials] == [("heads", 1), ("heads", 2), ("heads", 3)]
     assert found.candidates[0].left_out is None
 
@@ -247,19 +231,16 @@ def test_a_candidate_that_fails_is_left_out_and_the_others_go_on(
         return real(spec, folder, *rest)
 
     monkeypatch.setattr(comparing, "advance", failing)
-    found = compare(spec_of(toy), tmp_path / "c", ("features", "heads"))
+    found = compare(spec_of(toy), tmp_path / "c", ("features", "heads"), thorough=True)
     assert found.verdict is not None
     assert found.verdict.chosen == "features"
     assert found.candidates[1].left_out == "it failed: the loss is nan"
 
 
-def test_costs_that_cannot_be_worked_out_are_reckoned_by_parameters(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> Cost:
-        raise DiagnosticError([diagnostic("FP480", "no")])
-
-    monkeypatch.setattr(predicting, "estimate_cost", refuse)
+def begun(
+    spec: Spec, folder: Path, names: tuple[str, ...], limits: Limits | None = None
+) -> StrategyComparison:
+    """Return a comparison as it is announced, before its first trial."""
     seen: list[StrategyComparison] = []
 
     def stop(found: StrategyComparison) -> None:
@@ -267,11 +248,71 @@ def test_costs_that_cannot_be_worked_out_are_reckoned_by_parameters(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare(spec_of(toy), tmp_path / "c", ("features", "heads", "top1", "all"), announce=stop)
-    flops = [item.flops for item in seen[0].candidates]
+        compare(spec, folder, names, limits, announce=stop)
+    return seen[0]
+
+
+def test_what_trains_more_is_predicted_to_take_more(toy: Path, tmp_path: Path) -> None:
+    found = begun(spec_of(toy), tmp_path / "c", ("features", "heads", "top1", "embeddings_frozen", "all"))
+    flops = [item.flops for item in found.candidates]
     assert flops[0] == 0
-    assert flops == sorted(set(flops))
-    assert all(item.peak_bytes == 0 for item in seen[0].candidates)
+    assert flops[:3] == sorted(set(flops[:3]))
+    assert flops[2] < flops[3] <= flops[4]
+    assert all(item.peak_bytes == 0 for item in found.candidates)
+
+
+def test_memory_is_predicted_where_it_is_limited(toy: Path, tmp_path: Path) -> None:
+    found = begun(spec_of(toy), tmp_path / "c", ("heads", "all"), Limits(bytes=1 << 40))
+    assert 0 < found.candidates[0].peak_bytes < found.candidates[1].peak_bytes
+
+
+def test_trials_are_short_runs_from_the_middle_of_the_ladder_on(toy: Path, tmp_path: Path) -> None:
+    spec = spec_of(toy)
+    found = compare(spec, tmp_path / "c", ("features", "heads", "top1", "gradual", "lp_ft", "all"))
+    assert found.rungs == [1]
+    tried = [trial.candidate for trial in found.trials]
+    assert tried[:3] == ["features", "top1", "lp_ft"]
+    items = {item.name: item for item in found.candidates}
+    assert all(items[name].untried for name in ("heads", "gradual", "all"))
+    assert "lp_ft stands for it" in str(items["all"].left_out)
+    whole, trial = (load_spec(tmp_path / "c" / file) for file in (items["top1"].spec, items["top1"].trial))
+    assert (whole.train.epochs, trial.train.epochs) == (3, 1)
+    assert all(trial.peak_bytes > 0 for trial in found.trials)
+    assert verify_run(tmp_path / "c" / "runs" / "top1-13").holds
+    again = compare(spec, tmp_path / "c", ("features", "heads", "top1", "gradual", "lp_ft", "all"))
+    assert (again.verdict, again.trials) == (found.verdict, found.trials)
+
+
+@pytest.mark.parametrize(
+    "scores, clear, expected",
+    [
+        ({"features": 0.5}, False, ["top2", "lp_ft"]),
+        ({"features": 0.5, "top2": 0.6, "lp_ft": 0.7}, False, ["top4"]),
+        ({"features": 0.5, "top2": 0.7, "lp_ft": 0.6}, False, ["top1", "top4"]),
+        ({"features": 0.8, "top2": 0.7, "lp_ft": 0.6}, False, ["top1"]),
+        ({"features": 0.8, "top1": 0.7, "top2": 0.7, "lp_ft": 0.6}, False, []),
+        ({"features": 0.5, "top2": 0.6, "top4": 0.6, "lp_ft": 0.7}, True, ["llrd"]),
+        ({"features": 0.5, "top2": 0.6, "top4": 0.6, "lp_ft": 0.7}, False, []),
+    ],
+)
+def test_the_ladder_is_climbed_beside_the_best(
+    scores: dict[str, float], clear: bool, expected: list[str]
+) -> None:
+    names = ["features", "heads", "top1", "top2", "top4", "gradual", "llrd", "lp_ft", "all"]
+    assert next_trials(names, scores, clear=clear) == expected
+
+
+def test_a_score_of_the_spec_weighs_the_tasks(toy: Path, tmp_path: Path) -> None:
+    tasks = [{"name": name, "data": toy_data(toy, name)} for name in ("topic", "mood")]
+    weights = {"topic/accuracy": 3.0, "mood/accuracy": 1.0}
+    train = {"epochs": 1, "batch_size": 32, "score": weights}
+    spec = load_spec(toy_spec(toy, task=tasks, train=train))
+    found = compare(spec, tmp_path / "c", ("features",))
+    scores = found.trials[0].scores
+    assert found.verdict is not None
+    assert found.verdict.rows[0].score == pytest.approx((3 * scores["topic"] + scores["mood"]) / 4)
+    other = load_spec(toy_spec(toy, task=tasks, train={**train, "score": {"topic/macro_f1": 1.0}}))
+    assert error_of(other, tmp_path / "d") == "FP594"
 
 
 def test_two_texts_are_compared_though_they_have_no_heads(
