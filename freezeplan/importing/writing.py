@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from freezeplan.diagnostics import Span
 from freezeplan.diagnostics.wording import shortened
 from freezeplan.importing.model_names import ModelNames
 from freezeplan.importing.reading import UNSAID, Outcome, PhaseReading, Reading, Treatment
@@ -68,9 +70,15 @@ class SpecWriter:
             *_listed(origin.left),
         ]
         for item in self.reading.findings:
-            place = f"{item.span.line}: " if item.span else ""
-            lines += [f"# {place}{item.message}"]
+            lines += [f"# {self._place(item.span)}{item.message}"]
         return [_printable(line) for line in lines]
+
+    def _place(self, span: Span | None) -> str:
+        """Return the line of a place, behind its file where that is another one than the config's."""
+        if span is None:
+            return ""
+        file = Path(span.file).name
+        return f"{span.line}: " if file == self.origin.file else f"{file}:{span.line}: "
 
     def _tables(self) -> list[str]:
         optimizer = {
@@ -114,7 +122,7 @@ class SpecWriter:
         for index, treatment in sorted(keys, key=lambda key: key[0]):
             statement = self.reading.statements[index] if index != UNSAID else None
             said = _printable(statement.said) if statement else "the rest"
-            place = f"{statement.span.line}: " if statement and statement.span else ""
+            place = self._place(statement.span if statement else None)
             match = self._patterns(found[index, treatment], statement.selectors if statement else ())
             rule = {"name": self._unique(_name(said)), "match": match, **_properties(treatment)}
             yield from _table(header, rule, f"# {place}{said}")

@@ -119,3 +119,10 @@ def test_a_rate_that_the_config_leaves_to_the_batch_size_can_be_given(
     with pytest.raises(DiagnosticError, match="pass --lr"):
         imported(tmp_path, "args.yaml", text, model)
     assert imported(tmp_path, "args.yaml", text, model, lr=0.2).plan.optimizers[0].lr == 0.2
+
+
+def test_what_a_base_says_is_named_with_its_file(tmp_path: Path, model: ModelNames) -> None:
+    keys = "paramwise_cfg=dict(custom_keys={'1.': dict(lr_mult=0.5)})"
+    (tmp_path / "base.py").write_text(f"\noptim_wrapper = dict(optimizer=dict(lr=0.1), {keys})\n", "utf-8")
+    text = imported(tmp_path, "c.py", "_base_ = 'base.py'\n", model).text
+    assert "\n# base.py:2: custom_keys: '1.'\n[[rule]]" in text
