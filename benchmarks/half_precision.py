@@ -88,7 +88,7 @@ def same_after_a_stop(folder: Path, way: str, whole: Path) -> bool:
     """Train once more, stop in the middle of the last epoch, resume; whether the folder is the same to the byte."""
     out, seen = whole.with_name(f"{whole.name} again"), []
     steps = max(
-        json.loads(line)["step"] for line in (whole / "metrics.jsonl").read_text("utf-8").splitlines()
+        json.loads(line).get("step", 0) for line in (whole / "metrics.jsonl").read_text("utf-8").splitlines()
     )
 
     def stop(event: Event) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.names import is_a
+from freezeplan.spec.locations import at_key
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +18,14 @@ LAYER = "GradientCheckpointingLayer"
 def checkpointing_layers(model: torch.nn.Module) -> list[torch.nn.Module]:
     """Return the layers of a model that transformers can run again in the backward pass, in their order."""
     return [module for module in model.modules() if is_a(module, LAYER)]
+
+
+def check_layers(model: torch.nn.Module) -> None:
+    """Raise ``DiagnosticError`` (FP488) for a model without a layer that can run again."""
+    if not checkpointing_layers(model):
+        message = f"no layer of `{type(model).__name__}` can run again in the backward pass"
+        advice = "remove it; smaller batches, more of them per step (`accumulation`), take less memory too"
+        raise DiagnosticError([at_key(("train", "gradient_checkpointing"), "FP488", message, help=advice)])
 
 
 def checkpoint_above(model: torch.nn.Module, *, random: bool = True) -> list[torch.nn.Module]:

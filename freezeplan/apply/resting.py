@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from freezeplan.apply.formats import COMPUTES_IN, computes_in
-from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.records import Plan
+from freezeplan.spec.locations import at_key
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,8 @@ def rest_frozen(model: torch.nn.Module, plan: Plan, tensors: Mapping[str, torch.
             if narrow is torch.float16
             else "remove `frozen_dtype`"
         )
-        raise DiagnosticError([diagnostic("FP438", message, help=advice, notes=first_few(flaws, MOST_NAMED))])
+        notes = first_few(flaws, MOST_NAMED)
+        raise DiagnosticError([at_key(("model", "frozen_dtype"), "FP438", message, help=advice, notes=notes)])
     rest(chosen.values(), narrow)
 
 

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from freezeplan.apply import apply_freeze, build_optimizer, fused_option
 from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.phases import enter_phase
-from freezeplan.apply.recomputing import checkpoint_above
+from freezeplan.apply.recomputing import check_layers, checkpoint_above
 from freezeplan.apply.resting import rest_frozen
 from freezeplan.cost.fakes import set_fake_tensors
 from freezeplan.cost.frozen_prefix import PrefixWork, frozen_prefix_work
@@ -86,6 +86,8 @@ def trial_of(spec: Spec, plan: Plan, batch_size: int | None, length: int | None)
     model = build_meta_model(source, spec, labels_of(spec, source.trained_labels))
     inputs = inputs_for(model.backbone if spec.task else model, spec, length, length_of(source) or LONGEST)
     rest_frozen(model, plan, named_tensors(model, plan))
+    if spec.train.gradient_checkpointing:
+        check_layers(model.backbone if spec.task else model)
     mode = FakeTensorMode()
     set_fake_tensors(model, mode)
     tasks = {task.name: task_kind(task) for task in spec.task} or None

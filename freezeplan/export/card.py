@@ -147,6 +147,9 @@ def _limits(facts: _Facts) -> Iterator[str]:
         yield f"Texts are cut at {record['max_length']} tokens."
     if record.get("precision", "float32") != "float32":
         yield f"It was trained and measured in {code(str(record['precision']))}; the proof above is in float32."
+    if record.get("frozen_dtype"):
+        kept = code(str(record["frozen_dtype"]))
+        yield f"Weights that it never trained were kept in {kept}: here they have those numbers, in float32."
     if record.get("status") != "finished":
         yield f"The run was not finished: its status is {code(str(record.get('status')))}."
     if len(facts.run.labels) > 1:

@@ -38,6 +38,7 @@ def build_plan(resolution: Resolution) -> Plan:
     whats = [_of_tensors(resolution, phase) for phase in range(len(resolution.stages))]
     groups, frozen = partition(params, whats, _selected_by(resolution.rules), _written(owners))
     problems = [*resolution.problems, *_demands(resolution, groups), *_balancing(spec, params, whats)]
+    problems += _formats(spec, groups)
     if any(item.is_error for item in problems):
         raise DiagnosticError(spec.locations.attach(problems))
     problems += phase_advice(resolution, whats)
@@ -83,6 +84,14 @@ def _balancing(
         message = "`balancing` has nothing to balance: no tensor that the tasks share trains in any phase"
         advice = "remove it, or make layers of the backbone trainable"
         yield at_key(("train", "balancing"), "FP435", message, help=advice, part=KeyPart.KEY)
+
+
+def _formats(spec: Spec, groups: Sequence[Group]) -> Iterator[Diagnostic]:
+    """Refuse to let the bundled trainer train weights that are kept in float16: most updates would be lost in them."""
+    if spec.task and spec.model.dtype == "float16" and groups:
+        message = "weights that train would be kept in float16, in which small updates are lost"
+        advice = 'remove `dtype`, and compute in half precision by `train.precision = "fp16"` or `"bf16"`'
+        yield at_key(("model", "dtype"), "FP437", message, help=advice)
 
 
 def _of_tensors(resolution: Resolution, phase: int) -> list[Assignment]:

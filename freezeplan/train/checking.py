@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freezeplan.apply.recomputing import checkpointing_layers
+from freezeplan.apply.recomputing import check_layers
 from freezeplan.data.modality import check_kinds
 from freezeplan.data.split import TaskData
 from freezeplan.data.task_rows import SPLITS, check_training_data, load_task_data
@@ -81,12 +81,11 @@ def check_run(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> tuple[Diagno
     """Return warnings about a plan laid out over its data; raises ``DiagnosticError`` where it cannot run.
 
     That is: a task that learns without training data (FP451), an optimizer that cannot be stepped (FP402), a
-    balancing or a tracker whose library is not there (FP436, FP497), weights of float16 that train (FP437), a metric
+    balancing or a tracker whose library is not there (FP436, FP497), a metric
     of another trainer's (FP133), nothing to do (FP469).
     """
     _raise_errors(check_training_data(spec, tasks_that_ever_learn(spec, plan)))
     _check_optimizer(spec, plan)
-    _check_format(spec, plan)
     _check_metrics(spec)
     check_balancing(spec)
     check_trackers(spec)
@@ -109,14 +108,6 @@ def _check_optimizer(spec: Spec, plan: Plan) -> None:
             raise spec.locations.error((*item.path, "name"), "FP402", message, help=advice)
 
 
-def _check_format(spec: Spec, plan: Plan) -> None:
-    """Refuse to train weights that are kept in float16: most updates would be lost in them."""
-    if spec.model.dtype == "float16" and plan.groups:
-        message = "weights that train would be kept in float16, in which small updates are lost"
-        advice = 'remove `dtype`, and compute in half precision by `train.precision = "fp16"` or `"bf16"`'
-        raise spec.locations.error(("model", "dtype"), "FP437", message, help=advice)
-
-
 def _check_metrics(spec: Spec) -> None:
     """Refuse a metric that another trainer reports: this one never measures it."""
     phases = [(("phase", place), phase.until) for place, phase in enumerate(spec.phase)]
@@ -132,10 +123,9 @@ def _check_metrics(spec: Spec) -> None:
 
 def check_recomputing(spec: Spec, backbone: Any) -> None:
     """Refuse to run layers again in the backward pass where the model has none that can (FP488)."""
-    if spec.train.gradient_checkpointing and not checkpointing_layers(backbone):
-        message = f"no layer of `{type(backbone).__name__}` can run again in the backward pass"
-        advice = "remove it; smaller batches, more of them per step (`accumulation`), take less memory too"
-        raise spec.locations.error(("train", "gradient_checkpointing"), "FP488", message, help=advice)
+    if spec.train.gradient_checkpointing:
+        with spec.locations.attached():
+            check_layers(backbone)
 
 
 def _check_purpose(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> None:

@@ -166,7 +166,8 @@ def prepare(
         phases = with_lengths(phases, {name: split.lengths for name, split in data["train"].items()})
     _check_images(spec, model, encoder, data)
     model = strategy.placed(model, plan, inventory.stacks)
-    apply_freeze(model, plan)
+    with spec.locations.attached():
+        apply_freeze(model, plan)
     _raise_errors(check_single_rows(spec, model, encoder, phases, data["train"], ranks.count))
     warnings += check_shared_statistics(model, phases, ranks.count)
     set_own_seed(spec.train.seed, ranks)

@@ -102,6 +102,15 @@ def test_a_budget_below_one_row_is_refused() -> None:
     assert caught.value.diagnostics[0].code == "FP489"
 
 
+def test_a_model_without_layers_that_run_again_has_no_such_cost() -> None:
+    config = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
+    rules = [{"match": "**", "state": "trainable"}]
+    spec, plan = asked({"gradient_checkpointing": True}, {"config": config}, rule=rules)
+    with pytest.raises(DiagnosticError) as caught:
+        estimate_cost(spec, plan)
+    assert caught.value.diagnostics[0].code == "FP488"
+
+
 def test_weights_that_rest_take_half_the_bytes_and_activations_as_many() -> None:
     whole, narrow = memory().memory, memory("frozen_dtype", "bfloat16").memory
     _, plan = asked(model={"frozen_dtype": "bfloat16"})

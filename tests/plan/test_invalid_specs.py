@@ -36,7 +36,6 @@ WITHOUT_FILE = {
     "FP432": "about an optimizer: test_an_optimizer_over_other_tensors_is_refused",
     "FP433": "about a live model: test_a_model_that_left_its_plan_is_refused",
     "FP436": "found when a run is prepared: test_a_library_that_is_not_there_is_said",
-    "FP437": "found when a run is prepared: test_weights_of_float16_do_not_train",
     "FP438": "about a live model: test_numbers_that_a_format_cannot_hold_are_refused_before_anything_changes",
     "FP434": "about several ranks: test_ranks_that_hold_other_weights_are_found",
 }
