@@ -16,15 +16,18 @@ from freezeplan.data.split import Split, TaskData
 
 TRAIN, VALIDATION = "train", "validation"
 MANY = 1000
+EMBEDDING = "embedding"
 
 
 def baselines(task: TaskData, seed: int) -> tuple[Baseline, ...]:
     """Return the baselines of a task whose rows were read, scored on its validation data.
 
     Texts: the most frequent label, and TF-IDF (words and pairs of neighbours) with the kind's own linear fit; two
-    texts that are compared: the cosine of their TF-IDF. Words: the most frequent tag, and each word's own most
-    frequent tag. Images: the most frequent label.
+    texts with a score: the cosine of their TF-IDF; texts that are to be found: nothing. Words: the most frequent tag,
+    and each word's own most frequent tag. Images: the most frequent label.
     """
+    if task.kind.name == EMBEDDING:
+        return ()
     if task.kind.compares:
         return (_told("cosine of TF-IDF", _by_words_in_common(task)),)
     kind = PROBED[task.kind.name](task.labels)

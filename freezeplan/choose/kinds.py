@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy
 
 from freezeplan.choose.linear import FlagsPath, LinearMap, LogisticPath, RidgePath
-from freezeplan.choose.outcomes import Outcome, correlation, f1, share_of_hits
+from freezeplan.choose.outcomes import Outcome, correlation, f1, mean_of, share_of_hits
+from freezeplan.tasks.retrieval import Retrieval
 from freezeplan.tasks.spans import spans_of
 
 
@@ -49,6 +50,10 @@ class ProbedKind(ABC):
     def targets(self, given: Any) -> numpy.ndarray:
         """Return the targets of all terms of what a task's kind has encoded."""
         return given
+
+    def compared(self, vectors: numpy.ndarray, texts: int) -> numpy.ndarray:
+        """Return what is scored of the vectors of all first texts, then of all second ones, and so on."""
+        return vectors
 
     @abstractmethod
     def path(self, sample: Sample) -> Any:
@@ -155,12 +160,37 @@ class ProbedTags(ProbedClasses):
 class ProbedPairs(ProbedNumbers):
     """Nothing is fitted: the cosine of two texts' vectors; Pearson's correlation."""
 
+    def compared(self, vectors: numpy.ndarray, texts: int) -> numpy.ndarray:
+        """Return the cosines ``(rows, 1)``."""
+        return cosines(vectors)
+
     def path(self, sample: Sample) -> None:
         """Return nothing."""
 
 
+class ProbedTexts(ProbedKind):
+    """Nothing is fitted: how soon anchors find their positives among all texts, by cosines; MRR."""
+
+    def compared(self, vectors: numpy.ndarray, texts: int) -> numpy.ndarray:
+        """Return the vectors ``(rows, texts, width)``."""
+        return numpy.stack(numpy.split(numpy.asarray(vectors), texts), axis=1)
+
+    def path(self, sample: Sample) -> None:
+        """Return nothing."""
+
+    def outcome(self, outputs: numpy.ndarray, sample: Sample) -> Outcome:
+        """Return the mean over the anchors of 1 / the rank of its best positive."""
+        scorer = Retrieval(temperature=1.0)
+        scorer.add(sample.targets.tolist(), outputs)
+        return mean_of(scorer.reciprocal_ranks())
+
+    def plain(self, train: Sample, sample: Sample) -> None:
+        """Return nothing: equal vectors find nothing."""
+
+
 PROBED: Mapping[str, type[ProbedKind]] = {
     "classification": ProbedClasses,
+    "embedding": ProbedTexts,
     "multi_label": ProbedFlags,
     "regression": ProbedNumbers,
     "similarity": ProbedPairs,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy
 
 DRAWS = 200
-SHARE, F1, PEARSON = "share", "f1", "pearson"
+SHARE, MEAN, F1, PEARSON = "share", "mean", "f1", "pearson"
 MOMENTS = 6
 
 
@@ -15,7 +15,8 @@ MOMENTS = 6
 class Outcome:
     """Hold what each row counts for, ``(rows, counts)``, and ``how`` the score comes from their sums.
 
-    ``share``: of hits among rows; ``f1``: of hits, true and found ones; ``pearson``: of moments, per column.
+    ``share``: of hits among rows; ``mean``: of a number per row; ``f1``: of hits, true and found ones; ``pearson``: of
+    moments, per column.
     """
 
     rows: numpy.ndarray
@@ -81,6 +82,15 @@ def share_of_hits(right: numpy.ndarray) -> Outcome:
     return Outcome(rows, SHARE)
 
 
+def mean_of(values: numpy.ndarray) -> Outcome:
+    """Return the outcome of a number per row: their mean.
+
+    >>> mean_of(numpy.array([1.0, 0.5])).score
+    0.75
+    """
+    return Outcome(numpy.stack([values, numpy.ones(len(values))], axis=1), MEAN)
+
+
 def f1(counts: numpy.ndarray) -> Outcome:
     """Return the outcome of rows ``(hits, true, found)``: F1 over all of them together, 0 where there is nothing.
 
@@ -119,4 +129,4 @@ def _pearson(sums: numpy.ndarray) -> numpy.ndarray:
     return each.mean(axis=-1)
 
 
-STATISTICS = {SHARE: _share, F1: _f1, PEARSON: _pearson}
+STATISTICS = {SHARE: _share, MEAN: _share, F1: _f1, PEARSON: _pearson}

@@ -27,7 +27,7 @@ from freezeplan.plan.document import as_json
 from freezeplan.runs.events import Observer, Working
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
-from freezeplan.tasks.heads import ComparisonHead, CosineHead, LinearHead
+from freezeplan.tasks.heads import ComparisonHead, CosineHead, LinearHead, VectorHead
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _strategies(spec: Spec, found: Probed, rates: StrategyRates, epochs: int) ->
     stack = next(stack for stack in found.setup.stacks if first in stack.layers)
     everything = strategies_for(inventory_for(spec), stack, rates, epochs)
     if all(
-        isinstance(head, (LinearHead, CosineHead, ComparisonHead))
+        isinstance(head, (LinearHead, CosineHead, ComparisonHead, VectorHead))
         for head in found.setup.model.heads.values()
     ):
         return everything

@@ -14,7 +14,7 @@ from freezeplan.choose.baselines import TRAIN, VALIDATION, baselines
 from freezeplan.choose.depth_rule import best_of, first_enough
 from freezeplan.choose.depths import INPUT
 from freezeplan.choose.features import Features, extracted
-from freezeplan.choose.kinds import PROBED, Fitted, ProbedKind, Sample, cosines, fitted
+from freezeplan.choose.kinds import PROBED, Fitted, ProbedKind, Sample, fitted
 from freezeplan.choose.outcomes import Outcome
 from freezeplan.choose.probe_records import Baseline, Depth, LeftOut, ProbeCost, ProbeReport, TaskProbe
 from freezeplan.data.split import TaskData
@@ -204,7 +204,7 @@ class _TaskProbing:
         assert split is not None
         features = self.features.depths[depth][self.features.places(split.name)]
         if self.task.kind.compares:
-            features = cosines(features)
+            features = self.kind.compared(features, self.task.kind.texts)
         targets = self.kind.targets(split.targets)
         ends = self.features.ends(split.name)
         return Sample(features, targets, numpy.arange(1, len(targets) + 1) if ends is None else ends)

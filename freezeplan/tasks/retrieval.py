@@ -73,18 +73,26 @@ class Retrieval:
         that have a rank up to k (Manning et al., Introduction to Information Retrieval, 2008, chapter 8,
         https://nlp.stanford.edu/IR-book/). The loss is that of one batch with all rows in it.
         """
+        places, ranks, losses = self._placed()
+        counts = numpy.bincount(places)
+        recalls = {
+            f"recall_at_{top}": fsum(numpy.bincount(places, ranks <= top) / counts) / len(counts)
+            for top in TOP
+        }
+        mrr = fsum(_reciprocal(places, ranks)) / len(counts)
+        return {"mrr": mrr, **recalls, "loss": fsum(losses) / len(losses)}
+
+    def reciprocal_ranks(self) -> numpy.ndarray:
+        """Return of each anchor, in the order of their numbers, 1 / the best rank of a positive: MRR is their mean."""
+        places, ranks, _ = self._placed()
+        return _reciprocal(places, ranks)
+
+    def _placed(self) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """Return of each pair which anchor it has, counted in their order, the rank of its positive, and its loss."""
         pairs = sorted(self.pairs)
         anchors = sorted({anchor for anchor, _ in pairs})
         ranks, losses = self._ranks(anchors, sorted(self.candidates), pairs)
-        places = numpy.searchsorted(anchors, [anchor for anchor, _ in pairs])
-        counts = numpy.bincount(places)
-        best = numpy.full(len(anchors), numpy.iinfo(numpy.int64).max)
-        numpy.minimum.at(best, places, ranks)
-        recalls = {
-            f"recall_at_{top}": fsum(numpy.bincount(places, ranks <= top) / counts) / len(anchors)
-            for top in TOP
-        }
-        return {"mrr": fsum(1.0 / best) / len(anchors), **recalls, "loss": fsum(losses) / len(pairs)}
+        return numpy.searchsorted(anchors, [anchor for anchor, _ in pairs]), ranks, losses
 
     def _ranks(
         self, anchors: Sequence[int], candidates: Sequence[int], pairs: Sequence[tuple[int, int]]
@@ -105,6 +113,12 @@ class Retrieval:
             scores[_at_home(block, candidates)] = -numpy.inf
             found.append((_ranks(scores, rows, own), _losses(scores[rows], own, self.temperature)))
         return tuple(numpy.concatenate(part) for part in zip(*found, strict=True))
+
+
+def _reciprocal(places: numpy.ndarray, ranks: numpy.ndarray) -> numpy.ndarray:
+    best = numpy.full(places[-1] + 1, numpy.iinfo(numpy.int64).max)
+    numpy.minimum.at(best, places, ranks)
+    return 1.0 / best
 
 
 def _at_home(anchors: Sequence[int], candidates: Sequence[int]) -> tuple[numpy.ndarray, numpy.ndarray]:

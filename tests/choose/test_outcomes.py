@@ -27,6 +27,9 @@ def random_case(kind: str, seed: int) -> tuple[numpy.ndarray, numpy.ndarray, num
     if kind in ("regression", "similarity"):
         width = 3 if kind == "regression" else 1
         return outputs[:, :width], chance.normal(size=(30, width)).astype(numpy.float32), each
+    if kind == "embedding":
+        texts = chance.integers(0, 40, (30, 2))
+        return chance.normal(size=(40, 3)).astype(numpy.float32)[texts], texts, each
     ends = numpy.array([4, 10, 30]) if kind == "token_classification" else each
     return outputs, chance.integers(0, 3, 30), ends
 

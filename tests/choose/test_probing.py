@@ -33,6 +33,7 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.spec.tables import Spec
+from freezeplan.train.forward import Forward
 from freezeplan.train.setup import prepare
 from tests.train.kinds import of_images, write_images
 from tests.train.targets import mixed_spec, write_targets
@@ -61,9 +62,25 @@ def test_every_kind_is_probed_at_every_depth(report: ProbeReport) -> None:
         assert task.at(task.best).score == max(item.score for item in task.depths)
         assert all(item.error >= 0 for item in task.depths)
         assert task.rows["validation"] == 24
-    untrained = next(task for task in report.tasks if task.kind == "similarity")
-    assert untrained.rows == {"train": 64, "validation": 24}
-    assert all(item.strength is None for item in untrained.depths)
+    for untrained in (task for task in report.tasks if task.kind in ("similarity", "embedding")):
+        assert untrained.rows == {"train": 64, "validation": 24}
+        assert all(item.strength is None for item in untrained.depths)
+
+
+@pytest.mark.parametrize("name", ["find", "pick"])
+def test_texts_are_found_at_the_last_depth_as_an_evaluation_finds_them(
+    kinds: Path, report: ProbeReport, name: str
+) -> None:
+    setup = prepare(mixed_spec(kinds))
+    split = setup.data["validation"][name]
+    with torch.no_grad():
+        setup.model.eval()
+        vectors = Forward(setup.model, setup.encoder, torch.device("cpu")).outputs(name, split, range(24))
+    scorer = split.kind.scorer(())
+    scorer.update(vectors, split.target(range(24), torch.device("cpu")), 0.0)
+    (found,) = [task.depths[-1] for task in report.tasks if task.task == name]
+    assert found.score == pytest.approx(scorer.compute()["mrr"], abs=1e-6)
+    assert found.error > 0
 
 
 def test_words_give_their_topic_away(report: ProbeReport) -> None:
