@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+from freezeplan.outside.own_memory import most_memory
+
+CLEAR = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
 """What resets ``VmHWM``: proc_pid_clear_refs(5) of Linux."""
 
@@ -37,11 +39,4 @@ def measured_peak() -> Iterator[PeakMemory]:
     try:
         yield found
     finally:
-        found.bytes = torch.cuda.max_memory_allocated() if device else _highest()
-
-
-def _highest() -> int:
-    with suppress(OSError, ValueError, IndexError):
-        lines = STATUS.read_text().splitlines()
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
-    return 0
+        found.bytes = torch.cuda.max_memory_allocated() if device else most_memory()

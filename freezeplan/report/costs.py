@@ -10,19 +10,22 @@ from freezeplan.report.records import ReportedPhase, RunReport
 from freezeplan.report.tables import PageTable
 
 Record = Mapping[str, Any]
-MEASURED = ("phase", "steps", "seconds", "steps per second", "optimizer state")
+MEASURED = ("phase", "steps", "seconds", "CPU s", "steps per second", "most memory", "optimizer state")
 PREDICTED = ("peak of a step", "work of a step", "work of an epoch", "from the store", "store")
 
 
 def cost_table(run: RunReport) -> PageTable:
-    """Return a row per phase: seconds as they were measured, bytes and FLOPs as they were predicted."""
+    """Return a row per phase: what was measured, then what was predicted."""
     predicted = {item["name"]: item for item in run.cost["phases"]} if run.cost else {}
     heads = (*MEASURED, *(PREDICTED if predicted else ()))
     rows = tuple(
         (*_measured(number, phase), *(_predicted(predicted.get(phase.name)) if predicted else ()))
         for number, phase in enumerate(run.phases, 1)
     )
-    caption = "Seconds are measured, evaluation and saving included; the other numbers are predicted"
+    measured = (
+        "Seconds and most memory are measured: evaluation and saving, libraries and phases before included"
+    )
+    caption = f"{measured}; the rest is predicted"
     return PageTable(caption, heads, rows, tuple(range(1, len(heads))))
 
 
@@ -33,7 +36,9 @@ def _measured(number: int, phase: ReportedPhase) -> tuple[str, ...]:
         f"{number} {phase.name}",
         format_count(phase.steps),
         NOTHING if seconds is None else f"{seconds:.1f}",
+        NOTHING if phase.cpu_seconds is None else f"{phase.cpu_seconds:.1f}",
         NOTHING if pace is None else f"{pace:.3g}",
+        format_bytes(phase.peak_bytes) if phase.peak_bytes else NOTHING,
         format_bytes(phase.optimizer_state_bytes),
     )
 

@@ -116,7 +116,7 @@ def _joined(names: Sequence[str]) -> str:
     >>> _joined(["top", "top/no_decay"]), _joined(["a", "b", "c", "d"])
     ('top', 'a, b, c and 1 more')
     """
-    own = list(dict.fromkeys(name.removesuffix(NO_DECAY) for name in names))
+    own = list(dict.fromkeys(name.replace(NO_DECAY, "") for name in names))
     more = len(own) - SHOWN_GROUPS
     shown = ", ".join(own[:SHOWN_GROUPS])
     return f"{shown} and {format_count(more)} more" if more > 0 else shown

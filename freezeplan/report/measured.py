@@ -77,9 +77,7 @@ def _tables(found: StrategyComparison) -> Iterator[PageTable]:
         )
         rows = tuple(_compared(number, row, found) for number, row in enumerate(found.verdict.rows, 1))
         marks = tuple("chosen" if row.candidate == found.verdict.chosen else "" for row in found.verdict.rows)
-        caption = (
-            "± is one standard error; * nothing is both cheaper and better; memory and work are predicted"
-        )
+        caption = "± is one standard error; * nothing is both cheaper and better; the work is predicted"
         yield PageTable(caption, (*heads, "trained"), rows, tuple(range(1, 10)), marks)
     trials = tuple(
         (

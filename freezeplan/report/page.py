@@ -85,7 +85,7 @@ def run_view(run: RunReport, id: str) -> View:
         {
             "id": f"{id}-task{number}",
             "name": task.task,
-            "charts": task_charts(task, over),
+            "charts": task_charts(task, over) if course and course.steps else [],
             "table": course_table(task),
         }
         for number, task in enumerate(course.tasks if course else (), 1)

@@ -37,20 +37,23 @@ def _drift(phase: Record) -> Iterator[DriftedHead]:
 
 
 def reported_phases(
-    plan: Plan | None, evidence: Record, seconds: Mapping[str, float]
+    plan: Plan | None, evidence: Record, times: Mapping[str, Record]
 ) -> Iterator[ReportedPhase]:
-    """Yield each phase of the plan with what the evidence says of it; without a plan, those that were run."""
+    """Yield each phase of the plan with what the evidence says of it; without a plan, those that were run.
+
+    ``times`` maps the names of what was measured (``seconds``, ``cpu_seconds``, ``peak_bytes``) to a value per phase.
+    """
     told = {whole(item["index"]): item for item in evidence.get("phases", ())}
     start = 0
     for place in range(len(plan.phases)) if plan else sorted(told):
         own = told.get(place, {})
         name = plan.phases[place].name if plan else str(own["phase"])
-        yield _phase(plan, place, name, own, start if own else None, seconds.get(name))
+        yield _phase(plan, place, name, own, start if own else None, times)
         start += whole(own.get("steps", 0))
 
 
 def _phase(
-    plan: Plan | None, place: int, name: str, own: Record, start: int | None, seconds: float | None
+    plan: Plan | None, place: int, name: str, own: Record, start: int | None, times: Mapping[str, Record]
 ) -> ReportedPhase:
     planned = plan.phases[place] if plan else None
     return ReportedPhase(
@@ -64,7 +67,7 @@ def _phase(
         ended=str(own.get("ended") or ""),
         execution=str(own.get("execution", "")),
         statement=str(own.get("statement", "")),
-        seconds=seconds,
+        **{what: values[name] for what, values in times.items() if name in values},
         rates=tuple(
             (str(group), float(low), float(high)) for group, (low, high) in own.get("rates", {}).items()
         ),

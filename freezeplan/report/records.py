@@ -36,8 +36,8 @@ class ReportedPhase:
     """Put together what the plan says of a phase, and what the run did in it.
 
     ``steps`` is 0, and ``ended``, ``execution`` and ``statement`` are empty, where it has not begun or no evidence
-    tells; ``seconds`` is None where no time was recorded. ``rates`` are the lowest and the highest that each group had.
-    ``started`` is the step of the run before its first.
+    tells; ``seconds``, ``cpu_seconds`` and ``peak_bytes`` are None where none were recorded. ``rates`` are the lowest
+    and the highest that each group had. ``started`` is the step of the run before its first.
     """
 
     name: str
@@ -51,6 +51,8 @@ class ReportedPhase:
     execution: str = ""
     statement: str = ""
     seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_bytes: int | None = None
     rates: tuple[tuple[str, float, float], ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from freezeplan.plan.records import Plan
 from freezeplan.render.schedule import schedule_facts
 from freezeplan.render.summary import model_line, plan_facts, trained_line
 from freezeplan.report.course import course_of
-from freezeplan.report.folder import EVIDENCE, LOG, PLAN, SCORES, TIMES, ReadFolder, read_folder
+from freezeplan.report.folder import EVIDENCE, LOG, PLAN, SCORES, TIMES, ReadFolder, read_folder, whole
 from freezeplan.report.grid import grid_rows
 from freezeplan.report.proved import proof_of, reported_phases
 from freezeplan.report.records import Fact, ReportedPlan, RunReport
@@ -22,6 +22,7 @@ from freezeplan.report.scored import class_scores, final_scores
 
 Record = Mapping[str, Any]
 FINISHED = "finished"
+MEASURED: dict[str, Callable[[Any], Any]] = {"seconds": float, "cpu_seconds": float, "peak_bytes": whole}
 STANDING = {
     FINISHED: "finished",
     "interrupted": "interrupted",
@@ -50,7 +51,7 @@ def report_of_run(path: Path, cost: Record | None = None) -> tuple[RunReport, Pl
     plan = None if text is None else folder.part(PLAN, lambda: plan_from_json(text, PLAN))
     evidence = folder.record(EVIDENCE, expected=_is_listed(marker, EVIDENCE)) or {}
     full = folder.record(SCORES, expected=_is_listed(marker, SCORES))
-    log, seconds = folder.log(), _seconds(folder)
+    log, times = folder.log(), _times(folder)
     report = RunReport(
         name=folder.home.absolute().name,
         folder=path.as_posix(),
@@ -59,12 +60,12 @@ def report_of_run(path: Path, cost: Record | None = None) -> tuple[RunReport, Pl
         model=plan.model if plan else "",
         facts=tuple(_facts(marker)),
         plan=folder.part(PLAN, lambda: _plan(plan)) if plan else None,
-        phases=folder.part(EVIDENCE, lambda: tuple(reported_phases(plan, evidence, seconds))) or (),
+        phases=folder.part(EVIDENCE, lambda: tuple(reported_phases(plan, evidence, times))) or (),
         course=folder.part(LOG, lambda: course_of(log, str(marker.get("phase", "")))),
         scores=folder.part(SCORES, lambda: final_scores(marker, full)) or (),
         classes=folder.part(SCORES, lambda: class_scores(full)) or (),
         proof=folder.part(EVIDENCE, lambda: proof_of(evidence)) if evidence else None,
-        seconds=sum(seconds.values()) if seconds else None,
+        seconds=sum(times["seconds"].values()) if times.get("seconds") else None,
         cost=cost,
         environment=tuple(_environment(marker)),
         faults=tuple(dict.fromkeys(folder.faults)),
@@ -77,15 +78,21 @@ def _is_listed(marker: Record, name: str) -> bool:
     return isinstance(files, dict) and name in files
 
 
-def _seconds(folder: ReadFolder) -> dict[str, float]:
+def _times(folder: ReadFolder) -> dict[str, dict[str, Any]]:
     try:
         found = read_sealed(file_of(folder.home, TIMES))
     except Altered as error:
         folder.faults.append(str(error))
         return {}
     return (
-        folder.part(TIMES, lambda: {str(key): float(value) for key, value in found["seconds"].items()}) or {}
+        folder.part(TIMES, lambda: {what: _of_phases(found, what, kind) for what, kind in MEASURED.items()})
+        or {}
     )
+
+
+def _of_phases(times: Record, what: str, kind: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return what was measured of each phase; a run of before may not have measured it."""
+    return {str(phase): kind(value) for phase, value in times.get(what, {}).items()}
 
 
 def _standing(marker: Record) -> str:

@@ -14,18 +14,19 @@ SPLITS = ("validation", "test")
 
 
 def final_scores(marker: Record, full: Record | None) -> tuple[FinalScore, ...]:
-    """Return the metrics that ``run.json`` holds, with the rows that ``scores.json`` says they are of."""
-    found = marker.get("scores", {})
-    splits = [split for split in SPLITS if split in found]
+    """Return the metrics that ``run.json`` holds, or ``scores.json`` alone, with the rows that they are of."""
+    found, full = marker.get("scores", {}), full or {}
+    splits = [split for split in SPLITS if split in found or split in full]
     return tuple(
-        item for split in splits for item in _of_split(split, found[split], (full or {}).get(split, {}))
+        item for split in splits for item in _of_split(split, found.get(split, {}), full.get(split, {}))
     )
 
 
 def _of_split(split: str, found: Record, full: Record) -> Iterator[FinalScore]:
-    for task, metrics in found["scores"].items():
+    metrics = found.get("scores") or {task: item["metrics"] for task, item in full.items()}
+    for task, values in metrics.items():
         rows = full[task]["rows"] if task in full else None
-        for metric, value in metrics.items():
+        for metric, value in values.items():
             yield FinalScore(split, task, metric, float(value), None if rows is None else whole(rows))
     if "score" in found:
         yield FinalScore(split, "all", "score", float(found["score"]), None)

@@ -92,7 +92,10 @@ def phase_table(phases: Sequence[ReportedPhase], parameters: int) -> PageTable:
         for number, phase in enumerate(phases, 1)
     )
     return PageTable(
-        f"Phases, and how many of {counted(parameters, 'parameter')} train", heads, rows, (len(heads) - 3,)
+        f"Phases, and how many of {counted(parameters, 'parameter')} train",
+        heads,
+        rows,
+        (len(heads) - 3, len(heads) - 2),
     )
 
 

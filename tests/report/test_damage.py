@@ -97,6 +97,19 @@ def test_a_run_that_has_just_begun_has_a_page(run: Path) -> None:
     assert "not begun" in told(run)
 
 
+def test_a_run_that_was_only_evaluated_has_the_scores_of_its_validation_data(run: Path) -> None:
+    before = read_report([run]).runs[0].scores
+    reseal(run / "run.json", lambda record: record["scores"].pop("validation"))
+    assert read_report([run]).runs[0].scores == before
+
+
+def test_what_a_run_of_before_did_not_measure_is_left_open(run: Path) -> None:
+    reseal(run / "times.json", lambda record: (record.pop("cpu_seconds"), record.pop("peak_bytes")))
+    phase = read_report([run]).runs[0].phases[0]
+    assert phase.seconds is not None and (phase.cpu_seconds, phase.peak_bytes) == (None, None)
+    assert faults(run) == ()
+
+
 def test_no_folder_of_a_run_is_a_diagnostic(run: Path, tmp_path: Path) -> None:
     assert "there is no such folder" in told(tmp_path / "none")
     (run / "run.json").write_text("{", "utf-8")

@@ -53,6 +53,7 @@ def test_the_record_names_the_best_and_holds_the_scores(kept: tuple[Path, list[E
     assert list(record["scores"]) == ["validation", "test"]
     times = json.loads((out / "times.json").read_text())
     assert list(times["seconds"]) == ["heads", "top", "all"] and times["total"] > 0
+    assert list(times["cpu_seconds"]) == list(times["peak_bytes"]) == list(times["seconds"])
 
 
 def test_a_checkpoint_is_predicted_from_by_name_and_by_folder(kept: tuple[Path, list[EpochDone]]) -> None:
