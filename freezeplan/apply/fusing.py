@@ -15,6 +15,8 @@ FUSED = {
     "cpu": frozenset(["Adam", "AdamW", "SGD", "Adagrad"]),
     "cuda": frozenset(["Adam", "AdamW", "SGD"]),
 }
+# Those that torch can run over parts of tensors that are shared out among processes.
+OF_PARTS = frozenset(["Adam", "AdamW"])
 
 
 def fused_option(model: torch.nn.Module, plan: Plan) -> dict[str, Any]:
@@ -33,6 +35,8 @@ def fused_option(model: torch.nn.Module, plan: Plan) -> dict[str, Any]:
         return {}
     name = plan.working[0].name
     if name == "SGD" and any(_has_momentum(group) for group in plan.groups):
+        return {}
+    if any(hasattr(tensor, "full_tensor") for tensor in trained) and name not in OF_PARTS:
         return {}
     return {"fused": True} if name in FUSED.get(devices.pop().type, ()) else {}
 

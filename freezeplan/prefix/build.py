@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from freezeplan.prefix.parts import PartsLayout
 from freezeplan.prefix.proof import check_parts, check_stored
 from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.prefix.replay import Cut, record
+from freezeplan.prefix.spread import UNSHARED, Share, SpreadEntries, SpreadLayout, spread_layout
 from freezeplan.prefix.switching import preserving_state
 
 CHECKED_ROWS = 3
@@ -34,11 +36,13 @@ class Recording:
 
 
 class _Memory:
-    """Fill an array in memory from its first row on."""
+    """Fill an array in memory from its first row on; of a spread layout, with this process's rows alone."""
 
-    def __init__(self, target: Recording) -> None:
-        self.target = target
-        self.values = torch.zeros(target.layout.shape, dtype=target.layout.dtype, device=target.device)
+    def __init__(self, target: Recording, spread: SpreadLayout | None, share: Share) -> None:
+        self.target, self.spread, self.share = target, spread, share
+        layout = target.layout
+        shape = layout.shape if spread is None else (spread.rows, *layout.tail)
+        self.values = torch.zeros(shape, dtype=layout.dtype, device=target.device)
         self.rows = 0
 
     def append(self, rows: torch.Tensor) -> None:
@@ -46,7 +50,9 @@ class _Memory:
         self.rows += len(rows)
 
     def finished(self) -> Entries:
-        return Entries(self.target.layout, self.values)
+        if self.spread is None:
+            return Entries(self.target.layout, self.values)
+        return SpreadEntries(self.target.layout, self.values, spread=self.spread, share=self.share)
 
     def publish(self, entries: Entries) -> Entries:
         return entries
@@ -86,21 +92,26 @@ def build_entries(
     make_batch: Callable[[str, Sequence[int]], Mapping[str, torch.Tensor]],
     batch_size: int,
     progress: Callable[[int, int], None] | None = None,
+    share: Share = UNSHARED,
 ) -> dict[str, Entries]:
     """Record every target in one pass, prove a sample of it, and only then make files valid.
 
-    Returns the entries by boundary. Leaves no trace in the model, random state included; whatever ends it early
-    (Ctrl-C too) leaves nothing behind. Raises :class:`Refused` when a size or number does not fit, the disk
-    refuses, or the sample's outputs are not those of the uncached run.
+    Of several processes that ``share`` a store each records its own batches, in memory. Returns the entries by
+    boundary. Leaves no trace in the model, random state included; whatever ends it early (Ctrl-C too) leaves nothing
+    behind. Raises :class:`Refused` when a size or number does not fit, the disk refuses, or the sample's outputs are
+    not those of the uncached run.
     """
     with ExitStack() as stack:
         stack.enter_context(preserving_state(model))
         kept = {}
+        batches = list(examples.batches(batch_size))
+        sizes = [len(rows) for _, rows in batches]
         for target in targets:
-            keeper = _File(target) if target.file else _Memory(target)
+            spread = spread_layout(target.layout, sizes, share) if share.count > 1 else None
+            keeper = _File(target) if target.file else _Memory(target, spread, share)
             stack.callback(keeper.discard)
             kept[target.cut.boundary] = keeper
-        _record_all(model, targets, kept, examples, make_batch, batch_size, progress)
+        _record_all(model, targets, kept, batches, make_batch, progress, share)
         finished = {name: keeper.finished() for name, keeper in kept.items()}
         for target in targets:
             _check_sample(model, target, finished[target.cut.boundary], examples, make_batch)
@@ -111,26 +122,37 @@ def _record_all(
     model: nn.Module,
     targets: Sequence[Recording],
     kept: Mapping[str, _Memory | _File],
-    examples: Examples,
+    batches: Sequence[tuple[str, Sequence[int]]],
     make_batch: Callable[[str, Sequence[int]], Mapping[str, torch.Tensor]],
-    batch_size: int,
     progress: Callable[[int, int], None] | None,
+    share: Share,
 ) -> None:
-    done, cuts = 0, [target.cut for target in targets]
+    cuts, device = [target.cut for target in targets], next(model.parameters()).device
+    ends = list(accumulate(len(rows) for _, rows in batches))
     # One flag for all batches, read once: asking each time would make an accelerator wait.
-    finite = torch.ones((), dtype=torch.bool, device=next(model.parameters()).device)
-    for source, rows in examples.batches(batch_size):
+    finite = torch.ones((), dtype=torch.bool, device=device)
+    flaw: Refused | None = None
+    for number, keeps in share.turns(len(batches)):
+        source, rows = batches[number]
         batch = make_batch(source, rows)
         found = record(model, cuts, batch)
-        for target in targets:
-            output, entries = found[target.cut.boundary], range(done, done + len(rows))
-            packed = _packed(model, target, output, batch, entries)
+        entries = range(ends[number] - len(rows), ends[number])
+        for target in targets if keeps and flaw is None else ():
+            try:
+                packed = _packed(model, target, found[target.cut.boundary], batch, entries)
+            except Refused as error:
+                # The other processes go on, and need this one.
+                if share.count == 1:
+                    raise
+                flaw = error
+                break
             finite &= packed.isfinite().all()
             kept[target.cut.boundary].append(packed)
-        done += len(rows)
         if progress is not None:
-            progress(done, len(examples))
-    if not bool(finite):
+            progress(ends[number], ends[-1])
+    if share.any(flaw is not None, device):
+        raise flaw or Refused(Reason.UNEVEN, "in another process")
+    if share.any(not bool(finite), device):
         raise Refused(Reason.NOT_FINITE, ", ".join(sorted({str(target.layout.dtype) for target in targets})))
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from freezeplan.plan.records import FrozenPrefix
 from freezeplan.prefix.forms import Form, hidden_output
-from freezeplan.prefix.sharded import pooled
+from freezeplan.prefix.sharded import pooled, ungathered
 from freezeplan.prefix.switching import EvalSwitch, replacing
 
 Inputs = Mapping[str, torch.Tensor]
@@ -91,7 +91,12 @@ def replaying(model: nn.Module, cut: Cut, stored: Callable[[Inputs], torch.Tenso
             yield
         return
     replay = _Replay(model, cut, stored)
-    with replacing("forward", replay.forwards()), replacing("pool", {model: replay.pool}):
+    idle = [block for place, block in enumerate(replay.blocks) if place not in cut.run]
+    with (
+        replacing("forward", replay.forwards()),
+        replacing("pool", {model: replay.pool}),
+        ungathered(model, idle),
+    ):
         yield
 
 

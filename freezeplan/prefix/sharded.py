@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +47,20 @@ def gradients(loss: torch.Tensor, trained: Sequence[torch.Tensor]) -> list[torch
     for tensor, gradient in zip(trained, before, strict=True):
         tensor.grad = gradient
     return found
+
+
+@contextmanager
+def ungathered(model: nn.Module, blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """Leave blocks of a sharded model shared out when they are called: none of their own code runs within the block."""
+    hooks = [(block, block._forward_pre_hooks, block._forward_hooks) for block in blocks]
+    sharded = is_sharded(model)
+    try:
+        for block in blocks if sharded else ():
+            block._forward_pre_hooks, block._forward_hooks = OrderedDict(), OrderedDict()
+        yield
+    finally:
+        for block, before, after in hooks if sharded else ():
+            block._forward_pre_hooks, block._forward_hooks = before, after
 
 
 @contextmanager

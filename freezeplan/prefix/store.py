@@ -20,6 +20,7 @@ from freezeplan.prefix.keys import Key, store_key
 from freezeplan.prefix.parts import POOLED, STATES, parts_layout
 from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.prefix.replay import Cut, replaying
+from freezeplan.prefix.spread import UNSHARED, Share
 from freezeplan.spec.amounts import DEFAULT_BUDGET, parse_bytes
 
 Batch = Mapping[str, torch.Tensor]
@@ -30,13 +31,15 @@ MakeBatch = Callable[[str, Sequence[int]], Batch]
 class StoreSettings:
     """Say how entries are kept: number format, bytes of memory, and the folder for files beyond (or None).
 
-    ``device`` is where entries in memory lie; the device of the model saves a transfer per step.
+    ``device`` is where entries in memory lie; the device of the model saves a transfer per step. Processes that
+    ``share`` the store have the budget each, and no files.
     """
 
     dtype: torch.dtype = torch.float32
     budget: int = parse_bytes(DEFAULT_BUDGET)
     folder: Path | None = None
     device: torch.device = torch.device("cpu")
+    share: Share = UNSHARED
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,15 @@ class PrefixStore:
         found = tuple(name for name in wanted if name in self.held)
         targets = self._targets([cut for name, cut in wanted.items() if name not in found], keys, cuts[0])
         if targets:
-            built = build_entries(self.model, targets, self.examples, self.make_batch, batch_size, progress)
+            built = build_entries(
+                self.model,
+                targets,
+                self.examples,
+                self.make_batch,
+                batch_size,
+                progress,
+                self.settings.share,
+            )
             self.held.update({name: Held(keys[name], entries) for name, entries in built.items()})
         left = tuple(name for name in wanted if name not in self.held)
         return Prepared(tuple(target.cut.boundary for target in targets), found, left, rebuilt)
@@ -187,22 +198,26 @@ class PrefixStore:
     def _targets(self, missing: Sequence[Cut], keys: Mapping[str, Key], first: Cut) -> list[Recording]:
         """Choose where each missing boundary goes, and which later ones must wait."""
         in_memory = sum(
-            held.entries.layout.nbytes for held in self.held.values() if held.entries.path is None
+            self._bytes(held.entries.layout) for held in self.held.values() if held.entries.path is None
         )
         on_disk = 0
         targets = []
         for cut in missing:
             layout, now = self.layout(cut), cut.boundary == first.boundary
-            if in_memory + layout.nbytes <= self.settings.budget:
-                in_memory += layout.nbytes
+            if in_memory + self._bytes(layout) <= self.settings.budget:
+                in_memory += self._bytes(layout)
                 targets.append(Recording(cut, layout, keys[cut.boundary], self.settings.device, None))
             elif self._fits_disk(on_disk + layout.nbytes, now):
                 on_disk += layout.nbytes
                 file = StoreFile(self.settings.folder, cut.boundary)
                 targets.append(Recording(cut, layout, keys[cut.boundary], self.settings.device, file))
             elif now:
-                raise Refused(Reason.BUDGET, self._shortage(layout.nbytes))
+                raise Refused(Reason.BUDGET, self._shortage(self._bytes(layout)))
         return targets
+
+    def _bytes(self, layout: Layout) -> int:
+        """Return the bytes of a process's share of some entries: the same number in each, so that all decide alike."""
+        return -(-layout.nbytes // self.settings.share.count)
 
     def _fits_disk(self, size: int, now: bool) -> bool:
         folder = self.settings.folder

@@ -18,6 +18,7 @@ from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.storing import OFF, Pass, StoreRows, StoreUse, pass_for, rows_run
 from freezeplan.prefix import Cut, PrefixStore, Prepared, Reason, Refused, StoreSettings, find_cut
 from freezeplan.prefix.examples import rows_at_once
+from freezeplan.prefix.spread import UNSHARED, Share
 from freezeplan.runs.events import ExecutionChosen, Observer, StoreProgress
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.amounts import parse_bytes
@@ -117,10 +118,12 @@ class Execution:
 
     def _prepare(self, wanted: Sequence[Cut], begin_folder: Callable[[], None]) -> Prepared:
         sizes = {cut.boundary: self.store.layout(cut).nbytes for cut in wanted}
-        if sum(sizes.values()) > self.store.settings.budget and not self.run.started:
+        together = self.setup.ranks.together
+        if sum(sizes.values()) > self.store.settings.budget and not self.run.started and not together:
             begin_folder()
-        # Another run's folder that stands in the way until this one begins holds no files of this one.
-        folder = self.folder if self.run.started else None
+        # Another run's folder that stands in the way until this one begins holds no files of this one. Ranks that run
+        # the model together have none: a disk that refuses one of them would leave the others waiting.
+        folder = self.folder if self.run.started and not together else None
         self.store.settings = replace(self.store.settings, folder=folder)
         size = rows_at_once(self.forward.device.type, self.setup.spec.train.eval_batch_size)
         shared = SHARED.get()
@@ -134,6 +137,8 @@ class Execution:
     def _stored(self, cut: Cut) -> str:
         entries = self.store.held[cut.boundary].entries
         where = "in memory" if entries.path is None else f"in `{self.name}/`"
+        share = self.store.settings.share
+        where += f", shared out among {share.count} processes" if share.count > 1 else ""
         kind = str(entries.layout.dtype).removeprefix("torch.")
         narrow = f" of {kind}" if entries.layout.dtype != cut.dtype else ""
         return f"{cut.prefix.statement}, {format_bytes(entries.layout.nbytes)}{narrow} {where}"
@@ -163,11 +168,12 @@ class Execution:
     @cached_property
     def store(self) -> PrefixStore:
         """The store of the run; nothing is computed by asking for it."""
-        train = self.setup.spec.train
+        train, ranks = self.setup.spec.train, self.setup.ranks
         settings = StoreSettings(
             dtype=getattr(torch, train.store_dtype),
             budget=parse_bytes(train.store_budget),
             device=self._place(),
+            share=Share(ranks.number, ranks.count) if ranks.together else UNSHARED,
         )
         sources = {name: split.inputs for name, split in self._splits.items()}
         over_words = [name for name, split in self._splits.items() if split.kind.reads_words]

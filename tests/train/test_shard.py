@@ -13,9 +13,12 @@ import torch
 import torch.distributed as processes
 from safetensors.torch import save_file
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Shard as Rows
 from torch.distributed.tensor import distribute_tensor
 
+from freezeplan.apply import build_optimizer, fused_option
+from freezeplan.apply.tensors import whole
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.models.run_weights import weights_of_run
@@ -27,7 +30,7 @@ from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
-from freezeplan.train.strategies.choosing import check_strategy, strategy_for
+from freezeplan.train.strategies.choosing import BY_NUMBER, check_strategy, strategy_for
 from freezeplan.train.strategies.shard import Shard
 from tests.train.phased import ALL, POOLER, TOP, phased_spec, tree
 from tests.train.ranked import on_two_ranks, still_spec, still_toy, write_spec
@@ -95,6 +98,25 @@ def test_a_file_written_one_tensor_at_a_time_is_the_librarys_own(tmp_path: Path,
     }
     write_tensors(tmp_path / "ours", shared)
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "library").read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(BY_NUMBER))
+def test_an_optimizer_steps_parts_as_it_steps_wholes(group: None, name: str) -> None:
+    found = []
+    for shared in (False, True):
+        torch.manual_seed(3)
+        model = torch.nn.Linear(3, 2)
+        tables = {"optimizer": {"name": name, "lr": 0.1}, "rule": [{"match": "**", "state": "trainable"}]}
+        plan = compile_plan(inventory_of(model, "one layer"), load_spec(tables))
+        if shared:
+            fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        optimizer = build_optimizer(model, plan, **fused_option(model, plan))
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.ones(1, 3)).sum().backward()
+            optimizer.step()
+        found.append([whole(tensor) for tensor in model.parameters()])
+    assert all(map(torch.equal, *found))
 
 
 @pytest.mark.parametrize(

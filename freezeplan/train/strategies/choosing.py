@@ -21,9 +21,10 @@ from freezeplan.train.strategies.single import Single
 from freezeplan.train.strategies.strategy import SharingStrategy
 
 KEY = ("train", "strategy")
-# Their step makes of each number what it would make of it alone, so parts of a tensor can be stepped apart.
+# Their step makes of each number what it would make of it alone, so parts of a tensor can be stepped apart. So does
+# that of Rprop, but torch cannot run it over such parts.
 BY_NUMBER = frozenset(
-    ["ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"]
+    ["ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD"]
 )
 
 
@@ -61,7 +62,7 @@ def _alone(spec: Spec) -> Iterator[Diagnostic]:
 def _against(spec: Spec, plan: Plan, inventory: Inventory) -> Iterator[Diagnostic]:
     for item in plan.working:
         if item.name not in BY_NUMBER:
-            message = f"{item.kind} looks at tensors as a whole, and each process would have a part of them"
+            message = f"{item.kind} needs tensors as a whole, and each process would have a part of them"
             advice = "use an optimizer that does not, such as `adamw`; or `replicate`"
             yield spec.locations.report(KEY, "FP561", message, help=advice)
     if spec.train.balancing is not None:

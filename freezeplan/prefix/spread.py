@@ -1,0 +1,108 @@
+"""A store that several processes share: each computes and holds its own rows, and they exchange what a batch needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import torch
+import torch.distributed as processes
+
+from freezeplan.prefix.entries import Entries, Layout
+
+
+@dataclass(frozen=True)
+class Share:
+    """Say which of the processes this is that share a store: ``number`` of ``count``, from 0.
+
+    All of them compute and read it at the same time, as often as each other.
+    """
+
+    number: int = 0
+    count: int = 1
+
+    def any(self, here: bool, device: torch.device) -> bool:
+        """Whether something is so in any of the processes."""
+        if self.count == 1:
+            return here
+        flag = torch.tensor(float(here), device=device)
+        processes.all_reduce(flag)
+        return bool(flag > 0)
+
+    def turns(self, batches: int) -> list[tuple[int, bool]]:
+        """Return the numbers of the batches that this process computes, and whether it keeps what comes out.
+
+        Who has none left computes the last one for nothing.
+
+        >>> Share(1, 2).turns(3)
+        [(1, True), (2, False)]
+        """
+        found = range(self.number, self.number + -(-batches // self.count) * self.count, self.count)
+        return [(min(number, batches - 1), number < batches) for number in found]
+
+
+UNSHARED = Share()
+
+
+@dataclass(frozen=True)
+class SpreadLayout:
+    """Say for each row of a layout which process holds it, and where.
+
+    ``owner`` and ``place`` have an element per row, ``rows`` is how many this process holds.
+    """
+
+    owner: torch.Tensor
+    place: torch.Tensor
+    rows: int
+
+
+def spread_layout(layout: Layout, sizes: Sequence[int], share: Share) -> SpreadLayout:
+    """Lay out the rows of entries that are computed in batches of some sizes, which processes take in turn."""
+    owner = torch.empty(layout.rows, dtype=torch.int32)
+    place = torch.empty(layout.rows, dtype=torch.int64)
+    held, start, entry = [0] * share.count, 0, 0
+    for number, size in enumerate(sizes):
+        rows = int(layout.counts[entry : entry + size].sum())
+        process = number % share.count
+        owner[start : start + rows] = process
+        place[start : start + rows] = torch.arange(held[process], held[process] + rows)
+        held[process] += rows
+        start, entry = start + rows, entry + size
+    return SpreadLayout(owner, place, held[share.number])
+
+
+@dataclass(frozen=True)
+class SpreadEntries(Entries):
+    """Hold this process's rows of one boundary; the others hold theirs, and all read at the same time."""
+
+    spread: SpreadLayout | None = field(default=None, repr=False)
+    share: Share = UNSHARED
+
+    def at(self, places: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+        """Return a new tensor of some rows, wherever they are, in the shape of ``places`` and their tail."""
+        assert self.spread is not None
+        wanted = places.reshape(-1).cpu()
+        found = torch.zeros((len(wanted), *self.layout.tail), dtype=self.layout.dtype, device=device)
+        real = torch.nonzero(wanted < self.layout.rows).reshape(-1)
+        owner = self.spread.owner[wanted[real]]
+        order = torch.argsort(owner, stable=True)
+        asked = self.spread.place[wanted[real][order]].to(device)
+        counts = torch.bincount(owner, minlength=self.share.count)
+        found[real[order].to(device)] = self._exchanged(asked, counts, device)
+        return found.view(*places.shape, *self.layout.tail).to(dtype)
+
+    def _exchanged(self, asked: torch.Tensor, counts: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """Ask each process for some of its rows, ``counts`` of them; returns them in that order."""
+        others = torch.empty_like(counts, device=device)
+        processes.all_to_all_single(others, counts.to(device))
+        given, taken = others.tolist(), counts.tolist()
+        requests = torch.empty(sum(given), dtype=asked.dtype, device=device)
+        processes.all_to_all_single(requests, asked, given, taken)
+        rows = self.values.index_select(0, requests.to(self.values.device)).to(device)
+        # As bytes: not every number format travels by itself.
+        width = prod(self.layout.tail) * self.layout.dtype.itemsize
+        sent = rows.contiguous().view(torch.uint8).reshape(len(rows), width)
+        received = torch.empty((len(asked), width), dtype=torch.uint8, device=device)
+        processes.all_to_all_single(received, sent, taken, given)
+        return received.view(self.layout.dtype).view(len(asked), *self.layout.tail)

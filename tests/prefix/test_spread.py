@@ -1,0 +1,60 @@
+"""A store that processes share: every row has one owner, and is read as it would be from one process's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as processes
+
+from freezeplan.prefix.entries import Entries, Layout
+from freezeplan.prefix.spread import Share, SpreadEntries, spread_layout
+
+# Two batches of two entries and one of one; an entry without a row is none.
+LAYOUT = Layout((4,), torch.bfloat16, 5, "right", (3, 2, 2, 1, 1))
+SIZES = (2, 2, 1)
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[None]:
+    processes.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    processes.destroy_process_group()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_every_row_has_one_owner_and_a_place_of_its_own_there(count: int) -> None:
+    shares = [spread_layout(LAYOUT, SIZES, Share(number, count)) for number in range(count)]
+    first = shares[0]
+    assert all(
+        torch.equal(first.owner, item.owner) and torch.equal(first.place, item.place) for item in shares
+    )
+    for number, item in enumerate(shares):
+        places = first.place[first.owner == number]
+        assert sorted(places.tolist()) == list(range(item.rows))
+    assert sum(item.rows for item in shares) == LAYOUT.rows
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_all_take_as_many_turns_and_each_batch_is_kept_once(count: int) -> None:
+    for batches in range(1, 6):
+        turns = [Share(number, count).turns(batches) for number in range(count)]
+        assert len({len(item) for item in turns}) == 1
+        kept = [number for item in turns for number, keeps in item if keeps]
+        assert sorted(kept) == list(range(batches))
+
+
+def test_what_is_read_is_what_one_process_would_read(group: None) -> None:
+    values = torch.randn(LAYOUT.shape).to(LAYOUT.dtype)
+    values[-1] = 0.0
+    whole = Entries(LAYOUT, values)
+    share = Share(0, 1)
+    shared = SpreadEntries(LAYOUT, values[:-1], spread=spread_layout(LAYOUT, SIZES, share), share=share)
+    inputs = {"attention_mask": torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0]])}
+    for entries in ([1, 0, 3], [2, 0, 4]):
+        found, expected = (
+            item.batch(entries, inputs, torch.device("cpu"), torch.float32) for item in (shared, whole)
+        )
+        assert torch.equal(found, expected)
