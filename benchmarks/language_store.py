@@ -13,9 +13,10 @@ Ours counts all that it does after data and model are loaded: filling the store,
 epoch. The Trainer saves nothing; two of its epochs are run, and N epochs count N times the median. Twice as many epochs
 are worked out, on both sides, from those that were run. Neither evaluates.
 
-What no store can spare is the last layer and the head over the vocabulary. What the head takes of an epoch is printed
-too: for the tokens that are learned, the same with the matrix products that torch takes by itself, and for the logits
-of all tokens at once, as the Trainer works them out.
+What no store can spare is the last layer and the head over the vocabulary: printed is also what the ratio to the same
+batches would be if matrix products were all, and both sides took the same. Then what the head takes of an epoch: for
+the tokens that are learned, the same with the matrix products that torch takes by itself, and for the logits of all
+tokens at once, as the Trainer works them out.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.language_models import HEADS, config_of, save_model, stock_model
+from benchmarks.language_models import HEADS, LAYERS, config_of, save_model, stock_model
 from benchmarks.minilm import SHARED
 from benchmarks.our_run import OurRun, timed_run
 from benchmarks.same_batches import trainer_on
@@ -164,6 +165,23 @@ def ratios(epochs: int, ours: OurRun, theirs: float) -> list[float]:
     ]
 
 
+def by_products(setup: Setup, epochs: int, head_learns: bool) -> tuple[float, float]:
+    """Return the ratios, over some epochs and in a later one, of the multiplications in layers and head alone.
+
+    A layer that is frozen goes forward, one that learns also back to its weights and to its states; so does the head.
+    """
+    split, head = setup.data["train"][TASK], setup.model.heads[TASK]
+    learned, tokens = int(split.targets.counts.sum()), int(split.inputs.lengths.sum())
+    top = setup.plan.names(0, trainable=True)
+    layer = sum(
+        item.numel() for name, item in setup.model.backbone.named_parameters() if f"backbone.{name}" in top
+    )
+    in_head = head.outputs * setup.model.hidden * (3 if head_learns else 2)
+    below = tokens * (LAYERS - 1) * layer
+    theirs, ours = below + tokens * (3 * layer + in_head), tokens * 3 * layer + learned * in_head
+    return epochs * theirs / (epochs * ours + below), theirs / ours
+
+
 def ratio_lines(epochs: int, ours: OurRun, theirs: list[float], batches: str) -> list[str]:
     """Return the ratios to a Trainer, one a line."""
     run, longer, later = ratios(epochs, ours, median(theirs))
@@ -175,10 +193,12 @@ def ratio_lines(epochs: int, ours: OurRun, theirs: list[float], batches: str) ->
     ]
 
 
-def lines(ours: OurRun, heads: HeadSeconds) -> list[str]:
+def lines(ours: OurRun, heads: HeadSeconds, bounds: tuple[float, float]) -> list[str]:
     """Return the seconds behind the ratios."""
     saving = median(epoch.saving for epoch in ours.epochs)
     return [
+        f"  by matrix products alone, on the same batches: {bounds[0]:.2f}x in {len(ours.epochs)} epochs, "
+        f"{bounds[1]:.2f}x in a later one",
         f"  our seconds of an epoch: {ours.later_steps:.2f} in steps, {saving:.2f} for hashes and saving,",
         f"  after {ours.epochs[0].choosing:.2f} for the cut and the store, {ours.rest:.2f} at the end; "
         f"{ours.seconds:.1f} in all",
@@ -201,7 +221,8 @@ def measure(folder: Path, form: str, asked: argparse.Namespace, clock: Clock) ->
     for batches in (OURS, OWN) if asked.their_batches == OWN else (OURS,):
         theirs[batches] = trainer_epochs(setup, folder, clock, batches)
         print(*ratio_lines(asked.epochs, ours, theirs[batches], batches), sep="\n", flush=True)
-    print(*lines(ours, heads), sep="\n", flush=True)
+    bounds = by_products(setup, asked.epochs, asked.head == "trained")
+    print(*lines(ours, heads, bounds), sep="\n", flush=True)
     found = {batches: ratios(asked.epochs, ours, median(epochs)) for batches, epochs in theirs.items()}
     return {"form": form, "ratios": found, "theirs": theirs, "ours": ours.seconds}
 
