@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from freezeplan.models.left_open import source_advice
 from freezeplan.models.leftovers import unused_advice
 from freezeplan.models.loading import LoadRecord, load_model
 from freezeplan.models.own_head import drawn_advice
-from freezeplan.models.resolve import resolve_source
+from freezeplan.models.resolve import Source, resolve_source
 from freezeplan.models.sources import label_of
 from freezeplan.plan import compile_plan
 from freezeplan.plan.learning import tasks_that_ever_learn
@@ -135,26 +135,18 @@ def prepare(
         check_foreign(spec, shown)
     observer(Working("reading the data"))
     strategy = strategy_for(spec, start_accelerator())
-    ranks = strategy.ranks
-    _check_processes(spec, ranks.count)
+    _check_processes(spec, strategy.ranks.count)
     place = spec if own is None else own_spec(spec, own)
     source = resolve_source(place)
-    known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
-    tasks, warnings = load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
+    tasks, warnings = _rows(spec, source, shown)
     set_seed(spec.train.seed)
     observer(Working("loading the model"))
     model, record = load_model(with_labels(place, tasks), weights=own is None)
-    warnings += unused_advice(record, model.backbone, spec) + drawn_advice(record.fresh, record.loaded, spec)
-    warnings += () if shown else source_advice(spec, source)
-    _raise_errors(check_kinds(spec, model.backbone))
-    check_recomputing(spec, model.backbone)
-    encoder = encoder_for(place, model.backbone)
-    warnings += end_advice(spec, encoder) if isinstance(encoder, TextEncoder) else ()
-    check_causal(spec, model)
+    warnings += _advice_on_model(spec, source, shown, model, record)
+    encoder, notes = _checked_encoder(spec, place, model)
     inventory = _inventory(model, record, label_of(source, place), source.origin)
-    plan = _compiled(inventory, spec, shown)
-    warnings += _new_advice(shown or plan, plan) + check_run(spec, plan, tasks)
-    warnings += check_strategy(spec, plan, strategy, inventory)
+    plan, advice = _planned(inventory, spec, shown, tasks, strategy)
+    warnings += notes + advice
     _raise_errors(warnings)
     phases = schedule_phases(spec, plan, training_rows(tasks))
     observer(Working(f"preparing the {encoder.kind.plural}"))
@@ -162,30 +154,72 @@ def prepare(
     data, notes = _encoded(tasks, encoder, model)
     warnings += notes
     tasks = tuple(task.without_inputs() for task in tasks)
-    if spec.train.length_buckets:
-        phases = with_lengths(phases, {name: split.lengths for name, split in data["train"].items()})
-    _check_images(spec, model, encoder, data)
-    model = strategy.placed(model, plan, inventory.stacks)
+    stacks, attention = inventory.stacks, asked_attention(source.config or {})
+    setup = Setup(
+        spec, plan, model, encoder, tasks, data, phases, strategy, warnings, stacks, attention, unlabelled
+    )
+    return _placed(_with_lengths(setup))
+
+
+def _rows(
+    spec: Spec, source: Source, shown: Plan | None
+) -> tuple[tuple[TaskData, ...], tuple[Diagnostic, ...]]:
+    """Read all rows; labels may come from the run that is the source."""
+    known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
+    return load_task_data(spec, known, tasks_that_ever_learn(spec, shown) if shown else ())
+
+
+def _advice_on_model(
+    spec: Spec, source: Source, shown: Plan | None, model: Any, record: LoadRecord
+) -> tuple[Diagnostic, ...]:
+    """Say which weights were not used, drawn, or left open."""
+    found = unused_advice(record, model.backbone, spec) + drawn_advice(record.fresh, record.loaded, spec)
+    return found + (() if shown else source_advice(spec, source))
+
+
+def _checked_encoder(spec: Spec, place: Spec, model: Any) -> tuple[Encoder, tuple[Diagnostic, ...]]:
+    """Return the encoder of the rows' inputs, once the model takes such rows, and advice about it."""
+    _raise_errors(check_kinds(spec, model.backbone))
+    check_recomputing(spec, model.backbone)
+    encoder = encoder_for(place, model.backbone)
+    advice = end_advice(spec, encoder) if isinstance(encoder, TextEncoder) else ()
+    check_causal(spec, model)
+    return encoder, advice
+
+
+def _planned(
+    inventory: Inventory,
+    spec: Spec,
+    shown: Plan | None,
+    tasks: Sequence[TaskData],
+    strategy: SharingStrategy,
+) -> tuple[Plan, tuple[Diagnostic, ...]]:
+    """Compile the plan, and say what is new of it, and what the data and the processes make of it."""
+    plan = _compiled(inventory, spec, shown)
+    advice = _new_advice(shown or plan, plan) + check_run(spec, plan, tasks)
+    return plan, advice + check_strategy(spec, plan, strategy, inventory)
+
+
+def _with_lengths(setup: Setup) -> Setup:
+    """Let batches hold rows of similar length, where they should, and try images on the model."""
+    phases, train = setup.phases, setup.data["train"]
+    if setup.spec.train.length_buckets:
+        phases = with_lengths(phases, {name: split.lengths for name, split in train.items()})
+    _check_images(setup.spec, setup.model, setup.encoder, setup.data)
+    return replace(setup, phases=phases)
+
+
+def _placed(setup: Setup) -> Setup:
+    """Put the model where it runs, frozen as the plan's start says, and seed this process."""
+    spec, plan, phases = setup.spec, setup.plan, setup.phases
+    count, train = setup.ranks.count, setup.data["train"]
+    model = setup.strategy.placed(setup.model, plan, setup.stacks)
     with spec.locations.attached():
         apply_freeze(model, plan)
-    _raise_errors(check_single_rows(spec, model, encoder, phases, data["train"], ranks.count))
-    warnings += check_shared_statistics(model, phases, ranks.count)
-    set_own_seed(spec.train.seed, ranks)
-    stacks, attention = inventory.stacks, asked_attention(source.config or {})
-    return Setup(
-        spec,
-        plan,
-        model,
-        encoder,
-        tasks,
-        data,
-        phases,
-        strategy,
-        warnings,
-        stacks,
-        attention,
-        unlabelled,
-    )
+    _raise_errors(check_single_rows(spec, model, setup.encoder, phases, train, count))
+    warnings = setup.warnings + check_shared_statistics(model, phases, count)
+    set_own_seed(spec.train.seed, setup.ranks)
+    return replace(setup, model=model, warnings=warnings)
 
 
 def _compiled(inventory: Inventory, spec: Spec, shown: Plan | None) -> Plan:
