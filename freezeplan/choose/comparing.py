@@ -199,18 +199,15 @@ class ComparisonCourse:
     def _climb(self) -> None:
         """Try what the scores so far make worth trying, and say of the rest why it is not."""
         items = {item.name: item for item in self.found.candidates}
-        failed: set[str] = set()
         while True:
             names = [name for name, item in items.items() if not item.left_out]
             known = {item.name: item for item in self._contenders()}
             scores = {name: item.score for name, item in known.items()}
-            wanted = next_trials([*names], scores, clear=self._is_clear(known))
-            wanted = [name for name in wanted if name in names and name not in failed]
+            wanted = next_trials(names, scores, clear=self._is_clear(known))
             if not wanted:
                 break
-            failed |= {
-                name for name in wanted if not self._advance(items[name], self.spec.train.seed, self._last)
-            }
+            # One at a time: what comes next follows from the trials that are done, also after a stop.
+            self._advance(items[wanted[0]], self.spec.train.seed, self._last)
         for name, item in items.items():
             if not item.left_out and name not in scores:
                 item.left_out, item.untried = reason_untried(name, list(items)), True

@@ -45,8 +45,9 @@ def next_trials(names: Sequence[str], scores: Mapping[str, float], *, clear: boo
     ladder = ladder_of(names)
     if not ladder:
         return [name for name in names if name not in scores and name != FEATURES]
-    if not any(name in scores for name in ladder):
-        return list(dict.fromkeys([ladder[(len(ladder) - 1) // 2], ladder[-1]]))
+    first = dict.fromkeys([ladder[(len(ladder) - 1) // 2], ladder[-1]])
+    if missing := [name for name in first if name not in scores]:
+        return missing
     best = max(scores, key=lambda name: scores[name])
     place = ladder.index(best) if best in ladder else -1 if best == FEATURES else len(ladder) - 1
     beside = [ladder[at] for at in (place - 1, place + 1) if 0 <= at < len(ladder)]

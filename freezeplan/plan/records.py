@@ -266,7 +266,7 @@ class Target:
 class FreezeRule:
     """When the trainer goes on to the next phase, which freezes more layers: ``rule`` names whose rule it is.
 
-    After an epoch layers freeze whose gradients' norm changed between the last two of its ``intervals`` no more than
+    After an epoch layers freeze whose gradients' norm changed between two neighbours of its ``intervals`` by less than
     the ``percentile`` of the changes of all layers that train, from the bottom up.
     """
 

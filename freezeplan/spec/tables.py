@@ -232,7 +232,7 @@ class FreezeWhen(Table):
     """Freeze layers from the bottom once they hardly change; stands for the phases that `freezeplan show` prints."""
 
     rule: Literal["autofreeze"] = "autofreeze"
-    """Whose rule says so, after each epoch: a layer freezes when the norm of its gradients has changed no more than \
+    """Whose rule says so, after each epoch: a layer freezes when the norm of its gradients has changed less than \
 that of most layers (`percentile`), and all layers below it freeze too."""
     over: Strings = ["@layers"]
     """The stack to freeze, from the bottom; what feeds it freezes with its first layer."""
@@ -241,9 +241,9 @@ that of most layers (`percentile`), and all layers below it freeze too."""
     keep: Count = 1
     """Layers (or stages) at the top that never freeze."""
     percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
-    """Layers freeze whose change is at most this percentile of the changes of all layers that train."""
-    intervals: Annotated[int, Field(ge=2)] = 2
-    """Equal parts of an epoch in which gradients are added up; the last two are compared."""
+    """Layers freeze whose change is below this percentile of the changes of all layers that train."""
+    intervals: Annotated[int, Field(ge=2)] = 4
+    """Equal parts of an epoch in which gradients are added up; each is compared with the one before it."""
 
 
 class StopWhen(Table):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise, takewhile
 
 import numpy
 import torch
@@ -96,21 +97,21 @@ def _by_layer(plan: Plan, phase: int) -> dict[int, list[str]]:
 
 
 def settled(plan: Plan, phase: int, sums: Sequence[Sequence[float]]) -> Settled | None:
-    """Return up to which later phase the layers have settled after an epoch, None where the present one goes on.
+    """Return up to which later phase the layers have settled in an epoch, None where the present one goes on.
 
     AutoFreeze (Liu, Agarwal and Venkataraman, AutoFreeze: Automatically Freezing Model Blocks to Accelerate
-    Fine-tuning, 2021, https://arxiv.org/abs/2102.01386, section 4.1): a layer's change is that of the norm of its
-    gradient between two intervals, as a share of the first; from the bottom, layers freeze whose change is at most a
-    percentile of all changes. There a norm is that of the sum of an interval's gradients; here the norms of its steps
-    are added up, which takes no copy of the weights.
+    Fine-tuning, 2021, https://arxiv.org/abs/2102.01386, and its code): a layer's change is that of the norm of its
+    gradient from one interval to the next, as a share of the first; from the bottom, layers have settled as long as
+    their change is below a percentile of the changes of all that have not. There a norm is that of the sum of an
+    interval's gradients; here the norms of its steps are added up, which takes no copy of the weights.
     """
     assert plan.freeze_when is not None
-    numbers = list(_by_layer(plan, phase))
-    if any(row[0] == 0.0 for row in sums[-2:]) or len(sums) < 2:
-        return None
-    before, after = (numpy.array(row[1:]) / row[0] for row in sums[-2:])
-    changes = numpy.abs(before - after) / numpy.where(before > 0.0, before, 1.0)
-    still, limit = _still(dict(zip(numbers, changes.tolist(), strict=True)), plan.freeze_when)
+    numbers, still, limit = list(_by_layer(plan, phase)), set[int](), 0.0
+    for before, after in pairwise(sums):
+        if before[0] and after[0]:
+            changes = dict(zip(numbers, _changes(before, after), strict=True))
+            more, found = _still(changes, still, plan.freeze_when)
+            still, limit = still | more, found if more else limit
     reached = phase
     for later in range(phase + 1, len(plan.phases)):
         refrozen = set(plan.phases[later].refrozen)
@@ -121,15 +122,17 @@ def settled(plan: Plan, phase: int, sums: Sequence[Sequence[float]]) -> Settled 
     return Settled(reached, _reason(plan, reached, limit)) if reached > phase else None
 
 
-def _still(changes: Mapping[int, float], rule: FreezeRule) -> tuple[set[int], float]:
-    """Return the layers from the bottom whose change is small, and what that means."""
-    limit = float(numpy.percentile(list(changes.values()), rule.percentile)) if changes else 0.0
-    found = set()
-    for layer, change in changes.items():
-        if change > limit:
-            break
-        found.add(layer)
-    return found, limit
+def _changes(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    """Return how much the mean norm of each layer changes between two intervals, as a share of the first."""
+    first, second = (numpy.array(row[1:]) / row[0] for row in (before, after))
+    return (numpy.abs(first - second) / numpy.where(first > 0.0, first, 1.0)).tolist()
+
+
+def _still(changes: Mapping[int, float], known: Set[int], rule: FreezeRule) -> tuple[set[int], float]:
+    """Return the layers above those that have settled before whose change is small too, and what that means."""
+    left = {layer: change for layer, change in changes.items() if layer not in known}
+    limit = float(numpy.percentile(list(left.values()), rule.percentile)) if left else 0.0
+    return set(takewhile(lambda layer: left[layer] < limit, left)), limit
 
 
 def _reason(plan: Plan, phase: int, limit: float) -> str:
@@ -137,4 +140,4 @@ def _reason(plan: Plan, phase: int, limit: float) -> str:
     assert rule is not None
     name = plan.phases[phase].name
     share = f"{format_number(rule.percentile)}th percentile, {100 * limit:.1f} %"
-    return f"{rule.rule} goes on to `{name}`: their gradients changed by no more than the {share}"
+    return f"{rule.rule} goes on to `{name}`: their gradients changed by less than the {share}"

@@ -283,6 +283,24 @@ def test_trials_are_short_runs_from_the_middle_of_the_ladder_on(toy: Path, tmp_p
     assert (again.verdict, again.trials) == (found.verdict, found.trials)
 
 
+def test_a_stop_between_trials_leads_to_the_same_verdict_and_bits(toy: Path, tmp_path: Path) -> None:
+    names, spec = ("features", "top1", "lp_ft"), spec_of(toy)
+    whole = compare(spec, tmp_path / "whole", names)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Working) and event.what.startswith("lp_ft: loading the model"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(spec, tmp_path / "c", names, observer=stop)
+    found = compare(spec, tmp_path / "c", names)
+    assert [(t.candidate, t.scores) for t in found.trials] == [(t.candidate, t.scores) for t in whole.trials]
+    assert found.verdict is not None and whole.verdict is not None
+    assert (found.verdict.best, found.verdict.chosen) == (whole.verdict.best, whole.verdict.chosen)
+    mine, theirs = (weights(tmp_path / place / "runs" / "lp_ft-13") for place in ("c", "whole"))
+    assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
 @pytest.mark.parametrize(
     "scores, clear, expected",
     [

@@ -63,7 +63,7 @@ def test_all_phases_share_one_schedule_over_the_epochs_of_the_run() -> None:
 
 def test_the_rule_is_part_of_the_plan_its_hash_and_its_lock() -> None:
     plan, other = plan_of(), plan_of(percentile=70.0)
-    assert plan.freeze_when == FreezeRule("autofreeze", 50.0, 2)
+    assert plan.freeze_when == FreezeRule("autofreeze", 50.0, 4)
     assert plan_from_json(to_json(plan)) == plan
     assert plan_hash(plan) != plan_hash(other)
     record = comparable(to_record(plan))

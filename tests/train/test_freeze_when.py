@@ -65,7 +65,7 @@ def plan(deep: Path) -> Plan:
         ([0.1, 0.2, 0.3, 0.4], 2),
         ([0.1, 0.4, 0.2, 0.3], 1),
         ([0.4, 0.1, 0.2, 0.3], None),
-        ([0.2, 0.2, 0.2, 0.2], 3),
+        ([0.2, 0.2, 0.2, 0.2], None),
         ([0.0, 0.0, 0.1, 0.2], 2),
     ],
 )
@@ -89,7 +89,18 @@ def test_only_layers_that_train_are_looked_at(plan: Plan) -> None:
 def test_an_epoch_of_fewer_steps_than_intervals_settles_nothing(plan: Plan) -> None:
     empty, some = [0.0] * (LAYERS + 1), [1.0] * (LAYERS + 1)
     assert settled(plan, 0, [empty, some]) is None
-    assert settled(plan, 0, [empty, some, some]) is not None
+    less = [1.0, 0.9, *some[2:]]
+    assert settled(plan, 0, [empty, some, less]) is None
+    more = [1.0, 1.0, 1.0, 0.9, 0.8]
+    assert settled(plan, 0, [empty, some, more]) is not None
+
+
+def test_every_interval_is_compared_with_the_one_before(plan: Plan) -> None:
+    first, second = sums([0.1, 0.2, 0.3, 0.4])
+    later = [1.0, *second[1:3], second[3] * 1.1, second[4] * 1.2]
+    found = settled(plan, 0, [first, second, later])
+    assert found is not None
+    assert found.phase == 3
 
 
 class Stop:
@@ -145,7 +156,7 @@ def test_the_evidence_says_what_froze_and_why(whole: Path) -> None:
 def test_phases_that_are_passed_over_take_no_step(
     deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freezeplan.train.settling._still", lambda changes, rule: ({0, 1, 2}, 0.5))
+    monkeypatch.setattr("freezeplan.train.settling._still", lambda changes, known, rule: ({0, 1, 2}, 0.5))
     train(spec_of(deep), tmp_path / "run")
     assert [(name, steps) for name, steps, _ in phases(tmp_path / "run")] == [
         ("all that the rules train", 6),
