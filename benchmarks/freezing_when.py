@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--percentile", type=float, default=50.0)
     parser.add_argument("--per-phase", type=int, default=1)
+    parser.add_argument("--keep", type=int, help="layers at the top that never freeze (default: half)")
     options = parser.parse_args(arguments)
     clock = set_one_thread()
     for name in options.set or ("cr", "wikigold"):
@@ -52,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _lines(name: str, options: argparse.Namespace, place: Path, clock: Clock) -> list[str]:
-    when = {"percentile": options.percentile, "per_phase": options.per_phase}
+    when = {"percentile": options.percentile, "per_phase": options.per_phase, "keep": options.keep}
     tables = {"rule": RULES, "optimizer": {"lr": 5e-5}, "schedule": {"name": "linear", "warmup": 0.06}}
     sizes = (options.rows, options.validation, options.epochs, place)
     plain, plain_seconds = _run(cut_spec(name, *sizes, **tables), place / "plain", clock)
     spec = cut_spec(name, *sizes, **tables, freeze_when=when)
     found, seconds = _run(spec, place / "freezing", clock)
     less, error = plain.beyond(found)
-    within = "within" if less <= error else "NOT within"
+    within = "within" if less <= error + 1e-9 else "NOT within"
     return [
         f"{name}, {options.rows} rows, {options.epochs} epochs; {clock.unit}",
         *(f"    {line}" for line in _phases(place / "freezing")),

@@ -40,14 +40,15 @@ def freezing_phases(
     if problems:
         return (), problems
     ((stack, rungs),) = ladders
-    problems += _nothing_to_freeze(spec, when, len(rungs))
-    return () if problems else _stages(spec, tree, when, stack, rungs[: len(rungs) - when.keep]), problems
+    keep = when.keep or -(-len(rungs) // 2)
+    problems += _nothing_to_freeze(spec, keep, len(rungs), written=when.keep is not None)
+    return () if problems else _stages(spec, tree, when, stack, rungs[: len(rungs) - keep]), problems
 
 
-def _nothing_to_freeze(spec: Spec, when: FreezeWhen, layers: int) -> Iterator[Diagnostic]:
-    if layers <= when.keep:
-        message = f"`keep = {when.keep}` leaves none of {counted(layers, 'layer')} to freeze"
-        place = (*TABLE, "keep") if "keep" in when.model_fields_set else TABLE
+def _nothing_to_freeze(spec: Spec, keep: int, layers: int, *, written: bool) -> Iterator[Diagnostic]:
+    if layers <= keep:
+        message = f"`keep = {keep}` leaves none of {counted(layers, 'layer')} to freeze"
+        place = (*TABLE, "keep") if written else TABLE
         part = KeyPart.VALUE if len(place) > 1 else KeyPart.HEADER
         yield at_key(place, "FP219", message, help="keep fewer, or remove the table", part=part)
     if spec.train.epochs == 1:

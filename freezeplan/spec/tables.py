@@ -238,8 +238,8 @@ that of most layers (`percentile`), and all layers below it freeze too."""
     """The stack to freeze, from the bottom; what feeds it freezes with its first layer."""
     per_phase: Count = 1
     """Layers (or stages) that freeze together."""
-    keep: Count = 1
-    """Layers (or stages) at the top that never freeze."""
+    keep: Count | None = None
+    """Layers (or stages) at the top that never freeze. Default: half of them."""
     percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
     """Layers freeze whose change is below this percentile of the changes of all layers that train."""
     intervals: Annotated[int, Field(ge=2)] = 4

@@ -30,7 +30,7 @@ def plan_of(**when: Any) -> Plan:
             "model": {"config": BERT},
             "rule": [{"match": "**", "state": "trainable"}, {"match": "@pooler", "state": "frozen"}],
             "task": [{"name": "t", "labels": ["a", "b"]}],
-            "freeze_when": when,
+            "freeze_when": {"keep": 1, **when},
             "train": {"epochs": 4},
         }
     )
@@ -51,6 +51,7 @@ def test_each_phase_freezes_more_layers_and_what_feeds_them() -> None:
 def test_layers_freeze_together_and_those_that_are_kept_never_do() -> None:
     plan = plan_of(per_phase=2, keep=2)
     assert [phase.frozen_prefix.layers for phase in plan.phases] == [0, 2, 3]
+    assert len(plan_of(keep=None).phases) == 3
 
 
 def test_all_phases_share_one_schedule_over_the_epochs_of_the_run() -> None:

@@ -44,7 +44,9 @@ def spec_of(folder: Path, **when: Any) -> Spec:
     rules = [{"match": "**", "state": "trainable"}, {"match": "@pooler", "state": "frozen"}]
     task = {"name": "topic", "data": toy_data(folder, "topic")}
     train = {"epochs": 3, "batch_size": 16, "checkpoint_steps": 4}
-    spec = toy_spec(folder, task=[task], rule=rules, optimizer={"lr": 1e-3}, freeze_when=when, train=train)
+    spec = toy_spec(
+        folder, task=[task], rule=rules, optimizer={"lr": 1e-3}, freeze_when={"keep": 1, **when}, train=train
+    )
     return load_spec(spec)
 
 
