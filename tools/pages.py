@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tools.schema_tables import key_tables
 
 TEMPLATES = Path(__file__).parent / "templates"
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+HOSTS = BENCHMARKS / "hosts.json"
 FAMILIES = {
     "FP0": "Files and TOML",
     "FP1": "Specs and models",
@@ -52,6 +54,7 @@ def generated_tables() -> Iterator[tuple[str, str, str]]:
     """Yield the tables that stand on pages written by hand: the page, the name of the marks, the table."""
     yield "language.md", "advice", advice_table(entries().values())
     yield "testing.md", "benchmarks", benchmark_table(BENCHMARKS)
+    yield "scaling.md", "hosts", hosts_table(json.loads(HOSTS.read_text("utf-8")))
 
 
 def with_table(page: str, name: str, table: str) -> str:
@@ -88,6 +91,12 @@ def benchmark_table(folder: Path) -> str:
         if "\nif __name__ ==" in text
     }
     return _render("benchmarks.md.j2", commands=commands)
+
+
+def hosts_table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a table of what each host was checked for, as ``python -m benchmarks.hosts --write`` keeps it."""
+    features = list(dict.fromkeys(feature for cells in hosts.values() for feature in cells))
+    return _render("hosts.md.j2", hosts=hosts, features=features)
 
 
 def diagnostic_pages(items: Iterable[Entry]) -> dict[str, str]:

@@ -86,6 +86,32 @@ def loader(rows: int = ROWS, batch: int = BATCH) -> torch.utils.data.DataLoader:
     return torch.utils.data.DataLoader(list(zip(inputs, (inputs[:, 0] > 0).long(), strict=True)), batch)
 
 
+class ResumableLoader:
+    """A loader that goes on within an epoch: its state is how many batches of it were drawn."""
+
+    def __init__(self, inner: torch.utils.data.DataLoader) -> None:
+        self.inner = inner
+        self.drawn = 0
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __iter__(self) -> Any:
+        done, self.drawn = self.drawn % len(self), self.drawn % len(self)
+        for place, batch in enumerate(self.inner):
+            if place >= done:
+                self.drawn = place + 1
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what was drawn."""
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Take it back."""
+        self.drawn = state["drawn"]
+
+
 def spec(*phases: dict[str, Any], **tables: Any) -> dict[str, Any]:
     """Return a spec that trains the head and goes through phases."""
     written = [{key: value for key, value in item.items() if value is not None} for item in phases or GRADUAL]

@@ -58,21 +58,28 @@ def write(folder: Path, case: str, found: dict[str, Any]) -> None:
     (folder / f"{case}.{rank}.json").write_text(json.dumps(found), "utf-8")
 
 
-def main(folder: Path) -> None:
-    """Run all cases one after the other."""
-    cases = {
+def cases(folder: Path) -> dict[str, Any]:
+    """Return each case by its name; ``resumed N`` is of the checkpoint after N steps."""
+    return {
         "whole": lambda: trained(folder),
-        "resumed": lambda: trained(folder, str(folder / "step=3.ckpt")),
+        **{
+            f"resumed {step}": lambda step=step: trained(folder, str(folder / f"step={step}.ckpt"))
+            for step in (3, 6)
+        },
         "deaf": lambda: trained(folder, strategy=EXPECTS_ALL),
         "apart": lambda: apart(folder),
     }
-    for case, run in cases.items():
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Run cases one after the other."""
+    for case in names:
         try:
-            found = run()
+            found = cases(folder)[case]()
         except DiagnosticError as error:
             found = {"refused": str(error)}
         write(folder, case, found)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or ["whole", "resumed 3", "deaf", "apart"])
