@@ -100,7 +100,7 @@ def _deep_spec(folder: Path) -> Spec:
             {"name": "ladder", "match": "backbone", "layer_decay": {"rate": 0.9, "formula": "beit"}},
             {"name": "heads", "match": "heads", "state": "trainable", "lr": 1e-2},
         ],
-        gradual={"over": "@layers", "per_phase": 8, "then": ["@embeddings"]},
+        gradual={"over": "@layers", "per_phase": 8, "epochs": 1, "then": ["@embeddings"]},
         task=[
             {"name": f"{name}_{place}", "data": toy_data(folder, name)} for place, name in enumerate(labels)
         ],

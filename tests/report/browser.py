@@ -121,7 +121,11 @@ def call(url: str, body: dict[str, Any] | None = None, method: str = "POST") -> 
 
 
 OUTSIDE = """
+document.querySelectorAll('details').forEach(item => { item.open = true; });
 const width = document.documentElement.clientWidth, found = [];
+for (const item of document.querySelectorAll('th bdi, td bdi')) {
+  if (item.scrollWidth > item.clientWidth + 1) found.push('wider than its cell: ' + item.textContent.slice(0, 20));
+}
 for (const item of document.querySelectorAll('body *')) {
   if (item.matches('.skip') || item.parentElement.closest('.scroll, svg')) continue;
   const box = item.getBoundingClientRect();
@@ -129,7 +133,7 @@ for (const item of document.querySelectorAll('body *')) {
 }
 return found;
 """
-"""A script that names what reaches out of the window; what scrolls in a frame of its own does not."""
+"""A script that names what reaches out of the window, or of its cell; what scrolls in a frame of its own does not."""
 LOW_CONTRAST = """
 function parts(colour) { return (colour.match(/[\\d.]+/g) || []).map(Number); }
 function light(rgb, scale) {
