@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, console_for, print_err, print_json, print_out
 
 if TYPE_CHECKING:
+    from freezeplan.choose.comparison_records import StrategyComparison
+    from freezeplan.runs.events import Event
     from freezeplan.spec.tables import Spec
 
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -87,26 +90,15 @@ def compare(
     settings.raise_if_interrupted()
     from freezeplan.choose.comparing import Limits
     from freezeplan.choose.comparing import compare as run_comparison
-    from freezeplan.choose.comparison_records import StrategyComparison
-    from freezeplan.choose.comparison_view import ComparisonView, predicted_line
+    from freezeplan.choose.comparison_view import ComparisonView
     from freezeplan.choose.given import compare_specs
     from freezeplan.choose.writing import chosen_text
-    from freezeplan.runs.events import Event
-    from freezeplan.train.progress import ProgressView
 
     folder = out or Path("comparisons") / spec.stem
     names = [name.strip() for name in strategies.split(",") if name.strip()]
+    limits = Limits(seconds, size, seeds)
     try:
-        with ProgressView(console_for(sys.stderr, settings)) as view:
-
-            def see(event: Event) -> None:
-                begun()
-                view(event)
-
-            def tell(begun_with: StrategyComparison) -> None:
-                print_err(predicted_line(begun_with), settings)
-
-            limits = Limits(seconds, size, seeds)
+        with _watching(settings) as (see, tell):
             if others:
                 found = compare_specs(given, folder, limits, see, tell)
             else:
@@ -121,6 +113,23 @@ def compare(
     else:
         print_out(ComparisonView(found), settings)
     return CLEAN
+
+
+@contextmanager
+def _watching(
+    settings: Settings,
+) -> Iterator[tuple[Callable[[Event], None], Callable[[StrategyComparison], None]]]:
+    """Show progress within the block; give what is told of events, and of what a comparison begins with."""
+    from freezeplan.choose.comparison_view import predicted_line
+    from freezeplan.train.progress import ProgressView
+
+    with ProgressView(console_for(sys.stderr, settings)) as view:
+
+        def see(event: Event) -> None:
+            begun()
+            view(event)
+
+        yield see, lambda begun_with: print_err(predicted_line(begun_with), settings)
 
 
 def _given(path: Path, spec: Spec, others: Sequence[Path]) -> dict[str, Spec]:
