@@ -1,7 +1,7 @@
-"""Learning rates as the decimals they are written in: products are worked out to 60 digits and rounded once.
+"""Learning rates as the decimals they are written in: products are worked out to 200 digits and rounded once.
 
 A float is taken for the shortest decimal that reads back as it, which is the number that the spec holds. Whole
-powers and products are then exact as far as 60 digits go; other powers, and 1/2.6, are right to 60 digits. What
+powers and products are then exact as far as 200 digits go; other powers, and 1/2.6, are right to 200 digits. What
 comes out is the float nearest to that; so 3e-5 x 10 is 3e-4, and 0.8 squared is 0.64, not their neighbours.
 """
 
@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import prod
 
 # No traps: what no float can hold becomes infinite or 0, and is reported as such (FP418).
-EXACT = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+EXACT = Context(prec=200, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 ONE = Decimal(1)
 
 
@@ -26,7 +26,7 @@ def exact(number: float) -> Decimal:
 
 
 def power(base: Decimal, exponent: Fraction | int) -> Decimal:
-    """Return a power to 60 digits.
+    """Return a power to 200 digits.
 
     >>> power(exact(0.8), 2), float(power(exact(0.01), Fraction(1, 2)))
     (Decimal('0.64'), 0.1)
@@ -37,7 +37,7 @@ def power(base: Decimal, exponent: Fraction | int) -> Decimal:
 
 
 def product(*factors: Decimal) -> Decimal:
-    """Return a product to 60 digits.
+    """Return a product to 200 digits.
 
     >>> product(exact(3e-5), exact(10.0))
     Decimal('0.000300')

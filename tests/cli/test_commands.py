@@ -76,6 +76,7 @@ def test_version_and_help(room):
         "predict",
         "features",
         "export",
+        "report",
         "explain",
         "schema",
     ]

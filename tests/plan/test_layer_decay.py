@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from freezeplan.diagnostics import DiagnosticError
@@ -147,6 +148,7 @@ WHOLE_POWERS = {"beit": 1, "electra": 2, "timm": 1, "ulmfit": 1}
 
 
 @given(base=DECIMALS, rate=DECIMALS, layers=st.integers(1, 40), formula=st.sampled_from(sorted(WHOLE_POWERS)))
+@example(base=Decimal("0.010"), rate=Decimal("0.625"), layers=23, formula="electra")  # between two floats
 def test_whole_powers_are_the_float_nearest_to_the_exact_number(base, rate, layers, formula):
     table = as_table(
         factors(decayed(tower(layers), lr=float(base), formula=formula, rate=float(rate))), layers
