@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import in_quotes
-from freezeplan.spec.document import Document
+from freezeplan.spec.document import Document, printable
 from freezeplan.spec.locations import at_key
 
 OWN_NAME = "freezeplan"
@@ -28,17 +28,21 @@ def _check(name: str, text: str) -> Iterator[Diagnostic]:
     try:
         wanted = SpecifierSet(text)
     except InvalidSpecifier:
-        message = f"{in_quotes(text)} is no set of versions"
+        message = f"{in_quotes(printable(text))} is no set of versions"
         yield at_key(path, "FP146", message, help='write `">=5.0"`, `">=5.0, <6"` or `"==5.1.2"`')
         return
     found = _installed(name)
     if found is None:
-        message = f"this spec requires {in_quotes(name)}, which is not installed"
+        message = f"this spec requires {in_quotes(printable(name))}, which is not installed"
         yield at_key(
-            path, "FP147", message, help=f"install it: `pip install '{name}{text}'`", part=KeyPart.KEY
+            path,
+            "FP147",
+            message,
+            help=f"install it: `pip install '{printable(name + text)}'`",
+            part=KeyPart.KEY,
         )
     elif not wanted.contains(found, prereleases=True):
-        message = f"this spec requires {name} {text}, and {found} is installed"
+        message = f"this spec requires {name} {printable(text)}, and {found} is installed"
         advice = (
             "install a version it allows, or look at the plan with this one (`freezeplan diff`) and allow it"
         )

@@ -482,6 +482,7 @@ VALUES = st.recursive(
 
 @QUICK
 @given(st.dictionaries(st.sampled_from(KEYS).filter(lambda key: key != "extends"), VALUES, max_size=5))
+@example({"requires": {"alpha": "\x1b", "a\x1b": ">=1"}})
 def test_any_mapping_is_read_or_refused(mapping: dict) -> None:
     try:
         spec = load_spec(mapping)
