@@ -32,6 +32,7 @@ from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from freezeplan.train.strategies.choosing import BY_NUMBER, check_strategy, strategy_for
 from freezeplan.train.strategies.shard import Shard
+from tests.apply.wrapping import one_process
 from tests.train.phased import ALL, POOLER, TOP, phased_spec, tree
 from tests.train.ranked import on_two_ranks, still_spec, still_toy, write_spec
 from tests.train.test_run import interrupt_at
@@ -181,3 +182,16 @@ def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     assert max(float((two[name] - value).abs().max()) for name, value in one.items()) <= 1e-6
     evidence = json.loads((tmp_path / "two" / "evidence.json").read_text("utf-8"))
     assert evidence["holds"] and evidence["statement"].endswith("the same bits in 2 processes")
+
+
+def test_what_is_shared_out_and_what_is_not_is_clipped_by_one_norm(tmp_path: Path) -> None:
+    with one_process(tmp_path):
+        mesh = init_device_mesh("cpu", (1,))
+        parts = [
+            torch.nn.Parameter(distribute_tensor(torch.ones(2), mesh)),
+            torch.nn.Parameter(torch.ones(())),
+        ]
+        parts[0].grad, parts[1].grad = distribute_tensor(torch.full((2,), 2.0), mesh), torch.tensor(1.0)
+        Shard(None).clip(parts, 1.5)
+        found = [*whole(parts[0].grad).tolist(), float(parts[1].grad)]
+    assert found == pytest.approx([1.0, 1.0, 0.5], abs=1e-5)

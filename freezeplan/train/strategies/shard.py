@@ -79,9 +79,9 @@ class Shard:
     def clip(self, tensors: Sequence[torch.nn.Parameter], norm: float) -> None:
         """Scale the gradients down to a norm, which is worked out from the parts that the processes hold."""
         some = [tensor for tensor in tensors if tensor.grad is not None]
+        found = total_norm(some)
         for shared in (True, False):
-            alike = [tensor for tensor in some if is_shared_out(tensor) is shared]
-            clip_grads_with_norm_(alike, norm, total_norm(some))
+            clip_grads_with_norm_([tensor for tensor in some if is_shared_out(tensor) is shared], norm, found)
 
 
 def total_norm(tensors: Sequence[torch.nn.Parameter]) -> torch.Tensor:
