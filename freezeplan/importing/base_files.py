@@ -11,7 +11,7 @@ from freezeplan.diagnostics import Span
 from freezeplan.importing.config_file import ConfigFile
 from freezeplan.importing.python_file import BASE, from_python
 from freezeplan.spec.locations import KeyPath
-from freezeplan.spec.sources import UnreadableSpec, read_file
+from freezeplan.spec.sources import SourceText, UnreadableSpec, read_file
 
 DELETE = "_delete_"
 DEEPEST = 16
@@ -35,8 +35,8 @@ def _merged(config: ConfigFile, path: Path, depth: int) -> tuple[dict[Any, Any],
         return data, places
     whole: dict[Any, Any] = {}
     whole_places: Places = {}
-    for base in filter(None, found):
-        inner = ConfigFile(read_file(base), *from_python(read_file(base)))
+    for base, source in filter(None, found):
+        inner = ConfigFile(source, *from_python(source))
         base_data, base_places = _merged(inner, base, depth + 1)
         if twice := whole.keys() & base_data.keys() - {BASE}:
             message = f"there it is an error: `{min(twice)}` is in two files of `_base_`"
@@ -52,16 +52,15 @@ def _names(config: ConfigFile) -> list[Any]:
     return given if isinstance(given, list) else [given] if isinstance(given, str) else []
 
 
-def _base(folder: Path, name: Any) -> Path | None:
-    """Return the file of a base, None where it is not here or is named in another way than by a relative path."""
+def _base(folder: Path, name: Any) -> tuple[Path, SourceText] | None:
+    """Return the file of a base and its text, None where it is not here, or named otherwise than by a relative path."""
     if not isinstance(name, str) or "::" in name or not name.endswith(".py"):
         return None
     path = folder / name
     try:
-        read_file(path)
+        return path, read_file(path)
     except UnreadableSpec:
         return None
-    return path
 
 
 def _into(child: Mapping[Any, Any], base: Mapping[Any, Any]) -> dict[Any, Any]:

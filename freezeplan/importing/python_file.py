@@ -192,10 +192,11 @@ def _updated(statement: ast.stmt) -> tuple[str, ast.Call] | None:
     return None
 
 
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
 def _stored(statement: ast.stmt) -> set[str]:
-    if isinstance(
-        statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-    ):
+    if isinstance(statement, DEFINITIONS):
         return set()
     names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
     return {node.id for node in names if isinstance(node.ctx, (ast.Store, ast.Del))}
@@ -203,9 +204,7 @@ def _stored(statement: ast.stmt) -> set[str]:
 
 def _changed(statement: ast.stmt) -> set[str]:
     """Return the names that a statement sets, or calls a method of, or hands to a call of its own."""
-    if isinstance(
-        statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-    ):
+    if isinstance(statement, DEFINITIONS):
         return set()
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
 
