@@ -26,6 +26,8 @@ def fused_option(model: torch.nn.Module, plan: Plan) -> dict[str, Any]:
     tensors that lie on one device. A fused step does the same arithmetic in another order of rounding. SGD with
     momentum is left alone: its fused step cannot take a tensor that thaws, or is first used, after the others.
     """
+    from freezeplan.apply.tensors import is_shared_out
+
     tensors = named_tensors(model, plan)
     trained = [tensors[name] for name in plan.ever_trained]
     devices = {tensor.device for tensor in trained}
@@ -36,7 +38,7 @@ def fused_option(model: torch.nn.Module, plan: Plan) -> dict[str, Any]:
     name = plan.working[0].name
     if name == "SGD" and any(_has_momentum(group) for group in plan.groups):
         return {}
-    if any(hasattr(tensor, "full_tensor") for tensor in trained) and name not in OF_PARTS:
+    if any(map(is_shared_out, trained)) and name not in OF_PARTS:
         return {}
     return {"fused": True} if name in FUSED.get(devices.pop().type, ()) else {}
 

@@ -24,6 +24,7 @@ from freezeplan.runs.events import Observer, Working, ignore_events
 from freezeplan.runs.spec_file import spec_text
 from freezeplan.spec.amounts import parse_bytes
 from freezeplan.spec.tables import Spec, Task
+from freezeplan.train.scheduling import whole
 from freezeplan.train.sharing import shared_work
 
 
@@ -101,8 +102,8 @@ def _start(specs: Mapping[str, Spec], folder: Path, observer: Observer) -> Compa
         flops = work_of(spec, plan, amounts)
         words = f"as `{name}` says"
         made.append(StrategyCandidate(name, words, file, False, file, _epochs(name, plan), flops=flops))
-    whole = max(item.epochs for item in made)
-    return ComparisonStart(first.model.source or "", compared_tasks(first, kinds), whole, tuple(made))
+    longest = max(item.epochs for item in made)
+    return ComparisonStart(first.model.source or "", compared_tasks(first, kinds), longest, tuple(made))
 
 
 def _epochs(name: str, plan: Plan) -> int:
@@ -111,8 +112,7 @@ def _epochs(name: str, plan: Plan) -> int:
             f"a phase of `{name}` is as long as a number of steps, and candidates are compared after epochs"
         )
         raise DiagnosticError([diagnostic("FP598", message, help="give the phase a number of `epochs`")])
-    counts = [phase.length.count for phase in plan.phases]
-    return max(counts) if plan.freeze_when else sum(counts)
+    return whole(plan, [phase.length.count for phase in plan.phases])
 
 
 def _text(spec: Spec, folder: Path, seed: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
+from freezeplan.diagnostics.wording import counted
 from freezeplan.report.records import Point, Series
 from freezeplan.report.scales import Scale, scale_over, tick_text
 
@@ -157,7 +158,7 @@ def _spans(spans: Sequence[Span], across: Scale) -> Iterator[DrawnSpan]:
 def _description(lines: Sequence[ChartLine], names: tuple[str, str], *, log: bool) -> str:
     """Say in words what a chart shows, for those who do not see it."""
     scale = ", on a logarithmic scale" if log else ""
-    head = f"{len(lines)} line{'s' if len(lines) != 1 else ''} of {names[1]} over {names[0]}s{scale}."
+    head = f"{counted(len(lines), 'line')} of {names[1]} over {names[0]}s{scale}."
     return " ".join([head, *(_course(line.series, names[0]) for line in lines[:COLOURS])])
 
 

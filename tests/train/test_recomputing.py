@@ -14,21 +14,12 @@ from freezeplan.spec.reading import load_spec
 from freezeplan.train.checking import check_recomputing
 from freezeplan.train.run import train
 from tests.train.phased import ALL, POOLER, TOP, phased_spec
-from tests.train.tiny import save_tiny_bert, write_toy_data
 
 PHASES = [
     {"name": "heads", "epochs": 1},
     {"name": "top", "epochs": 2, "rule": [TOP]},
     {"name": "all", "epochs": 1, "rule": [ALL, POOLER]},
 ]
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toy")
-    save_tiny_bert(folder / "bert")
-    write_toy_data(folder)
-    return folder
 
 
 @pytest.mark.parametrize("store", ["require", "off"])
