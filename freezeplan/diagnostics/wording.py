@@ -19,6 +19,15 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 ONE_LINE = str.maketrans(dict.fromkeys("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", REPLACEMENT))
 
 
+def printable(text: str) -> str:
+    """Replace what cannot be printed on one line.
+
+    >>> printable("a\\tb")
+    'a�b'
+    """
+    return "".join(char if char.isprintable() else REPLACEMENT for char in text)
+
+
 def format_rate(rate: float | None) -> str:
     """Write a learning rate exactly: the shortest digits that read back as the same float.
 

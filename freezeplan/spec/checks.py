@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
-from freezeplan.diagnostics.wording import closest, quoted
-from freezeplan.spec.document import Document, printable, written
+from freezeplan.diagnostics.wording import closest, printable, quoted
+from freezeplan.spec.document import Document, written
 from freezeplan.spec.entries import cancelled_matches, repeated_entries
 from freezeplan.spec.head_checks import check_heads
 from freezeplan.spec.locations import KeyPath, at_key

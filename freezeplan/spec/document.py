@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from freezeplan.diagnostics.wording import printable
 from freezeplan.spec.locations import KeyPath, Locations, dotted
 
 MAX_SHOWN = 60
@@ -82,11 +83,6 @@ def written(value: Any) -> str:
         return "a date or time"
     names = {list: "an array", dict: "a table"}
     return names.get(type(value), f"a value of type {type(value).__name__}")
-
-
-def printable(text: str) -> str:
-    """Replace what cannot be printed on one line."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _holds(value: Any, part: str | int) -> bool:

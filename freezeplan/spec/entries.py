@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.spec.document import Document, printable
+from freezeplan.diagnostics.wording import printable
+from freezeplan.spec.document import Document
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.problems import label
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
-from freezeplan.diagnostics.wording import closest, quoted
-from freezeplan.spec.document import Document, printable
+from freezeplan.diagnostics.wording import closest, printable, quoted
+from freezeplan.spec.document import Document
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.task_checks import DEFAULT, kind_written
 from freezeplan.spec.validators import SCORE, metric_advice

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
-from freezeplan.spec.document import Document, printable, written
+from freezeplan.diagnostics.wording import printable
+from freezeplan.spec.document import Document, written
 from freezeplan.spec.entries import cancelled_matches, repeated_entries
 from freezeplan.spec.fields import fields_of
 from freezeplan.spec.locations import KeyPath, at_key

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
+from freezeplan.diagnostics.wording import printable
 from freezeplan.spec.checks import repeated_names
-from freezeplan.spec.document import Document, printable
+from freezeplan.spec.document import Document
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.metric_checks import check_metrics
 from freezeplan.spec.problems import label

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, Fix, KeyPart
-from freezeplan.diagnostics.wording import closest, one_slip_away
-from freezeplan.spec.document import Document, printable, written
+from freezeplan.diagnostics.wording import closest, one_slip_away, printable
+from freezeplan.spec.document import Document, written
 from freezeplan.spec.fields import fields_of, meant_key, suggestion, table_at, title
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.optimizer_tables import OptimizerTable

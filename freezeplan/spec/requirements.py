@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
-from freezeplan.diagnostics.wording import in_quotes
-from freezeplan.spec.document import Document, printable
+from freezeplan.diagnostics.wording import in_quotes, printable
+from freezeplan.spec.document import Document
 from freezeplan.spec.locations import at_key
 
 OWN_NAME = "freezeplan"

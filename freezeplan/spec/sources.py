@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from freezeplan.diagnostics import Diagnostic, Span, diagnostic
-from freezeplan.diagnostics.wording import first_line, nearest, some
+from freezeplan.diagnostics.wording import first_line, nearest, printable, some
 from freezeplan.outside.regular import open_regular
 
 MAX_BYTES = 1 << 20
@@ -80,8 +80,7 @@ class UnreadableSpec(Exception):
 
 def shown(path: Path | str) -> str:
     """Write a path so that it can always be printed, on one line."""
-    text = os.path.normpath(str(path)).encode("utf-8", "replace").decode("utf-8")
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return printable(os.path.normpath(str(path)).encode("utf-8", "replace").decode("utf-8"))
 
 
 def read_file(path: Path) -> SourceText:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, KeyPart
-from freezeplan.spec.document import Document, printable
+from freezeplan.diagnostics.wording import printable
+from freezeplan.spec.document import Document
 from freezeplan.spec.fields import misspelt
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.problems import label

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.spec.document import Document, printable
+from freezeplan.diagnostics.wording import printable
+from freezeplan.spec.document import Document
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.task_checks import kind_written
 

@@ -124,4 +124,4 @@ def test_the_advice_of_a_pattern_can_be_followed() -> None:
         "heads",
     ):
         rules = [{"match": "**", "state": "frozen"}, {"match": pattern, "state": "trainable"}]
-        compile_plan(model(), load_spec({"task": [TASK], "rule": rules}))
+        assert compile_plan(model(), load_spec({"task": [TASK], "rule": rules})).ever_trained

@@ -88,7 +88,8 @@ FINE = {"larger images": (32, 16, EVERYTHING), "BatchNorm is frozen": (8, 16, HE
 @pytest.mark.parametrize("case", FINE)
 def test_where_torch_takes_one_row_it_is_not_refused(folder: Path, case: str) -> None:
     size, batch_size, rule = FINE[case]
-    prepare(spec_of(folder, size, batch_size, rule))
+    setup = prepare(spec_of(folder, size, batch_size, rule))
+    assert "digit" in setup.data["train"]
 
 
 def test_the_trial_leaves_no_trace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
