@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,12 +20,18 @@ from tests.cli.test_train import SPEC
 LONG = SPEC.replace("epochs = 1\n", "epochs = 100000\n")
 
 
-def _started(room: Room, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def _started(room: Room, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Yield the command in a process of its own, which does not outlive the block."""
     command = [sys.executable, "-u", "-m", "freezeplan", *arguments]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=room.path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _read_until(process: subprocess.Popen[str], start: str) -> None:
@@ -55,10 +63,10 @@ def long_run(tmp_path: Path) -> Room:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_leaves_the_last_complete_epoch_usable_and_says_where(long_run, number, status):
-    process = _started(long_run, "train", "--out", "run")
-    _read_until(process, "epoch 2/")
-    process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    with _started(long_run, "train", "--out", "run") as process:
+        _read_until(process, "epoch 2/")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
     record = json.loads((long_run.path / "run" / "run.json").read_text())
     assert process.returncode == status
     assert "Traceback" not in out + err
@@ -70,10 +78,10 @@ def test_a_stop_leaves_the_last_complete_epoch_usable_and_says_where(long_run, n
 
 @pytest.mark.slow
 def test_ctrl_c_before_the_first_epoch_leaves_nothing_behind(long_run):
-    process = _started(long_run, "train", "--out", "run")
-    _read_until(process, "model ")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    with _started(long_run, "train", "--out", "run") as process:
+        _read_until(process, "model ")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in out + err
     left = {path.name for path in long_run.path.iterdir()}

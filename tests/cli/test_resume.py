@@ -145,18 +145,18 @@ def test_verify_says_what_it_checked_and_finds_what_was_changed(room: Room) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_command_goes_on_after_ctrl_c_and_after_a_kill(room: Room, number: signal.Signals) -> None:
     room.write("long.toml", LONG)
-    process = _started(room, "train", "long.toml", "--out", "long")
-    _read_until(process, "epoch 2/")
-    process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    with _started(room, "train", "long.toml", "--out", "long") as process:
+        _read_until(process, "epoch 2/")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
     assert "Traceback" not in out + err
     if number == signal.SIGINT:
         assert f"go on with `freezeplan train --resume {Path('long')}`" in err
     epochs = 2 + out.count("epoch ")
-    again = _started(room, "train", "--resume", "long")
-    _read_until(again, "resumed: from step-")
-    _read_until(again, f"epoch {epochs + 1}/")
-    again.send_signal(signal.SIGINT)
-    again.communicate(timeout=120)
+    with _started(room, "train", "--resume", "long") as again:
+        _read_until(again, "resumed: from step-")
+        _read_until(again, f"epoch {epochs + 1}/")
+        again.send_signal(signal.SIGINT)
+        again.communicate(timeout=120)
     assert again.returncode == 130
     assert os.listdir(room.path / "long" / "checkpoints")
