@@ -28,6 +28,7 @@ __all__ = [
     "load_run",
     "load_spec",
     "release",
+    "render_report",
     "resume_from_checkpoint",
     "verify",
 ]
@@ -109,6 +110,35 @@ def load_run(folder: str | Path, checkpoint: str | None = None) -> LoadedRun:
     from freezeplan.train.loaded import loaded_run
 
     return loaded_run(folder, checkpoint)
+
+
+def render_report(
+    sources: str | Path | Sequence[str | Path], path: str | Path | None = None, *, cost: bool = False
+) -> str:
+    """Return one HTML page about runs, comparisons and probes, as ``freezeplan report`` writes it.
+
+    ``sources`` is the folder of a run or of a comparison, the file of a probe, or several of them. ``path`` takes the
+    page too, and whatever was there. ``cost`` predicts what each run costs. Raises
+    :class:`freezeplan.DiagnosticError`: FP520 for what is no run, FP521 for one whose ``run.json`` cannot be read,
+    FP597 for a file that neither ``probe`` nor ``compare`` wrote; and ``OSError`` where ``path`` cannot be written.
+
+    >>> try:
+    ...     render_report("no/such/run", "report.html")
+    ... except DiagnosticError as error:
+    ...     print(error.diagnostics[0].message)
+    `no/such/run` is not the folder of a run: there is no such folder
+    """
+    from freezeplan import __version__
+    from freezeplan.report.page import report_html
+    from freezeplan.report.reading import read_report
+    from freezeplan.train.own_cost import own_cost
+
+    several = [sources] if isinstance(sources, str | Path) else sources
+    found = read_report([Path(source) for source in several], own_cost if cost else None)
+    page = report_html(found, __version__)
+    if path is not None:
+        Path(path).write_text(page, "utf-8")
+    return page
 
 
 def compile_plan(model_or_inventory: torch.nn.Module | Inventory, spec: SpecLike) -> Plan:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +14,7 @@ from freezeplan.cli.version import freezeplan_version
 from freezeplan.cli.writing import write_whole
 
 if TYPE_CHECKING:
-    from freezeplan.plan.records import Plan
+    from freezeplan.report.reading import Pricing
 
 DEFAULT = Path("report.html")
 OURS = b'<meta name="generator" content="freezeplan'
@@ -45,7 +44,7 @@ def report(settings: Settings, sources: tuple[Path, ...], form: str, out: Path |
     from freezeplan.plan.document import as_json
     from freezeplan.report.reading import read_report
 
-    found = read_report(sources, _priced if cost else None)
+    found = read_report(sources, _pricing() if cost else None)
     settings.raise_if_interrupted()
     if form == "json":
         text = as_json(found.to_record())
@@ -81,13 +80,7 @@ def _may_replace(path: Path) -> bool:
         return False
 
 
-def _priced(folder: Path, plan: Plan) -> Mapping[str, Any]:
-    """Return what a run was to cost, from its own spec and the model in its own folder."""
-    from freezeplan.cost.estimating import estimate_cost
-    from freezeplan.models.run_record import file_of, home_of
-    from freezeplan.spec.reading import load_spec
-    from freezeplan.train.own_source import SPEC, own_spec
+def _pricing() -> Pricing:
+    from freezeplan.train.own_cost import own_cost
 
-    home, _ = home_of(folder)
-    spec = own_spec(load_spec(file_of(home, SPEC)), home)
-    return estimate_cost(spec, plan).to_record()
+    return own_cost

@@ -90,7 +90,7 @@ def show(
     work = compiled(spec, model)
     plan, price = work.plan, cost_asked_for(work, cost, batch_size, length)
     fitting = fitting_asked_for(work, fit, length)
-    told = [*_measured(measured, plan), *_from_facts(work, rows, labels, budget)]
+    told = [*_measured(measured, plan), *_from_facts(work, price, rows, labels, budget)]
     if out:
         write_whole(out, _json(work, price, fitting, told))
     if picture:
@@ -135,26 +135,31 @@ def _measured(path: Path | None, plan: Plan) -> Sequence[MeasuredAdvice]:
 
 
 def _from_facts(
-    work: Compiled, rows: int | None, labels: int | None, budget: str | None
+    work: Compiled, price: Cost | None, rows: int | None, labels: int | None, budget: str | None
 ) -> Sequence[MeasuredAdvice]:
-    """Return what rows, labels and memory alone say of the plan."""
+    """Return what rows, labels and memory alone say of the plan; ``price`` is its cost where that is known."""
     if labels is not None and rows is None:
         raise click.UsageError("--labels goes with --rows")
     if rows is None and budget is None:
         return ()
     from freezeplan.choose.from_facts import DataFacts, facts_advice
-    from freezeplan.cost.estimating import estimate_cost
+
+    limit = _bytes(budget) if budget is not None else None
+    peak = None
+    if limit is not None:
+        known = price or cost_asked_for(work, True, None, None)
+        peak = max(phase.memory.highest for phase in known.phases) if known else None
+    return facts_advice(DataFacts(rows, labels), limit, peak)
+
+
+def _bytes(budget: str) -> int:
     from freezeplan.spec.amounts import parse_bytes
 
     try:
-        limit = parse_bytes(budget) if budget is not None else None
+        return parse_bytes(budget)
     except ValueError:
         message = f"`{budget}` is no amount of memory (2GiB); `compare --budget 10min` keeps to a time"
         raise click.BadParameter(message, param_hint="--budget") from None
-    peak = None
-    if limit is not None:
-        peak = max(phase.memory.highest for phase in estimate_cost(work.spec, work.plan).phases)
-    return facts_advice(DataFacts(rows, labels), limit, peak)
 
 
 def _print_measured(items: Sequence[MeasuredAdvice], settings: Settings) -> None:

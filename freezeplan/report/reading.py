@@ -37,6 +37,8 @@ def read_report(paths: Sequence[Path], pricing: Pricing | None = None) -> Report
     is told. Raises ``DiagnosticError``: FP520 for what is no run, FP521 for one whose ``run.json`` cannot be
     read, FP597 for a file that neither ``probe`` nor ``compare`` wrote.
     """
+    if not paths:
+        raise DiagnosticError([diagnostic("FP520", "there is nothing to report on", help="name a run")])
     runs: list[tuple[RunReport, Plan | None]] = []
     comparisons: list[MeasuredReport] = []
     probes: list[MeasuredReport] = []

@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from freezeplan.cost import estimating
+from freezeplan.diagnostics.wording import format_bytes
+
 TINY = """
 [model.config]
 model_type = "bert"
@@ -51,6 +54,18 @@ def test_the_cost_stands_below_the_plan_and_in_the_json(desk):
     assert record["cost"]["phases"][0]["store"]["pooled"] is True
     without = json.loads(desk.run("show", "tiny.toml", "--format", "json").out)
     assert {key: value for key, value in record.items() if key != "cost"} == without
+
+
+def test_a_budget_speaks_of_the_batch_whose_cost_is_shown_and_works_it_out_once(desk, monkeypatch):
+    costs, estimate = [], estimating.estimate_cost
+    monkeypatch.setattr(estimating, "estimate_cost", lambda *of: costs.append(estimate(*of)) or costs[-1])
+    done = desk.run(
+        "show", "tiny.toml", "--cost", "--batch-size", "4", "--budget", "1GiB", "--format", "json"
+    )
+    assert [cost.batch_size for cost in costs] == [4]
+    peak = format_bytes(max(phase.memory.highest for phase in costs[0].phases))
+    text = f"a training step of this plan takes {peak}: it fits into 1.0 GiB"
+    assert [item["text"] for item in json.loads(done.out)["measured"]] == [text]
 
 
 def test_sizes_without_the_cost_are_wrong_usage(desk):

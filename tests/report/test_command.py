@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from freezeplan.api import render_report
 from freezeplan.cli.program import program
 from freezeplan.cli.streams import Settings
 from freezeplan.cost.records import Cost, Memory, PhaseCost, Work
@@ -36,6 +37,14 @@ def test_it_writes_a_page_and_says_how_large_it_is(strange: Path) -> None:
     assert done.stderr == f"written: report.html ({len(page.encode()) / 1024:.1f} KiB)\n"
     assert page.startswith("<!DOCTYPE html>")
     assert asked(strange).exception is None, "an earlier report is replaced"
+
+
+def test_the_library_returns_and_writes_the_same_page(strange: Path, measured: tuple[Path, Path]) -> None:
+    page = render_report([strange, *map(str, measured)], "mine.html")
+    assert Path("mine.html").read_text("utf-8") == page
+    assert asked(strange, *measured, "--out", "-").stdout.rstrip("\n") == page.rstrip("\n")
+    with pytest.raises(DiagnosticError, match="nothing to report on"):
+        render_report([])
 
 
 def test_a_file_that_is_no_report_is_not_replaced_unless_it_is_named(strange: Path) -> None:
@@ -71,7 +80,7 @@ def test_costs_are_predicted_from_the_run_alone(strange: Path, monkeypatch: pyte
         )
         return Cost(48, 48, 8, "words", True, tuple(phases), ("all is assumed",))
 
-    monkeypatch.setattr("freezeplan.cost.estimating.estimate_cost", estimate)
+    monkeypatch.setattr("freezeplan.train.own_cost.estimate_cost", estimate)
     assert asked(strange, "--cost").exception is None
     page = Path("report.html").read_text("utf-8")
     assert "7.0 MiB" in page and "3.0 GFLOP" in page and "all is assumed" in page
@@ -83,7 +92,7 @@ def test_a_cost_that_cannot_be_predicted_is_said(strange: Path, monkeypatch: pyt
     def refuse(spec: Spec, plan: Plan) -> Cost:
         raise DiagnosticError([diagnostic("FP480", "it does not run that way")])
 
-    monkeypatch.setattr("freezeplan.cost.estimating.estimate_cost", refuse)
+    monkeypatch.setattr("freezeplan.train.own_cost.estimate_cost", refuse)
     (run,) = json.loads(asked(strange, "--cost", "--format", "json").stdout)["runs"]
     assert run["faults"] == ["its cost cannot be predicted here: it does not run that way"]
 
