@@ -10,6 +10,7 @@ from freezeplan.data.reader import RowTable, columns_of, read_split, targets_of
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import MOST_NAMES, closest, in_quotes, some
 from freezeplan.spec.locations import KeyPath, Locations
+from freezeplan.spec.streams import is_streamed
 from freezeplan.spec.tables import Spec, Task
 from freezeplan.tasks import task_kind
 
@@ -56,6 +57,8 @@ def _labels(task: Task, index: int, spec: Spec, run: Mapping[str, tuple[str, ...
     named = task_kind(task).named_by_columns(targets_of(task))
     if named is not None:
         return (trained if trained and task.data is None else named), None
+    if is_streamed(task):
+        return (trained, None) if trained else (None, unknown_labels(task, index, spec.locations))
     try:
         table = read_split(spec, index, "train", targets_only=True)
     except Unreadable as problem:
@@ -86,6 +89,14 @@ def _labels_in(table: RowTable, task: Task, index: int, locations: Locations) ->
             why = f"column `{wanted.name}` of `{table.source}` holds {what} in {where}"
             return None, _unreadable(task, at, why, locations, WANTED[wanted.role])
     return task_kind(task).declare([table.columns[wanted].values for wanted in targets]), None
+
+
+def unknown_labels(task: Task, index: int, locations: Locations) -> Diagnostic:
+    """Return the error for a task whose rows are streamed and whose labels nothing says."""
+    why = "its rows are streamed, and not looked through for them"
+    message = f"the labels of the task `{task.name}` are not known: {why}"
+    advice = 'write them: `labels = ["…", "…"]`'
+    return locations.report(("task", index, "data", "stream"), "FP161", message, help=advice)
 
 
 def _unknown(task: Task, index: int, problem: Unreadable | None, locations: Locations) -> Diagnostic:

@@ -213,7 +213,7 @@ def _read(parts: Sequence[Part], wanted: Sequence[Wanted]) -> RowTable:
         columns_of_files.append(tuple(present))
         lacks += [Lack(name, part.name, tuple(present)) for name in names if name not in present]
     columns = {item: builder.done() for item, builder in zip(wanted, builders, strict=True)}
-    return RowTable(_source(parts), count, columns, Places(files), tuple(lacks), tuple(columns_of_files))
+    return RowTable(source_of(parts), count, columns, Places(files), tuple(lacks), tuple(columns_of_files))
 
 
 def no_rows(part: Part) -> Unreadable:
@@ -222,6 +222,7 @@ def no_rows(part: Part) -> Unreadable:
     return Unreadable("FP454", f"data file `{where}` has no rows", "check that it was written completely")
 
 
-def _source(parts: Sequence[Part]) -> str:
+def source_of(parts: Sequence[Part]) -> str:
+    """Return the name that people know some files by."""
     more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
     return f"{parts[0].name}{more}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from freezeplan.data.files import DataFile
 from freezeplan.data.formats.row_source import Unreadable
 from freezeplan.data.reader import Part, RowTable, Wanted, columns_of, parts_of, read_split
+from freezeplan.spec.streams import rows_per_pass
 from freezeplan.spec.tables import Spec
 from freezeplan.tasks import task_kind
 
@@ -40,11 +41,17 @@ class Rows:
 def rows_of(spec: Spec, split: str = TRAINED, *, at_hand: bool = False) -> Rows:
     """Count the rows of every task's split that can be read here and holds its targets in each row.
 
+    Of streamed rows, those of a pass are counted, by the spec alone.
+
     With ``at_hand`` only what can be counted at once is: no set of the hub, no large file that is read whole.
     """
     counts: dict[str, int] = {}
     files: dict[str, Hashable] = {}
+    passes = rows_per_pass(spec) if split == TRAINED else {}
     for index, task in enumerate(spec.task):
+        if task.name in passes:
+            counts[task.name], files[task.name] = passes[task.name], (index, split)
+            continue
         try:
             parts = parts_of(spec, index, split)
             if at_hand and not all(map(_at_hand, parts)):

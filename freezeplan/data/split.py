@@ -14,7 +14,7 @@ from freezeplan.data.places import Places
 from freezeplan.tasks import TaskKind
 
 if TYPE_CHECKING:
-    pass
+    from freezeplan.data.streamed import StreamedRows
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Split:
 class TaskData:
     """Hold a task's kind, the names of its head's outputs in their order, and its splits (those it has).
 
-    ``unlabelled`` holds the test split in their place where its rows have no targets.
+    ``unlabelled`` holds the test split in their place where its rows have no targets, and ``streamed`` the training
+    rows where they are read as they are needed.
     """
 
     name: str
@@ -49,6 +50,13 @@ class TaskData:
     labels: tuple[str, ...]
     splits: Mapping[str, Split]
     unlabelled: Mapping[str, Split] = field(default_factory=dict)
+    streamed: StreamedRows | None = None
+
+    @property
+    def training_rows(self) -> int | None:
+        """The number of its training rows, of streamed ones those that count as a pass; None where it has none."""
+        rows = self.splits.get("train") if self.streamed is None else self.streamed
+        return None if rows is None else len(rows)
 
     def without_inputs(self) -> TaskData:
         """Return the task without its texts or images, which nobody needs once they are encoded."""

@@ -7,28 +7,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from freezeplan.data.builders import WANTED
 from freezeplan.data.checks import (
-    Report,
     check_columns,
-    check_inputs,
     check_read_once,
     check_repeated,
-    check_scale,
-    check_targets,
 )
 from freezeplan.data.files import CONLL
 from freezeplan.data.formats.row_source import Unreadable
-from freezeplan.data.modality import KINDS, TEXT, Kind
-from freezeplan.data.pairs import TextPairs
-from freezeplan.data.reader import Lack, RowTable, Wanted, columns_of, parts_of, read_split, targets_of
+from freezeplan.data.labels import unknown_labels
+from freezeplan.data.reader import Lack, RowTable, columns_of, parts_of, read_split, targets_of
 from freezeplan.data.split import Split, TaskData
+from freezeplan.data.split_rows import check_rows, column_reports, kind_of_task, split_of
 from freezeplan.data.spool import NoRoom
+from freezeplan.data.streamed import StreamedRows, streamed_rows
 from freezeplan.data.target_checks import check_outputs
 from freezeplan.data.unlabelled import TEST, columns_fewer_than, hides_targets, lacks_targets, note_unlabelled
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all, in_quotes
-from freezeplan.spec.tables import DataTable, Spec, Task
+from freezeplan.spec.streams import is_streamed
+from freezeplan.spec.tables import Spec, Task
 from freezeplan.tasks import task_kind
 
 SPLITS = ("train", "validation", "test")
@@ -109,19 +106,46 @@ def _load_task(
     found += _check_name(spec, index)
     splits: dict[str, Split] = {}
     lacks: list[Lack] = []
+    streams = is_streamed(task)
     for name in wanted:
+        if streams and name == "train":
+            continue
         split = _load_split(spec, index, name, found, lacks)
         if split is not None:
             splits[name] = split
-    found += check_columns(lacks, _column_reports(spec, index))
     kind = task_kind(task)
     seen = _outputs_in(task, splits)
     labels = tuple(task.labels or seen or known.get(task.name, ()))
+    streamed = _streamed(spec, index, labels, found, lacks) if streams and "train" in wanted else None
+    found += check_columns(lacks, column_reports(spec, index))
     unlabelled = _taken_out(task, splits, labels, found)
     found += check_outputs(task, labels, splits)
     found += _check_shared(splits)
     found += _check_weights(spec, index, labels)
-    return TaskData(task.name, kind.over(labels), labels, splits, unlabelled)
+    return TaskData(task.name, kind.over(labels), labels, splits, unlabelled, streamed)
+
+
+def _streamed(
+    spec: Spec, index: int, labels: tuple[str, ...], found: list[Diagnostic], lacks: list[Lack]
+) -> StreamedRows | None:
+    """Open the training rows of a task that are streamed; None, with what is wrong in ``found``, if they cannot be."""
+    task = spec.task[index]
+    if task_kind(task).takes_labels and not labels:
+        found.append(unknown_labels(task, index, spec.locations))
+        return None
+    before = len(lacks)
+    try:
+        rows = streamed_rows(spec, index, labels, lacks)
+        if len(lacks) == before:
+            rows.first()
+        return rows
+    except DiagnosticError as error:
+        found += error.diagnostics
+        return None
+    except Unreadable as problem:
+        at = ("task", index, "data", "train")
+        found.append(spec.locations.report(at, problem.code, problem.message, help=problem.help))
+        return None
 
 
 def _taken_out(
@@ -195,11 +219,11 @@ def _load_split(
     if missing:
         lacks += missing
         return None
-    problems = _check_rows(table, spec.task[index], targets, name, report)
+    problems = check_rows(table, spec.task[index], targets, name, report)
     found += problems + check_read_once(_read_again(spec, index, name), report)
     if any(item.is_error for item in problems):
         return None
-    return _split(table, spec.task[index], targets, report)
+    return split_of(table, spec.task[index], targets, report)
 
 
 def _training_rows(spec: Spec, index: int, split: str) -> RowTable | None:
@@ -217,53 +241,6 @@ def _read_again(spec: Spec, index: int, split: str) -> list[str]:
     parts = parts_of(spec, index, split)
     times = Counter(part.signature for part in parts)
     return list({part.signature: part.name for part in parts if times[part.signature] > 1}.values())
-
-
-def _column_reports(spec: Spec, index: int) -> dict[str, Report]:
-    data = spec.task[index].data or DataTable()
-    keys = {column: key for key, column in data.inputs.items()}
-    keys |= dict.fromkeys(targets_of(spec.task[index]), data.target_key)
-    return {
-        column: partial(spec.locations.report, ("task", index, "data", key)) for column, key in keys.items()
-    }
-
-
-def _check_rows(
-    table: RowTable, task: Task, targets: Sequence[Wanted], split: str, report: Report
-) -> list[Diagnostic]:
-    columns, source, places = columns_of(task), table.source, table.places
-    found: list[Diagnostic] = []
-    for wanted in columns.inputs:
-        column = table.columns[wanted]
-        found += check_inputs(column.flaws, KINDS[wanted.role], [wanted.name], source, places, report)
-        found += [] if column.flaws else check_scale(column.bright, wanted.name, source, report)
-    for wanted in targets:
-        flaws = table.columns[wanted].flaws
-        advice = WANTED[wanted.role] + ("; or leave the column out of all test rows" if split == TEST else "")
-        found += check_targets(flaws, wanted.name, advice, source, places, report)
-    return found
-
-
-def _split(table: RowTable, task: Task, targets: Sequence[Wanted], report: Report) -> Split:
-    columns = columns_of(task)
-    inputs, learned = (
-        tuple(table.columns[wanted].values for wanted in part) for part in (columns.inputs, targets)
-    )
-    return Split(
-        kind=kind_of_task(task),
-        columns=tuple(wanted.name for wanted in columns.inputs),
-        inputs=inputs[0] if len(inputs) == 1 else TextPairs(*inputs),
-        targets=learned,
-        count=table.count,
-        source=table.source,
-        places=table.places,
-        report=report,
-    )
-
-
-def kind_of_task(task: Task) -> Kind:
-    """Return what a task's rows hold for the model to read."""
-    return KINDS[task.data.kind] if task.data is not None else TEXT
 
 
 def _check_shared(splits: Mapping[str, Split]) -> list[Diagnostic]:

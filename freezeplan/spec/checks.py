@@ -20,6 +20,7 @@ from freezeplan.spec.mixing_checks import check_mixing
 from freezeplan.spec.optimizer_checks import check_optimizers
 from freezeplan.spec.problems import label
 from freezeplan.spec.requirements import check_requirements
+from freezeplan.spec.streams import check_streams
 from freezeplan.spec.task_checks import check_task
 from freezeplan.spec.whole_batches import check_whole_batches
 
@@ -42,6 +43,7 @@ def check_all(document: Document) -> Iterator[Diagnostic]:
     yield from check_whole_batches(document)
     yield from check_heads(document)
     yield from _store(document)
+    yield from check_streams(document)
     yield from check_mixing(document)
 
 

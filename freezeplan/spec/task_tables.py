@@ -51,6 +51,13 @@ which learn what the assistant says."""
     """Name of a dataset on the hub; `train`, `validation` and `test` then name its splits."""
     subset: str | None = None
     """Configuration of the hub dataset."""
+    stream: bool = False
+    """Read the training rows as they are needed, again in every epoch, in place of keeping all of them in memory; \
+`labels` must be listed then."""
+    steps_per_epoch: Count | None = None
+    """Of streamed rows: the optimizer steps that count as one pass over the task."""
+    shuffle_buffer: Count | None = None
+    """Of streamed rows: how many are held at a time, and shuffled among themselves. Default: 10000."""
 
     @property
     def targets(self) -> tuple[str, ...]:
