@@ -104,6 +104,8 @@ def _nothing(left_out: Sequence[LeftOut]) -> Diagnostic:
 def _reason(task: TaskData) -> str | None:
     if task.kind.name not in PROBED:
         return f"tasks of the kind {task.kind.name} have no linear probe"
+    if task.streamed is not None:
+        return "its training rows are streamed"
     wanted = [VALIDATION] if task.kind.compares else [TRAIN, VALIDATION]
     missing = [split for split in wanted if split not in task.splits]
     return f"it has no {' and no '.join(missing)} data" if missing else None

@@ -69,7 +69,7 @@ def check(
     """Check every SPEC against its model, or against each --model, without weights or network.
 
     With --data, also read every row of the tasks' data: columns, labels, tokens against the model's
-    embedding, images that open, texts that are cut.
+    embedding, images that open, texts that are cut. Of streamed rows the first ones are read.
 
     With --fix, slips that can mean one thing only are mended first: a key or a role that is one letter
     off, [rule] for [[rule]], layer.[0-11] for layer.{0..11}. What compiles is never changed.
@@ -139,13 +139,18 @@ def _data_of(work: Compiled, model: str | None) -> DataRead:
 
 def _data_lines(read: DataRead | None) -> list[str]:
     """Say of each task how many rows its splits have."""
-    from freezeplan.diagnostics.wording import format_count
-
     tasks = read.tasks.items() if read else ()
     return [
-        f"{name}: {', '.join(f'{format_count(split.rows)} {where}' for where, split in splits.items())} rows"
+        f"{name}: {', '.join(_count(split, where) for where, split in splits.items())} rows"
         for name, splits in tasks
     ]
+
+
+def _count(split: SplitRead, name: str) -> str:
+    from freezeplan.diagnostics.wording import format_count
+
+    count = format_count(split.rows)
+    return f"the first {count} streamed {name}" if split.streamed else f"{count} {name}"
 
 
 def _sarif(verdicts: Sequence[Verdict]) -> str:
@@ -196,4 +201,7 @@ def _record(item: Verdict) -> dict[str, object]:
 
 
 def _splits(read: Mapping[str, SplitRead]) -> dict[str, dict[str, int]]:
-    return {name: {"rows": split.rows, "cut": split.cut} for name, split in read.items()}
+    return {
+        name: {"rows": split.rows, "cut": split.cut} | ({"streamed": True} if split.streamed else {})
+        for name, split in read.items()
+    }

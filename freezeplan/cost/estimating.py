@@ -34,9 +34,10 @@ from freezeplan.models.sources import inventory_for
 from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.records import Plan
 from freezeplan.plan.stepping import StepCount, batch_sizes_of
-from freezeplan.plan.storing import OFF, TOO_FEW, Pass, StoreUse, pass_for, rows_run
+from freezeplan.plan.storing import OFF, STREAMED, TOO_FEW, Pass, StoreUse, pass_for, rows_run
 from freezeplan.prefix.examples import rows_at_once
 from freezeplan.spec.locations import attaching
+from freezeplan.spec.streams import rows_per_pass
 from freezeplan.spec.tables import Spec, TrainTable
 from freezeplan.tasks import task_kind
 
@@ -190,6 +191,8 @@ def _judged(spec: Spec, plan: Plan, phases: tuple[PhaseCost, ...]) -> tuple[Phas
     rows = counted_rows(spec, plan) if spec.task else None
     if spec.train.store == "off":
         return tuple(_without(phase, OFF) if phase.store else phase for phase in phases)
+    if rows_per_pass(spec):
+        return tuple(_without(phase, STREAMED) if phase.store else phase for phase in phases)
     if rows is None or spec.train.store == "require":
         return phases
     uses = [

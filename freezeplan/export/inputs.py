@@ -13,6 +13,7 @@ from freezeplan.data.reader import READER, columns_of, read_split
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.run_record import home_of
 from freezeplan.spec.reading import load_spec
+from freezeplan.spec.streams import is_streamed
 from freezeplan.train.predict import inputs_in
 from freezeplan.train.saved_run import SavedRun
 
@@ -66,6 +67,9 @@ def _of_spec(run: SavedRun, name: str) -> tuple[Sequence[Any], str]:
     spec = load_spec(home / "spec.toml")
     index, task = next((place, task) for place, task in enumerate(spec.task) if task.name == name)
     for split in SPLITS if task.data is not None else ():
+        if split == "train" and is_streamed(task):
+            reason = "its training rows are streamed"
+            continue
         try:
             table = read_split(spec, index, split)
         except Unreadable as problem:

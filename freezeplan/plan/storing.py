@@ -9,6 +9,7 @@ from math import ceil
 from freezeplan.plan.learning import learning_tasks
 from freezeplan.plan.records import FrozenPrefix, Plan
 from freezeplan.plan.stepping import step_count
+from freezeplan.spec.streams import rows_per_pass
 from freezeplan.spec.tables import Spec
 
 WORTH = 1.5
@@ -16,6 +17,7 @@ WORTH = 1.5
 more, and reading entries is not free."""
 TOO_FEW = "its inputs run too few times"
 OFF = 'train.store = "off"'
+STREAMED = "training rows are streamed, no inputs come again"
 NOTHING_TRAINS = "nothing trains, each input runs once"
 NOTHING_FROZEN = "nothing is frozen below the first trainable tensor"
 
@@ -129,6 +131,8 @@ def _statement(
         return f"no store: {NOTHING_FROZEN}"
     if store == "off":
         return f"no store: {OFF}"
+    if rows_per_pass(spec):
+        return f"no store: {STREAMED}"
     if store == "require":
         return prefix.statement
     if uses is None or rows is None:

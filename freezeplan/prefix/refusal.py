@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from freezeplan.plan.storing import NOTHING_FROZEN, TOO_FEW
+from freezeplan.plan.storing import NOTHING_FROZEN, STREAMED, TOO_FEW
 
 
 class Reason(StrEnum):
@@ -31,6 +31,7 @@ class Reason(StrEnum):
     PADDING = "padding changes the results"
     NOT_FINITE = "hidden states are not finite in the store's number format"
     TOO_FEW = TOO_FEW
+    STREAMED = STREAMED
     BUDGET = "the budget is too small"
     DISK = "the store cannot be written"
     DATA_CHANGED = "the data changed under the store"

@@ -31,7 +31,7 @@ class Position:
     ``best`` is the step and the value of the best checkpoint by ``train.keep_best``. ``ended`` says why the run ended
     early. ``norms`` holds the sums of gradients' norms of the epoch so far, ``frontier`` the phase up to which the
     layers have settled, and ``settled`` why, where the plan freezes by them. ``scale`` is the state of the losses'
-    scale where there is one, ``skipped`` how many steps it left out.
+    scale where there is one, ``skipped`` how many steps it left out. ``streams`` says where streamed rows go on.
     """
 
     phase: int = 0
@@ -50,6 +50,7 @@ class Position:
     settled: str = ""
     scale: dict[str, float] = field(default_factory=dict)
     skipped: int = 0
+    streams: dict[str, Any] = field(default_factory=dict)
 
     def complete_epoch(self, scores: Scores) -> None:
         """Count an epoch whose steps are counted already, with its scores on validation data."""

@@ -35,11 +35,13 @@ class Course(StepCount):
 
     Epochs and steps count from 0, within the phase. ``offsets`` counts the batches that each task had before the
     phase, which goes on where they ended.
-    The batches of tasks that have ``lengths`` hold rows of similar length.
+    The batches of tasks that have ``lengths`` hold rows of similar length. Rows of ``streamed`` tasks are numbered in
+    the order in which they come, over the whole run.
     """
 
     offsets: Mapping[str, int] = field(default_factory=dict)
     lengths: Mapping[str, Lengths] = field(default_factory=dict)
+    streamed: frozenset[str] = frozenset()
     _passes: dict[str, tuple[int, numpy.ndarray]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -75,6 +77,8 @@ class Course(StepCount):
     def _batch(self, name: str, number: int) -> tuple[int, ...]:
         """Return the rows of a task's batch, counted over the whole run; its passes follow one another."""
         batch = self.batch_size(name)
+        if name in self.streamed:
+            return tuple(range(number * batch, (number + 1) * batch))
         passes, within = divmod(number, self.batches_per_pass(name))
         rows = self._pass(name, passes)
         return tuple(rows[within * batch : (within + 1) * batch].tolist())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freezeplan.apply.recomputing import check_layers
+from freezeplan.data.encoder import Encoder
 from freezeplan.data.modality import check_kinds
 from freezeplan.data.split import TaskData
 from freezeplan.data.task_rows import SPLITS, check_training_data, load_task_data
@@ -28,16 +29,21 @@ from freezeplan.train.encoded_rows import (
 from freezeplan.train.encoding import TextEncoder
 from freezeplan.train.language import end_advice
 from freezeplan.train.scheduling import check_warmups, schedule_phases
+from freezeplan.train.streaming import StreamedTask
 from freezeplan.train.tracking import check_trackers
 from freezeplan.train.unlabelled import encoded_unlabelled
 
 
 @dataclass(frozen=True)
 class SplitRead:
-    """Count the rows of one split of one task, and its texts that are cut at ``max_length``."""
+    """Count the rows of one split of one task, and its texts that are cut at ``max_length``.
+
+    Where rows are ``streamed``, these are the first of them.
+    """
 
     rows: int
     cut: int
+    streamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class DataRead:
 def check_data(spec: Spec, plan: Plan) -> DataRead:
     """Read and check what ``train`` would: files, columns, labels, tokens, images, and the schedule over them.
 
-    No weights are read. Raises ``DiagnosticError`` with what makes a run impossible.
+    No weights are read, and of streamed rows the first ones. Raises ``DiagnosticError`` with what makes a run
+    impossible.
     """
     source = resolve_source(spec)
     known = {name: task.labels for name, task in source.run.tasks.items()} if source.run else {}
@@ -67,7 +74,8 @@ def check_data(spec: Spec, plan: Plan) -> DataRead:
     found += notes_on_cuts(tasks, data, encoder, model.backbone)
     found += end_advice(spec, encoder) if isinstance(encoder, TextEncoder) else ()
     read = {
-        task.name: {
+        task.name: _streamed(task, encoder)
+        | {
             split: SplitRead(len(data[split][task.name]), cut_of(data[split][task.name]))
             for split in SPLITS
             if split in task.splits
@@ -75,6 +83,15 @@ def check_data(spec: Spec, plan: Plan) -> DataRead:
         for task in tasks
     }
     return DataRead(read, found)
+
+
+def _streamed(task: TaskData, encoder: Encoder) -> dict[str, SplitRead]:
+    """Check the tokens of the first rows of a task that streams its rows."""
+    if task.streamed is None:
+        return {}
+    count = task.streamed.stream.first_block()
+    split = StreamedTask(task.name, task.streamed, task.kind, task.labels, encoder).encoded(0, count)
+    return {"train": SplitRead(count, cut_of(split), streamed=True)}
 
 
 def check_run(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> tuple[Diagnostic, ...]:
@@ -95,7 +112,7 @@ def check_run(spec: Spec, plan: Plan, tasks: Sequence[TaskData]) -> tuple[Diagno
 
 def training_rows(tasks: Sequence[TaskData]) -> dict[str, int]:
     """Return the number of training rows of each task that has some."""
-    return {task.name: len(task.splits["train"]) for task in tasks if "train" in task.splits}
+    return {task.name: rows for task in tasks if (rows := task.training_rows) is not None}
 
 
 def _check_optimizer(spec: Spec, plan: Plan) -> None:

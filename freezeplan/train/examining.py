@@ -15,6 +15,7 @@ from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import quoted
 from freezeplan.models.run_record import home_of
 from freezeplan.spec.reading import load_spec
+from freezeplan.spec.streams import OF_STREAMS
 from freezeplan.spec.tables import DataTable, Spec, Task
 from freezeplan.tasks import task_kind
 from freezeplan.train.encoded_rows import encoded_data, notes_on_cuts
@@ -77,7 +78,8 @@ def evaluate_run(
     if unlabelled and (tasks is not None or rows.file is not None or not chosen):
         raise _unlabelled(unlabelled, rows, found)
     if tasks is not None and len(chosen) < len(names) or not chosen:
-        raise _no_rows(rows, [name for name in names if name not in {task.name for task in chosen}])
+        lacking = [name for name in names if name not in {task.name for task in chosen}]
+        raise _streamed(lacking) if any(task.streamed for task in read) else _no_rows(rows, lacking)
     data = encoded_data(chosen, run.encoder)
     READER.forget()
     found += notes_on_cuts(chosen, data, run.encoder, run.model.backbone)
@@ -113,7 +115,8 @@ def _over_file(spec: Spec, rows: AskedRows) -> Spec:
 def _data_over(task: Task, rows: AskedRows) -> DataTable:
     usual = {"tokens": "tokens"} if task_kind(task).reads_words else {}
     data = task.data or DataTable.model_validate({TEST: "", **usual})
-    update: dict[str, Any] = dict.fromkeys(("train", "validation", "hub", "subset"))
+    update: dict[str, Any] = dict.fromkeys(("train", "validation", "hub", "subset", *OF_STREAMS))
+    update["stream"] = False
     update[rows.split] = [str(rows.file.resolve())]
     given = zip(data.inputs, (rows.column, rows.pair_column), strict=False)
     update |= {key: name for key, name in given if name is not None}
@@ -124,6 +127,12 @@ def _data_over(task: Task, rows: AskedRows) -> DataTable:
 
 def _no_rows(rows: AskedRows, names: Sequence[str]) -> DiagnosticError:
     message = f"the run's spec names no {rows.split} data for {quoted(names)}"
+    advice = "name a file with `--data FILE`, or another split with `--split`"
+    return DiagnosticError([diagnostic("FP576", message, help=advice)])
+
+
+def _streamed(names: Sequence[str]) -> DiagnosticError:
+    message = f"the training rows of {quoted(names)} are streamed, and not read whole"
     advice = "name a file with `--data FILE`, or another split with `--split`"
     return DiagnosticError([diagnostic("FP576", message, help=advice)])
 

@@ -91,6 +91,8 @@ class Execution:
     ) -> tuple[str, Prepared | None]:
         """Fill the store for a phase where that can be done and pays; returns what was chosen."""
         mode = self.setup.spec.train.store
+        if self.setup.streams.tasks and not isinstance(found, Refused):
+            return Refused(Reason.STREAMED).statement, None
         if mode == "off":
             return found.statement if isinstance(found, Refused) else f"no store: {OFF}", None
         cuts = {**self._others, phase: found}
@@ -233,10 +235,10 @@ class Execution:
     @cached_property
     def _probe(self) -> Mapping[str, torch.Tensor]:
         """A few rows of different lengths, none of the longest: they are run several times."""
-        split = next(iter(self._splits.values()))
+        split = next(iter((*self._splits.values(), *self.setup.streams.samples.values())))
         rows = split.longest_first[len(split) // 2 :]
         step = max(1, len(rows) // PROBED_ROWS)
-        return self._batch(split.name, rows[::step][:PROBED_ROWS])
+        return self.forward.encoder.batch(split.inputs, rows[::step][:PROBED_ROWS], self.forward.device)
 
     def _check_required(self, cuts: Mapping[int, Found]) -> None:
         """Refuse a run that must have a store where a phase cannot; phases without a frozen part need none."""

@@ -171,6 +171,11 @@ def _loaded(spec: Spec) -> _Backbone:
 def _read(spec: Spec, known: Known) -> tuple[tuple[TaskData, ...], tuple[Diagnostic, ...]]:
     tasks, found = load_task_data(spec, known)
     READER.forget()
+    streamed = [task.name for task in tasks if task.streamed is not None]
+    if streamed:
+        message = f"the training rows of {quoted(streamed)} are streamed, and not read whole"
+        advice = "name the files to read, one after the other, with `--data FILE`"
+        raise DiagnosticError([diagnostic("FP578", message, help=advice)])
     odd = [task.name for task in tasks if task.kind.own_head and not _are_texts(task)]
     if odd:
         message = f"rows of {quoted(odd)} have no features: they are no texts, but prompts or conversations"

@@ -11,6 +11,7 @@ import torch
 from freezeplan.data.split import TaskData
 from freezeplan.data.task_rows import SPLITS
 from freezeplan.runs.run_files import libraries
+from freezeplan.spec.streams import OF_STREAMS, is_streamed
 from freezeplan.train.setup import Setup
 from freezeplan.train.single_rows import trains_statistics
 
@@ -69,6 +70,8 @@ def _data(task: TaskData, setup: Setup) -> dict[str, Any]:
         for split in SPLITS
         if split in task.splits
     }
+    if task.streamed is not None:
+        found["train"] = task.streamed.origin()
     unlabelled = setup.unlabelled.get(task.name)
     if unlabelled is not None:
         digest = unlabelled.inputs.digest().hex()
@@ -95,4 +98,7 @@ def _settings(setup: Setup) -> dict[str, Any]:
     for task in spec.task:
         for name in OF_TASKS:
             found[f"task `{task.name}`, {name}"] = getattr(task, name)
+        if is_streamed(task):
+            for name in OF_STREAMS:
+                found[f"task `{task.name}`, data.{name}"] = getattr(task.data, name)
     return found

@@ -29,6 +29,7 @@ from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.settling import GradientNorms
 from freezeplan.train.strategies.strategy import SharingStrategy
+from freezeplan.train.streaming import Streams
 
 STEPS_PER_REPORT_ON_DEVICE = 20
 
@@ -52,13 +53,14 @@ class Loop:
     ``position`` is moved on with each step; ``after_step`` is called when a step is counted and
     ``checkpoint_steps`` divides its number, losses reported; or before an epoch is ``stopped`` since ``stop``
     asks for it, on any rank. ``steps`` counts those of the whole run. ``norms`` sees the gradients of each step.
+    ``streams`` put into ``data`` the rows of a step that are not there.
     """
 
     plan: Plan
     forward: Forward
     optimizer: torch.optim.Optimizer
     strategy: SharingStrategy
-    data: Mapping[str, EncodedSplit]
+    data: dict[str, EncodedSplit]
     weights: Mapping[str, float]
     scheduled: ScheduledPhase
     course: Course
@@ -75,6 +77,7 @@ class Loop:
     stopped: bool = False
     balancing: str | None = None
     scale: LossScale = field(default_factory=lambda: LossScale("float32", torch.device("cpu")))
+    streams: Streams = field(default_factory=Streams)
     lost: LostUpdates = field(default_factory=lambda: LostUpdates((), lambda lost, asked: None))
     _asked: bool = False
     _skipped: int = 0
@@ -108,7 +111,7 @@ class Loop:
         position, end = self.position, self.scheduled.epoch_end(self.position.phase_step)
         while position.phase_step < end:
             rates = self.set_rates(position.phase_step)
-            parts = self.course.parts(position.phase_step)
+            parts = self.streams.read(self.course.parts(position.phase_step), self.data)
             losses = self._step(parts)
             position.phase_step += 1
             position.step += 1

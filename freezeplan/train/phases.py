@@ -106,7 +106,8 @@ def _loop(run: Running) -> Loop:
         forward=run.forward,
         optimizer=run.optimizer,
         strategy=setup.strategy,
-        data=setup.data["train"],
+        data=dict(setup.data["train"]),
+        streams=setup.streams,
         weights=loss_factors(setup),
         scheduled=run.scheduled,
         course=replace(run.scheduled.course, offsets=run.position.offsets),
@@ -155,6 +156,7 @@ def _complete_epoch(run: Running, losses: dict[str, float]) -> None:
     """Evaluate an epoch whose steps are done; put it in place; end the phase when it is time."""
     position, rates = run.position, dict(run.log.records[-1]["rates"])
     note_settled(run.setup.plan, position)
+    run.warnings += run.setup.streams.notes()
     # The last step's gradients would stand beside the activations of the evaluation.
     run.optimizer.zero_grad(set_to_none=True)
     scores = run.validation = run.evaluate("validation")

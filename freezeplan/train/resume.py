@@ -202,19 +202,28 @@ def _changed_data(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[D
         old, new = before.get(task, {}), after.get(task, {})
         for split in dict.fromkeys([*old, *new]):
             if old.get(split) != new.get(split):
-                rows = [str(item[split]["rows"]) if split in item else "no" for item in (old, new)]
-                what = (
-                    f"{rows[0]} rows, now {rows[1]}"
-                    if rows[0] != rows[1]
-                    else "the same number of rows, other ones"
-                )
-                notes.append(f"task `{task}`, {split}: {what}")
+                notes.append(f"task `{task}`, {split}: {_change(old.get(split), new.get(split))}")
     if not notes:
         return []
     advice = (
         "put the files back as they were, or start a new run: which rows a step takes depends on all of them"
     )
     return [diagnostic("FP544", "the data are not those that the run began with", help=advice, notes=notes)]
+
+
+def _change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> str:
+    """Say how one split differs from another; of streamed rows, the files are compared."""
+    if any("files" in item for item in (old, new) if item):
+        said = [
+            f"{counted(item['files'], 'file')} of {counted(item['bytes'], 'byte')}"
+            if item and "files" in item
+            else "no streamed rows"
+            for item in (old, new)
+        ]
+        return f"{said[0]}, now {said[1]}" if said[0] != said[1] else f"{said[0]}, with other content"
+    rows = ["no" if item is None else str(item["rows"]) for item in (old, new)]
+    same = rows[0] == rows[1]
+    return "the same number of rows, other ones" if same else f"{rows[0]} rows, now {rows[1]}"
 
 
 def _changed_config(stop: Stop, setup: Setup) -> list[Diagnostic]:

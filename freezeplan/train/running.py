@@ -307,7 +307,7 @@ class Running:
         more = save_contents(place, self.optimizer, self.ledger, self.files.plan_text, states)
         return {
             "phase": plan.phases[self.position.phase].name,
-            "position": self.position.as_record(),
+            "position": {**self.position.as_record(), "streams": self.setup.streams.marks()},
             "validation": {task: dict(values) for task, values in self.validation.items()},
             "weights": self.files.tensors.weights,
             "buffers": self.files.tensors.buffers,

@@ -12,6 +12,7 @@ from freezeplan.plan.learning import learning_tasks
 from freezeplan.plan.records import Phase, Plan
 from freezeplan.plan.stepping import batch_sizes_of
 from freezeplan.spec.locations import KeyPath
+from freezeplan.spec.streams import rows_per_pass
 from freezeplan.spec.tables import Spec
 from freezeplan.train.batches import Course, Lengths
 
@@ -68,7 +69,8 @@ def whole(plan: Plan, lengths: Sequence[int]) -> int:
 
 def _course(spec: Spec, plan: Plan, phase: int, rows: Mapping[str, int]) -> Course | None:
     sizes = {name: rows[name] for name in learning_tasks(spec, plan, phase)}
-    return Course(sizes, spec.train, batch_sizes_of(spec), phase) if sizes else None
+    streamed = frozenset(rows_per_pass(spec))
+    return Course(sizes, spec.train, batch_sizes_of(spec), phase, streamed=streamed) if sizes else None
 
 
 def _scheduled(plan: Plan, index: int, course: Course | None, steps: list[int]) -> ScheduledPhase:

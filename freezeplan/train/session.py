@@ -82,6 +82,7 @@ class Session:
         return RunStarted(
             rows={
                 task.name: {
+                    **({} if task.streamed is None else {"streamed train": len(task.streamed)}),
                     **{name: len(split) for name, split in task.splits.items()},
                     **{f"unlabelled {name}": len(split) for name, split in task.unlabelled.items()},
                 }
@@ -104,6 +105,7 @@ class Session:
             self.running.store.remove_leftovers()
 
     def _restore(self, checkpoint: Checkpoint, skipped: Mapping[str, str]) -> None:
+        self.setup.streams.seek(checkpoint.state["position"].get("streams", {}))
         self.running.restore(checkpoint)
         position = self.running.position
         phase = self.setup.phases[position.phase].phase.name if has_phases(self.setup) else ""
@@ -148,10 +150,11 @@ class Session:
 
     @contextmanager
     def _tracked(self) -> Iterator[None]:
-        """Close the trackers, however the run ends."""
+        """Close the trackers and the files of streamed rows, however the run ends."""
         try:
             yield
         finally:
+            self.setup.streams.close()
             if self.trackers is not None:
                 self.trackers.finish()
 

@@ -55,7 +55,10 @@ from freezeplan.train.sharing import SHARED
 from freezeplan.train.single_rows import check_shared_statistics, check_single_rows
 from freezeplan.train.strategies.choosing import check_strategy, strategy_for
 from freezeplan.train.strategies.strategy import SharingStrategy
+from freezeplan.train.streaming import Streams, streams_of
 from freezeplan.train.unlabelled import encoded_unlabelled
+
+STREAMED = "streamed"
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ class Setup:
 
     ``data`` maps ``train``, ``validation`` and ``test`` to the tasks that have that split, in the order of
     the spec, and ``unlabelled`` tasks to test rows that have no targets. ``phases`` are the plan's, laid out over the
-    data. ``warnings`` are about the data and the schedule; ``stacks`` are the model's. ``attention`` is what the config
-    asks for in words of its own.
+    data. ``streams`` hold the training rows that are read as they are needed. ``warnings`` are about the data and the
+    schedule; ``stacks`` are the model's. ``attention`` is what the config asks for in words of its own.
     """
 
     spec: Spec
@@ -80,6 +83,7 @@ class Setup:
     stacks: tuple[Stack, ...] = ()
     attention: Mapping[str, Any] = field(default_factory=dict)
     unlabelled: Mapping[str, EncodedSplit] = field(default_factory=dict)
+    streams: Streams = field(default_factory=Streams)
 
     @property
     def ranks(self) -> Ranks:
@@ -150,13 +154,14 @@ def prepare(
     _raise_errors(warnings)
     phases = schedule_phases(spec, plan, training_rows(tasks))
     observer(Working(f"preparing the {encoder.kind.plural}"))
-    unlabelled = encoded_unlabelled(tasks, encoder)
+    unlabelled, streams = encoded_unlabelled(tasks, encoder), streams_of(tasks, encoder)
     data, notes = _encoded(tasks, encoder, model)
     warnings += notes
     tasks = tuple(task.without_inputs() for task in tasks)
     stacks, attention = inventory.stacks, asked_attention(source.config or {})
     setup = Setup(
-        spec, plan, model, encoder, tasks, data, phases, strategy, warnings, stacks, attention, unlabelled
+        *(spec, plan, model, encoder, tasks, data, phases, strategy, warnings, stacks, attention, unlabelled),
+        streams=streams,
     )
     return _placed(_with_lengths(setup))
 
@@ -205,14 +210,14 @@ def _with_lengths(setup: Setup) -> Setup:
     phases, train = setup.phases, setup.data["train"]
     if setup.spec.train.length_buckets:
         phases = with_lengths(phases, {name: split.lengths for name, split in train.items()})
-    _check_images(setup.spec, setup.model, setup.encoder, setup.data)
+    _check_images(setup.spec, setup.model, setup.encoder, {**setup.data, STREAMED: setup.streams.samples})
     return replace(setup, phases=phases)
 
 
 def _placed(setup: Setup) -> Setup:
     """Put the model where it runs, frozen as the plan's start says, and seed this process."""
     spec, plan, phases = setup.spec, setup.plan, setup.phases
-    count, train = setup.ranks.count, setup.data["train"]
+    count, train = setup.ranks.count, {**setup.data["train"], **setup.streams.samples}
     model = setup.strategy.placed(setup.model, plan, setup.stacks)
     with spec.locations.attached():
         apply_freeze(model, plan)
@@ -269,7 +274,7 @@ def _new_advice(shown: Plan, plan: Plan) -> tuple[Diagnostic, ...]:
 def _check_images(
     spec: Spec, model: torch.nn.Module, encoder: Encoder, data: Mapping[str, Mapping[str, EncodedSplit]]
 ) -> None:
-    first = next((split.inputs for name in SPLITS for split in data[name].values()), None)
+    first = next((split.inputs for name in (*SPLITS, STREAMED) for split in data[name].values()), None)
     if isinstance(encoder, ImageEncoder) and first is not None:
         check_forward(spec, model, encoder, first)
 

@@ -27,6 +27,7 @@ from tests.train.ranked import (
     still_toy,
     write_spec,
 )
+from tests.train.streamed import streaming
 
 # SGD does not magnify rounding: sums over other numbers of rows, padded to other widths.
 TOLERANCE = 1e-5
@@ -75,7 +76,7 @@ def test_two_ranks_hold_the_same_bits_and_equal_one_process(
 @pytest.mark.slow
 def test_tasks_of_every_kind_on_two_ranks_equal_one_process(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
-    spec = every_task_spec(tmp_path / "toy")
+    spec = streaming(every_task_spec(tmp_path / "toy"), ["ner", "topic"], steps=5)
     ran = on_two_ranks(WORK, "keep", write_spec(spec, tmp_path / "spec.toml"), tmp_path / "two")
     assert ran.returncode == 0, ran.stderr
     ranks = [load_file(tmp_path / f"two-{rank}.safetensors") for rank in (0, 1)]
@@ -90,7 +91,7 @@ def test_tasks_of_every_kind_on_two_ranks_equal_one_process(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_killed_and_resumed_two_ranks_are_never_killed(toy: Path, tmp_path: Path) -> None:
-    spec = write_spec(dropping_spec(toy), tmp_path / "spec.toml")
+    spec = write_spec(streaming(dropping_spec(toy), ["topic"]), tmp_path / "spec.toml")
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert on_two_ranks(WORK, "kill", spec, whole, 0).returncode == 0
     moments, chance = int(Path(f"{whole}.moments").read_text()), random.Random(5)

@@ -1,0 +1,122 @@
+"""Streamed rows as the model takes them: those of one step at a time, read and encoded when it is their turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from freezeplan.data.encoder import Encoder
+from freezeplan.data.split import Split, TaskData
+from freezeplan.data.streamed import StreamedRows, reported
+from freezeplan.data.streaming import Changed
+from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import counted, format_count
+from freezeplan.tasks import TaskKind
+from freezeplan.train.batches import Part
+from freezeplan.train.encoded_rows import encode_split, problems_of
+from freezeplan.train.forward import EncodedSplit
+
+
+@dataclass(frozen=True)
+class StreamedTask:
+    """Encode the rows of one task that are streamed."""
+
+    name: str
+    rows: StreamedRows
+    kind: TaskKind
+    labels: tuple[str, ...]
+    encoder: Encoder
+
+    def encoded(self, first: int, last: int) -> EncodedSplit:
+        """Return the rows from number ``first`` up to ``last``, counted over the run, as a split of their own.
+
+        Raises ``DiagnosticError`` with those that cannot be used.
+        """
+        split = self.rows.split(first, last)
+        inputs = encode_split(split, self.encoder, self.kind)
+        problems = problems_of(split, inputs)
+        if problems:
+            raise DiagnosticError(problems)
+        return EncodedSplit(inputs, self.kind, self._targets(split, inputs), self.labels)
+
+    def _targets(self, split: Split, inputs: Any) -> Any:
+        return self.kind.encode(split.targets, self.labels, inputs)
+
+    def seek(self, mark: Mapping[str, Any]) -> None:
+        """Go on where a mark was taken; raises ``DiagnosticError`` (FP544) where other rows are there now."""
+        try:
+            with reported(self.rows.report):
+                self.rows.stream.seek(mark)
+        except Changed:
+            notes = [f"task `{self.name}`, train: other rows are where the run stopped"]
+            message = "the data are not those that the run began with"
+            advice = "put the files back as they were, or start a new run"
+            raise DiagnosticError([diagnostic("FP544", message, help=advice, notes=notes)]) from None
+
+
+@dataclass
+class Streams:
+    """Hold the streamed tasks of a run by name, none where all rows are in memory.
+
+    ``samples`` are the rows of the first batch of each.
+    """
+
+    tasks: Mapping[str, StreamedTask] = field(default_factory=dict)
+    samples: Mapping[str, EncodedSplit] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+
+    def read(self, parts: Sequence[Part], data: MutableMapping[str, EncodedSplit]) -> tuple[Part, ...]:
+        """Put the rows of a step's batches into ``data``; returns the batches with their places there."""
+        first: dict[str, int] = {}
+        for name in dict.fromkeys(part.task for part in parts if part.task in self.tasks):
+            rows = [row for part in parts if part.task == name for row in part.rows]
+            first[name] = rows[0]
+            data[name] = self.tasks[name].encoded(rows[0], rows[-1] + 1)
+        return tuple(
+            Part(part.task, tuple(row - first[part.task] for row in part.rows))
+            if part.task in first
+            else part
+            for part in parts
+        )
+
+    def marks(self) -> dict[str, Any]:
+        """Return as plain JSON where each task's rows go on."""
+        return {name: task.rows.stream.mark() for name, task in self.tasks.items()}
+
+    def seek(self, marks: Mapping[str, Any]) -> None:
+        """Go on where marks were taken; a task without one begins anew, and is read up to where it is needed."""
+        for name, mark in marks.items():
+            if name in self.tasks:
+                self.tasks[name].seek(mark)
+
+    def close(self) -> None:
+        """Let go of open files."""
+        for task in self.tasks.values():
+            task.rows.stream.close()
+
+    def notes(self) -> list[Diagnostic]:
+        """Say, once, which passes go round the data more than once (FP499)."""
+        found = []
+        for name, task in self.tasks.items():
+            size = task.rows.stream.size
+            if size is not None and size < len(task.rows) and name not in self.told:
+                self.told.add(name)
+                found.append(_note(task.rows, size))
+        return found
+
+
+def _note(rows: StreamedRows, size: int) -> Diagnostic:
+    message = f"the data have {counted(size, 'row')}, and a pass takes {format_count(len(rows))}: it goes round them"
+    return rows.report("FP499", message, help="lower `steps_per_epoch` to see each row once in an epoch")
+
+
+def streams_of(tasks: Sequence[TaskData], encoder: Encoder) -> Streams:
+    """Return the streamed tasks among some; raises ``DiagnosticError`` where their first batch cannot be used."""
+    found = {
+        task.name: StreamedTask(task.name, task.streamed, task.kind, task.labels, encoder)
+        for task in tasks
+        if task.streamed is not None
+    }
+    samples = {name: task.encoded(0, task.rows.stream.order.batch) for name, task in found.items()}
+    return Streams(found, samples)
