@@ -150,13 +150,28 @@ function behind(item) {
   return 'rgb(255, 255, 255)';
 }
 const found = [];
-for (const item of document.querySelectorAll('body *')) {
-  const own = [...item.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-  if (!own || item.closest('svg')) continue;
-  const pair = [luminance(getComputedStyle(item).color), luminance(behind(item))].sort((a, b) => a - b);
+function compare(item, colour, ground) {
+  const pair = [luminance(colour), luminance(ground)].sort((a, b) => a - b);
   const ratio = (pair[1] + 0.05) / (pair[0] + 0.05);
   if (ratio < 4.5) found.push([item.tagName, item.textContent.slice(0, 20), ratio]);
 }
+function under(text) {
+  text.scrollIntoView({block: 'center'});
+  const box = text.getBoundingClientRect();
+  for (const item of document.elementsFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2)) {
+    const fill = getComputedStyle(item).fill;
+    if (item.closest('svg') && item.matches('rect, path, circle') && fill !== 'none') return fill;
+    if (item.matches('svg')) return behind(item);
+  }
+  return behind(text);
+}
+for (const item of document.querySelectorAll('body *')) {
+  const own = [...item.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+  if (!own || item.matches('svg title, svg desc')) continue;
+  if (item.closest('svg')) compare(item, getComputedStyle(item).fill, under(item));
+  else compare(item, getComputedStyle(item).color, behind(item));
+}
+window.scrollTo(0, 0);
 return found;
 """
-"""A script that names text outside of pictures whose contrast with what is behind it is below 4.5 to 1."""
+"""A script that names text whose contrast with what is behind it is below 4.5 to 1, in pictures too."""
