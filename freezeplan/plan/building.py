@@ -27,8 +27,11 @@ from freezeplan.plan.records import (
 )
 from freezeplan.plan.resolution import Resolution
 from freezeplan.plan.thawing import ThawHistory, histories
+from freezeplan.spec.keys import EGERIA
 from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
+
+TOLERANCE, PERCENTILE, INTERVALS = 0.5, 50.0, 4
 
 
 def build_plan(resolution: Resolution) -> Plan:
@@ -106,7 +109,11 @@ def _stop_when(spec: Spec) -> Target | None:
 
 def _freeze_when(spec: Spec) -> FreezeRule | None:
     when = spec.freeze_when
-    return FreezeRule(when.rule, when.percentile, when.intervals) if when else None
+    if when is None:
+        return None
+    if when.rule == EGERIA:
+        return FreezeRule(when.rule, tolerance=when.tolerance or TOLERANCE)
+    return FreezeRule(when.rule, when.percentile or PERCENTILE, when.intervals or INTERVALS)
 
 
 def _planned(inventory: Inventory) -> tuple[PlannedParam, ...]:

@@ -40,7 +40,7 @@ def to_record(plan: Plan) -> dict[str, Any]:
         "stop_when": asdict(plan.stop_when) if plan.stop_when else None,
         **({"score": dict(plan.score)} if plan.score else {}),
         **({"frozen_dtype": plan.frozen_dtype} if plan.frozen_dtype else {}),
-        **({"freeze_when": asdict(plan.freeze_when)} if plan.freeze_when else {}),
+        **({"freeze_when": _said(asdict(plan.freeze_when))} if plan.freeze_when else {}),
         "totals": totals(plan),
         "groups": [_group(group) for group in plan.groups],
         "frozen": [_frozen(row) for row in plan.frozen],
@@ -48,6 +48,10 @@ def to_record(plan: Plan) -> dict[str, Any]:
         "assignments": [_assignment(what) for what in different],
         "diagnostics": [item.as_record() for item in plan.diagnostics],
     }
+
+
+def _said(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
 
 
 def to_json(plan: Plan) -> str:

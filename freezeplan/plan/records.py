@@ -266,13 +266,16 @@ class Target:
 class FreezeRule:
     """When the trainer goes on to the next phase, which freezes more layers: ``rule`` names whose rule it is.
 
-    After an epoch layers freeze whose gradients' norm changed between two neighbours of its ``intervals`` by less than
-    the ``percentile`` of the changes of all layers that train, from the bottom up.
+    After an epoch, from the bottom up, layers freeze: by ``autofreeze`` those whose gradients' norm changed between two
+    neighbours of the epoch's ``intervals`` by less than the ``percentile`` of the changes of all layers that train; by
+    ``egeria`` those whose outputs changed by at most a share, ``tolerance``, of the most that they changed in an epoch.
+    What the rule does not read is None.
     """
 
     rule: str
-    percentile: float
-    intervals: int
+    percentile: float | None = None
+    intervals: int | None = None
+    tolerance: float | None = None
 
 
 VIEWS: dict[str, Callable[[Plan], str]] = {}

@@ -77,8 +77,9 @@ def freezing_text(plan: Plan) -> str:
     rule, most, least = plan.freeze_when, plan.phases[0].trainable_numel, plan.phases[-1].trainable_numel
     assert rule is not None
     span_text = f"between {format_count(least)} and {format_count(most)} of {format_count(plan.numel)}"
-    percentile = f"{format_number(rule.percentile)}th percentile"
-    return f"after an epoch, by {rule.rule} ({percentile}): {span_text} parameters train in the last"
+    egeria = rule.tolerance is not None
+    number = f"tolerance {rule.tolerance:g}" if egeria else f"{rule.percentile:g}th percentile"
+    return f"after an epoch, by {rule.rule} ({number}): {span_text} parameters train in the last"
 
 
 def score_text(weights: Weights) -> str:

@@ -29,9 +29,11 @@ class Position:
     taken. ``offsets`` holds the batches that each task had before the phase. ``sums`` holds, per task, the
     sum of all terms of its loss in the epoch so far and how many they are. ``history`` holds every evaluation.
     ``best`` is the step and the value of the best checkpoint by ``train.keep_best``. ``ended`` says why the run ended
-    early. ``norms`` holds the sums of gradients' norms of the epoch so far, ``frontier`` the phase up to which the
-    layers have settled, and ``settled`` why, where the plan freezes by them. ``scale`` is the state of the losses'
-    scale where there is one, ``skipped`` how many steps it left out. ``streams`` says where streamed rows go on.
+    early. Where the plan freezes what has settled, ``norms`` holds the sums of gradients' norms of the epoch so far,
+    ``outputs`` how alike rows were by what each layer put out an epoch ago, ``changes`` how much that changed in each
+    epoch, ``frontier`` the phase up to which the layers have settled, and ``settled`` why. ``scale`` is the state of
+    the losses' scale where there is one, ``skipped`` how many steps it left out. ``streams`` says where streamed rows
+    go on.
     """
 
     phase: int = 0
@@ -46,6 +48,8 @@ class Position:
     best: tuple[int, float] | None = None
     ended: str | None = None
     norms: list[list[float]] = field(default_factory=list)
+    outputs: dict[str, list[float]] = field(default_factory=dict)
+    changes: list[dict[str, float]] = field(default_factory=list)
     frontier: int = 0
     settled: str = ""
     scale: dict[str, float] = field(default_factory=dict)
@@ -68,7 +72,7 @@ class Position:
         self.offsets = {**self.offsets, **taken}
         self.phase += 1
         self.phase_step = self.phase_epoch = 0
-        self.sums, self.over = {}, False
+        self.sums, self.outputs, self.over = {}, {}, False
 
     def measured(self, phase: int) -> list[Measured]:
         """Return the evaluations of one phase, in order."""

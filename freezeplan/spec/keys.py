@@ -8,3 +8,6 @@ SOURCE: KeyPath = ("model", "source")
 ARCHITECTURE: KeyPath = ("model", "architecture")
 CONFIG: KeyPath = ("model", "config")
 CLASS: KeyPath = ("model", "class")
+AUTOFREEZE, EGERIA = "autofreeze", "egeria"
+OF_FREEZE_RULE = {"tolerance": EGERIA, "percentile": AUTOFREEZE, "intervals": AUTOFREEZE}
+"""Keys of ``[freeze_when]`` that one of its rules alone reads."""

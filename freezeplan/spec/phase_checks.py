@@ -9,6 +9,7 @@ from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import printable
 from freezeplan.spec.checks import repeated_names
 from freezeplan.spec.document import Document
+from freezeplan.spec.keys import EGERIA, OF_FREEZE_RULE
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.metric_checks import check_metrics
 from freezeplan.spec.problems import label
@@ -27,6 +28,7 @@ def check_phases(document: Document) -> Iterator[Diagnostic]:
     for path, phase in phases:
         yield from _length(document, path, phase)
         yield from _until(document, (*path, "until"), phase.get("until"))
+    yield from _freezing(document, document.table("freeze_when"))
     yield from _schedules(document, [path for path, _ in phases])
     yield from check_metrics(document, [(*path, "until", "metric") for path, _ in phases])
 
@@ -51,6 +53,15 @@ def _exclusions(document: Document) -> Iterator[Diagnostic]:
             else "write `restore_best = true` in the `until` of a phase"
         )
         yield at_key(("train", "restore_best"), "FP132", message, help=advice, part=KeyPart.KEY)
+
+
+def _freezing(document: Document, table: dict[str, Any]) -> Iterator[Diagnostic]:
+    rule = table.get("rule", EGERIA)
+    for key, whose in OF_FREEZE_RULE.items():
+        if table.get(key) is not None and rule in OF_FREEZE_RULE.values() and rule != whose:
+            message = f"`{key}` belongs to the `{whose}` rule; this one is `{rule}`"
+            advice = f'write rule = "{whose}", or remove the key'
+            yield at_key(("freeze_when", key), "FP134", message, help=advice, part=KeyPart.KEY)
 
 
 def _length(document: Document, path: KeyPath, phase: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -231,19 +231,25 @@ several. They thaw in step; shorter ones finish first."""
 class FreezeWhen(Table):
     """Freeze layers from the bottom once they hardly change; stands for the phases that `freezeplan show` prints."""
 
-    rule: Literal["autofreeze"] = "autofreeze"
-    """Whose rule says so, after each epoch: a layer freezes when the norm of its gradients has changed less than \
-that of most layers (`percentile`), and all layers below it freeze too."""
+    rule: Literal["autofreeze", "egeria"] = "egeria"
+    """Whose rule says so, after each epoch, from the bottom up. `egeria`: layers freeze whose outputs change little, \
+beside how much they did before (`tolerance`). `autofreeze`: the norm of whose gradients changes less than that of \
+most layers (`percentile`)."""
     over: Strings = ["@layers"]
     """The stack to freeze, from the bottom; what feeds it freezes with its first layer."""
     per_phase: Count = 1
     """Layers (or stages) that freeze together."""
     keep: Count | None = None
     """Layers (or stages) at the top that never freeze. Default: half of them."""
-    percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
-    """Layers freeze whose change is below this percentile of the changes of all layers that train."""
-    intervals: Annotated[int, Field(ge=2)] = 4
-    """Equal parts of an epoch in which gradients are added up; each is compared with the one before it."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Of `egeria`: layers freeze whose outputs changed in an epoch by at most this share of the most that they have \
+changed in one. Default: 0.5."""
+    percentile: Annotated[float, Field(gt=0, lt=100)] | None = None
+    """Of `autofreeze`: layers freeze whose change is below this percentile of the changes of all layers that train. \
+Default: 50."""
+    intervals: Annotated[int, Field(ge=2)] | None = None
+    """Of `autofreeze`: equal parts of an epoch in which gradients are added up; each is compared with the one before \
+it. Default: 4."""
 
 
 class StopWhen(Table):

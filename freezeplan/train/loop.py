@@ -23,11 +23,11 @@ from freezeplan.runs.position import Position
 from freezeplan.train.balancing import combined, weights_of
 from freezeplan.train.batches import Course, Part
 from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.gradient_norms import GradientNorms
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.resolution import LostUpdates
 from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
-from freezeplan.train.settling import GradientNorms
 from freezeplan.train.strategies.strategy import SharingStrategy
 from freezeplan.train.streaming import Streams
 

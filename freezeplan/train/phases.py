@@ -23,7 +23,7 @@ from freezeplan.tasks.scaling import loss_factor
 from freezeplan.train.loop import Loop
 from freezeplan.train.resolution import STEPS, LostUpdates, lost_advice
 from freezeplan.train.running import Running
-from freezeplan.train.settling import is_last_phase, is_passed, norms_of, note_settled
+from freezeplan.train.settling import is_last_phase, is_passed, norms_of, note_outputs, note_settled
 from freezeplan.train.setup import Setup
 
 
@@ -54,6 +54,7 @@ def run_phase(run: Running) -> None:
     if run.scheduled.course is None:
         _only_evaluate(run)
         return
+    note_outputs(run.setup, run.forward, run.position)
     loop = _loop(run)
     while not run.position.over:
         with stop_after() as loop.stop:
@@ -155,7 +156,7 @@ def _only_evaluate(run: Running) -> None:
 def _complete_epoch(run: Running, losses: dict[str, float]) -> None:
     """Evaluate an epoch whose steps are done; put it in place; end the phase when it is time."""
     position, rates = run.position, dict(run.log.records[-1]["rates"])
-    note_settled(run.setup.plan, position)
+    note_settled(run.setup, run.forward, position)
     run.warnings += run.setup.streams.notes()
     # The last step's gradients would stand beside the activations of the evaluation.
     run.optimizer.zero_grad(set_to_none=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.changes import compare
 from freezeplan.plan.comparable import comparable
@@ -62,16 +64,29 @@ def test_all_phases_share_one_schedule_over_the_epochs_of_the_run() -> None:
     assert length_text(plan.phases[0].length) == "until lower layers settle, at most 4 epochs"
 
 
-def test_the_rule_is_part_of_the_plan_its_hash_and_its_lock() -> None:
-    plan, other = plan_of(), plan_of(percentile=70.0)
-    assert plan.freeze_when == FreezeRule("autofreeze", 50.0, 4)
+@pytest.mark.parametrize(
+    "when, other, rule",
+    [
+        ({}, {"tolerance": 0.25}, FreezeRule("egeria", tolerance=0.5)),
+        (
+            {"rule": "autofreeze"},
+            {"rule": "autofreeze", "percentile": 70.0},
+            FreezeRule("autofreeze", 50.0, 4),
+        ),
+    ],
+)
+def test_the_rule_is_part_of_the_plan_its_hash_and_its_lock(
+    when: dict[str, Any], other: dict[str, Any], rule: FreezeRule
+) -> None:
+    plan, changed = plan_of(**when), plan_of(**other)
+    assert plan.freeze_when == rule
     assert plan_from_json(to_json(plan)) == plan
-    assert plan_hash(plan) != plan_hash(other)
+    assert plan_hash(plan) != plan_hash(changed)
     record = comparable(to_record(plan))
     assert (
         read_lock(lock_text(record, HEAD, "s.toml"), "s.lock").record["freeze_when"] == record["freeze_when"]
     )
-    assert compare(record, comparable(to_record(other))).count == 1
+    assert compare(record, comparable(to_record(changed))).count == 1
 
 
 def test_the_least_and_the_most_that_train_in_the_end_are_said() -> None:

@@ -17,16 +17,23 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.records import Plan
+from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.runs.events import Event, StepDone
+from freezeplan.runs.position import Position
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
-from freezeplan.train.settling import settled
+from freezeplan.train.settling import moving_layers, settled
 from tests.train.tiny import toy_data, toy_spec
 
 LAYERS = 4
+PATHS = [f"backbone.encoder.layer.{layer}" for layer in range(LAYERS)]
+RULES: dict[str, dict[str, Any]] = {
+    "autofreeze": {"rule": "autofreeze", "percentile": 60.0},
+    "egeria": {"rule": "egeria", "tolerance": 0.9},
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +64,18 @@ def sums(changes: list[float]) -> list[list[float]]:
 
 @pytest.fixture(scope="module")
 def plan(deep: Path) -> Plan:
-    spec = spec_of(deep)
+    spec = spec_of(deep, rule="autofreeze")
     return compile_plan(inventory_for(spec), spec)
 
 
+def reached(plan: Plan, **position: Any) -> int | None:
+    """Return up to which phase the layers have settled, given what was measured of them."""
+    found = settled(plan, PATHS, Position(**position))
+    return found and found.phase
+
+
 @pytest.mark.parametrize(
-    "changes, reached",
+    "changes, phase",
     [
         ([0.1, 0.2, 0.3, 0.4], 2),
         ([0.1, 0.4, 0.2, 0.3], 1),
@@ -71,38 +84,73 @@ def plan(deep: Path) -> Plan:
         ([0.0, 0.0, 0.1, 0.2], 2),
     ],
 )
-def test_layers_settle_from_the_bottom_up_to_the_percentile(
-    plan: Plan, changes: list[float], reached: int | None
+def test_by_autofreeze_layers_settle_from_the_bottom_up_to_the_percentile(
+    plan: Plan, changes: list[float], phase: int | None
 ) -> None:
-    found = settled(plan, 0, sums(changes))
-    assert (found and found.phase) == reached
+    assert reached(plan, norms=sums(changes)) == phase
     # Whether a norm rises or falls makes no difference.
-    assert (found and found.phase) == (
-        (again := settled(plan, 0, sums([-c for c in changes]))) and again.phase
-    )
+    assert reached(plan, norms=sums([-change for change in changes])) == phase
 
 
 def test_only_layers_that_train_are_looked_at(plan: Plan) -> None:
-    found = settled(plan, 2, sums([0.1, 0.2]))
+    found = settled(plan, PATHS, Position(phase=2, norms=sums([0.1, 0.2])))
     assert found is not None and found.phase == 3
     assert "`layers 0-2 frozen`" in found.reason
 
 
 def test_an_epoch_of_fewer_steps_than_intervals_settles_nothing(plan: Plan) -> None:
     empty, some = [0.0] * (LAYERS + 1), [1.0] * (LAYERS + 1)
-    assert settled(plan, 0, [empty, some]) is None
+    assert reached(plan, norms=[empty, some]) is None
     less = [1.0, 0.9, *some[2:]]
-    assert settled(plan, 0, [empty, some, less]) is None
+    assert reached(plan, norms=[empty, some, less]) is None
     more = [1.0, 1.0, 1.0, 0.9, 0.8]
-    assert settled(plan, 0, [empty, some, more]) is not None
+    assert reached(plan, norms=[empty, some, more]) is not None
 
 
 def test_every_interval_is_compared_with_the_one_before(plan: Plan) -> None:
     first, second = sums([0.1, 0.2, 0.3, 0.4])
     later = [1.0, *second[1:3], second[3] * 1.1, second[4] * 1.2]
-    found = settled(plan, 0, [first, second, later])
-    assert found is not None
-    assert found.phase == 3
+    assert reached(plan, norms=[first, second, later]) == 3
+
+
+def test_by_egeria_layers_settle_whose_outputs_change_little_beside_what_they_did(deep: Path) -> None:
+    spec = spec_of(deep, tolerance=0.5)
+    plan = compile_plan(inventory_for(spec), spec)
+    first = [1.0, 2.0, 0.1, 1.0]
+    assert _by_outputs(plan, first) is None, "the first epoch shows the most so far"
+    assert _by_outputs(plan, first, [0.5, 1.0, 0.05, 0.4]) == 3, "the top layer is kept"
+    assert _by_outputs(plan, first, [0.5, 1.1, 0.01, 0.1]) == 1, "from the bottom"
+    assert _by_outputs(plan, first, [0.6, 0.1, 0.0, 0.0]) is None
+    assert _by_outputs(plan, first, [2.0, 1.0, 0.1, 1.0], [1.0, 1.9, 0.1, 1.0]) == 1, (
+        "of the most, not the first"
+    )
+
+
+def _by_outputs(plan: Plan, *epochs: list[float]) -> int | None:
+    return reached(plan, changes=[dict(zip(PATHS, epoch, strict=True)) for epoch in epochs])
+
+
+def test_a_stack_that_feeds_the_one_that_freezes_freezes_whole_with_its_first_layer() -> None:
+    config = {
+        "model_type": "t5",
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 16,
+        "num_layers": 3,
+        "num_heads": 2,
+        "vocab_size": 40,
+    }
+    when = {"over": ["decoder.@layers"], "keep": 1}
+    rules = [{"match": "**", "state": "trainable"}]
+    values = {"model": {"config": config, "class": "T5Model"}, "rule": rules, "freeze_when": when}
+    spec = load_spec({**values, "train": {"epochs": 3}})
+    inventory = inventory_for(spec)
+    plan = compile_plan(inventory, spec)
+    paths = moving_layers(plan, inventory.stacks)
+    assert paths == ("decoder.block.0", "decoder.block.1", "decoder.block.2")
+    changes = [dict.fromkeys(paths, 1.0), {paths[0]: 0.1, paths[1]: 0.9, paths[2]: 0.9}]
+    found = settled(plan, paths, Position(changes=changes))
+    assert found is not None and plan.phases[found.phase].name == "layer 0 frozen"
 
 
 class Stop:
@@ -116,10 +164,15 @@ class Stop:
             raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="module", params=list(RULES))
+def when(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return RULES[request.param]
+
+
 @pytest.fixture(scope="module")
-def whole(deep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(deep: Path, when: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
-    result = train(spec_of(deep, percentile=60.0), folder)
+    result = train(spec_of(deep, **when), folder)
     assert (result.status, result.epoch) == ("finished", 3)
     return folder
 
@@ -131,8 +184,10 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("step", [5, 9])
-def test_a_stop_leads_to_the_same_phases_and_bits(deep: Path, tmp_path: Path, whole: Path, step: int) -> None:
-    stopped = train(spec_of(deep, percentile=60.0), tmp_path / "run", Stop(step))
+def test_a_stop_leads_to_the_same_phases_and_bits(
+    deep: Path, tmp_path: Path, when: dict[str, Any], whole: Path, step: int
+) -> None:
+    stopped = train(spec_of(deep, **when), tmp_path / "run", Stop(step))
     assert stopped.status == "interrupted"
     assert resume(tmp_path / "run").status == "finished"
     mine, theirs = weights(tmp_path / "run"), weights(whole)
@@ -146,19 +201,19 @@ def phases(run: Path) -> list[tuple[str, int, str]]:
     return [(item["phase"], item["steps"], item["ended"]) for item in evidence["phases"]]
 
 
-def test_the_evidence_says_what_froze_and_why(whole: Path) -> None:
+def test_the_evidence_says_what_froze_and_why(when: dict[str, Any], whole: Path) -> None:
     found = phases(whole)
     assert len(found) > 1
     assert sum(steps for _, steps, _ in found) == 18
     assert found[-1][2] == "complete"
-    assert all(why.startswith("autofreeze goes on to `layer") for _, _, why in found[:-1])
+    assert all(why.startswith(f"{when['rule']} goes on to `layer") for _, _, why in found[:-1])
     assert verify_run(whole).holds
 
 
 def test_phases_that_are_passed_over_take_no_step(
     deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freezeplan.train.settling._still", lambda changes, known, rule: ({0, 1, 2}, 0.5))
+    monkeypatch.setattr("freezeplan.train.settling.still_by_outputs", lambda *seen: (set(PATHS[:3]), 0.5))
     train(spec_of(deep), tmp_path / "run")
     assert [(name, steps) for name, steps, _ in phases(tmp_path / "run")] == [
         ("all that the rules train", 6),
@@ -169,6 +224,20 @@ def test_phases_that_are_passed_over_take_no_step(
     first, last = (json.loads(line)["rates"] for line in _steps(tmp_path / "run", (1, 18)))
     assert max(last.values()) == pytest.approx(1e-3 / 18)
     assert max(first.values()) == 1e-3
+
+
+def test_layers_that_put_out_no_states_are_refused_before_the_first_step(
+    deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(output: object) -> torch.Tensor:
+        raise Refused(Reason.NO_HIDDEN_STATES, "they return a dict")
+
+    monkeypatch.setattr("freezeplan.train.plasticity.hidden_output", refuse)
+    with pytest.raises(DiagnosticError) as caught:
+        train(spec_of(deep), tmp_path / "run")
+    assert [item.code for item in caught.value.diagnostics] == ["FP443"]
+    assert "they return a dict" in caught.value.diagnostics[0].message
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def _steps(run: Path, numbers: tuple[int, ...]) -> list[str]:

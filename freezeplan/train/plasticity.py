@@ -1,0 +1,101 @@
+"""Egeria: layers settle as what they put out for the same rows changes less from epoch to epoch than before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from freezeplan.apply.sharding import reshard_parameters
+from freezeplan.prefix.forms import hidden_output
+from freezeplan.train.forward import EncodedSplit, Forward
+
+ROWS = 16
+"""How many training rows of each task are looked at."""
+
+
+def similarities(
+    forward: Forward, data: Mapping[str, EncodedSplit], layers: Sequence[str], at_once: int
+) -> dict[str, list[float]]:
+    """Return, for each layer, how similar the rows of a sample are to each other by what it puts out.
+
+    ``layers`` are paths of modules. The sample is some training rows of each task, spread over its data, always the
+    same, ``at_once`` of them at most; the model runs in eval mode. Each row's products with all rows are divided by
+    their norm (Tung and Mori, Similarity-Preserving Knowledge Distillation, 2019, https://arxiv.org/abs/1907.09682).
+    Raises :class:`Refused` where layers put out no states.
+    """
+    found: dict[str, list[float]] = {path: [] for path in layers}
+    model = forward.model
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), _watched(model, found):
+            for task, split in data.items():
+                forward.outputs(task, split, _spread(len(split), at_once))
+    finally:
+        model.train(training)
+        reshard_parameters(model)
+    return found
+
+
+def _spread(count: int, at_once: int) -> list[int]:
+    """Return some of ``count`` rows, spread over all of them.
+
+    >>> _spread(3, 32), _spread(64, 32)[:4], _spread(64, 1)
+    ([0, 1, 2], [0, 4, 8, 12], [0, 32])
+    """
+    taken = min(ROWS, count, max(at_once, 2))
+    return [place * count // taken for place in range(taken)]
+
+
+@contextmanager
+def _watched(model: torch.nn.Module, found: Mapping[str, list[float]]) -> Iterator[None]:
+    """Add the similarities of what layers put out to their lists, by hooks on them."""
+
+    def add(path: str, _module: torch.nn.Module, _given: Any, output: Any) -> None:
+        found[path].extend(_similarity(hidden_output(output)))
+
+    with ExitStack() as stack:
+        for path in found:
+            stack.callback(model.get_submodule(path).register_forward_hook(partial(add, path)).remove)
+        yield
+
+
+def _similarity(states: torch.Tensor) -> list[float]:
+    flat = states.float().flatten(1)
+    products = flat @ flat.T
+    return (products / products.norm(dim=1, keepdim=True).clamp_min(1e-12)).flatten().tolist()
+
+
+def change(before: Sequence[float], after: Sequence[float]) -> float:
+    """Return the mean squared difference of two similarities: what Egeria calls a layer's plasticity.
+
+    >>> change([1.0, 0.0], [1.0, 0.5])
+    0.125
+    """
+    return sum((one - other) ** 2 for one, other in zip(before, after, strict=True)) / max(1, len(before))
+
+
+def still_by_outputs(
+    layers: Sequence[str], changes: Sequence[Mapping[str, float]], tolerance: float
+) -> tuple[set[str], float]:
+    """Return which of the layers that train have settled, and the largest share of its change that one has left.
+
+    ``changes`` holds that of each layer in every epoch so far. After Egeria (Wang, Sun, Chen, Lai and Chowdhury,
+    Egeria: Efficient DNN Training with Knowledge-Guided Layer Freezing, 2023, https://arxiv.org/abs/2201.06227): from
+    the bottom, layers have settled as long as their plasticity is at most a share (``tolerance``) of the largest that
+    they have had. There it is measured against a reference model, every few steps, and its slope is what counts; here
+    against the model itself an epoch ago.
+    """
+    still, left = set[str](), 0.0
+    for path in layers:
+        most = max(epoch[path] for epoch in changes)
+        share = changes[-1][path] / most if most > 0.0 else 1.0
+        if not share <= tolerance:
+            break
+        still.add(path)
+        left = max(left, share)
+    return still, left
