@@ -8,8 +8,9 @@ from typing import Any
 import numpy
 
 from freezeplan.choose.kinds import PROBED, ProbedKind, ProbedTags, Sample, fitted
-from freezeplan.choose.outcomes import Outcome
+from freezeplan.choose.outcomes import Outcome, mean_of
 from freezeplan.choose.probe_records import Baseline
+from freezeplan.choose.word_retrieval import WordRetrieval
 from freezeplan.data.modality import IMAGE
 from freezeplan.data.pairs import TextPairs
 from freezeplan.data.split import Split, TaskData
@@ -23,11 +24,11 @@ def baselines(task: TaskData, seed: int) -> tuple[Baseline, ...]:
     """Return the baselines of a task whose rows were read, scored on its validation data.
 
     Texts: the most frequent label, and TF-IDF (words and pairs of neighbours) with the kind's own linear fit; two
-    texts with a score: the cosine of their TF-IDF; texts that are to be found: nothing. Words: the most frequent tag,
-    and each word's own most frequent tag. Images: the most frequent label.
+    texts with a score, and texts that are to be found: the cosine of their TF-IDF. Words: the most frequent tag, and
+    each word's own most frequent tag. Images: the most frequent label.
     """
     if task.kind.name == EMBEDDING:
-        return ()
+        return (_told("cosine of TF-IDF", _by_words_found(task)),)
     if task.kind.compares:
         return (_told("cosine of TF-IDF", _by_words_in_common(task)),)
     kind = PROBED[task.kind.name](task.labels)
@@ -81,13 +82,29 @@ def _texts(rows: Split) -> list[str]:
 def _by_words_in_common(task: TaskData) -> Outcome:
     """Return how far the cosine of TF-IDF goes with the scores; words are weighed by the training texts, if any."""
     sides = [list(side) for side in zip(*task.splits[VALIDATION].inputs, strict=True)]
-    learned = task.splits.get(TRAIN, task.splits[VALIDATION])
-    texts = [text for pair in learned.inputs for text in pair]
-    counts = _word_counts(len(texts)).fit(texts)
+    counts = _learned_counts(task)
     left, right = (counts.transform(side) for side in sides)
     both = numpy.asarray(left.multiply(right).sum(axis=1)).reshape(-1, 1)
     validation = _bare(task, VALIDATION)
     return PROBED[task.kind.name](()).outcome(both, validation)
+
+
+def _by_words_found(task: TaskData) -> Outcome:
+    """Return how soon anchors find their positives by the cosine of TF-IDF; a text that comes again is one."""
+    rows = task.splits[VALIDATION].inputs
+    numbers = {
+        text: number for number, text in enumerate(dict.fromkeys(text for row in rows for text in row))
+    }
+    found = WordRetrieval(_learned_counts(task).transform(list(numbers)))
+    found.note([[numbers[text] for text in row] for row in rows])
+    return mean_of(found.reciprocal_ranks())
+
+
+def _learned_counts(task: TaskData) -> Any:
+    """Return what counts the words of several texts a row, weighed by the training texts, if there are any."""
+    learned = task.splits.get(TRAIN, task.splits[VALIDATION])
+    texts = [text for row in learned.inputs for text in row]
+    return _word_counts(len(texts)).fit(texts)
 
 
 def _by_lexicon(kind: ProbedTags, task: TaskData, train: Sample, validation: Sample) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import fsum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -94,17 +94,23 @@ class Retrieval:
         ranks, losses = self._ranks(anchors, sorted(self.candidates), pairs)
         return numpy.searchsorted(anchors, [anchor for anchor, _ in pairs]), ranks, losses
 
+    def _table(self, texts: Sequence[int]) -> Any:
+        return numpy.stack([self.vectors[text] for text in texts])
+
+    def _cosines(self, block: Any, table: Any) -> numpy.ndarray:
+        return block @ table.T
+
     def _ranks(
         self, anchors: Sequence[int], candidates: Sequence[int], pairs: Sequence[tuple[int, int]]
     ) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return the rank of each pair's positive, and its loss; all arguments are sorted."""
-        table = numpy.stack([self.vectors[text] for text in candidates])
+        table = self._table(candidates)
         size = max(1, BLOCK // len(candidates))
         firsts = [anchor for anchor, _ in pairs]
         found = []
         for start in range(0, len(anchors), size):
             block = anchors[start : start + size]
-            scores = numpy.stack([self.vectors[text] for text in block]) @ table.T
+            scores = self._cosines(self._table(block), table)
             low, high = numpy.searchsorted(firsts, block[0]), numpy.searchsorted(firsts, block[-1], "right")
             rows = numpy.searchsorted(block, firsts[low:high])
             columns = numpy.searchsorted(candidates, [positive for _, positive in pairs[low:high]])

@@ -23,16 +23,19 @@ from transformers import (
 )
 
 from freezeplan.choose import probing
+from freezeplan.choose.baselines import _word_counts
 from freezeplan.choose.depths import pooling, watched
 from freezeplan.choose.features import extracted
 from freezeplan.choose.kinds import PROBED
 from freezeplan.choose.probe_records import ProbeReport, probe_from_record
 from freezeplan.choose.probing import probe
 from freezeplan.cli.program import program
+from freezeplan.data.task_rows import load_task_data
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.models.multitask import MultiTaskModel
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks.retrieval import Retrieval
 from freezeplan.train.forward import Forward
 from freezeplan.train.setup import prepare
 from tests.train.kinds import of_images, write_images
@@ -89,6 +92,24 @@ def test_words_give_their_topic_away(report: ProbeReport) -> None:
         assert task.at(task.best).score > least
         assert task.baselines[-1].score > 0.8
         assert task.baselines[0].score < 0.6
+
+
+@pytest.mark.parametrize("name", ["find", "pick"])
+def test_texts_are_found_by_words_in_common_as_by_dense_vectors_of_their_words(
+    kinds: Path, report: ProbeReport, name: str
+) -> None:
+    (task,) = [task for task in load_task_data(mixed_spec(kinds))[0] if task.name == name]
+    rows = [list(row) for row in task.splits["validation"].inputs]
+    texts = sorted({text for row in rows for text in row})
+    learned = [text for row in task.splits["train"].inputs for text in row]
+    dense = _word_counts(len(learned)).fit(learned).transform(texts).toarray()
+    numbers = [[texts.index(text) for text in row] for row in rows]
+    scorer = Retrieval(temperature=1.0)
+    scorer.add(numbers, dense[numpy.array(numbers)])
+    (found,) = [probed.baselines for probed in report.tasks if probed.task == name]
+    assert [item.name for item in found] == ["cosine of TF-IDF"]
+    assert found[0].score == pytest.approx(scorer.compute()["mrr"])
+    assert 0.0 < found[0].score < 1.0
 
 
 def test_a_probe_reads_back_as_it_was_written(report: ProbeReport) -> None:
