@@ -25,6 +25,12 @@ from freezeplan.plan.records import Plan
 
 PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
+# Callbacks that do a plan's work by themselves, by class (their subclasses too), and what they do.
+COMPETING = {
+    "BaseFinetuning": "freezes and thaws by itself",
+    "StochasticWeightAveraging": "sets the rates itself, and averages in an epoch after the last",
+}
+
 
 def _callback_class() -> type:
     """Return the Callback of the package that is in use, else of one that is installed."""
@@ -57,7 +63,8 @@ class LightningGuest(Callback):
 
     ``model`` is what the plan was compiled for: the LightningModule, or a module inside it; ``options`` go to the
     optimizer's class. Raises :class:`freezeplan.DiagnosticError` when the plan trains nothing (FP413), is for another
-    model (FP414). When training starts, it raises it for processes or devices that it
+    model (FP414), or beside callbacks that freeze or set rates themselves (``BaseFinetuning`` and its kinds,
+    ``StochasticWeightAveraging``: FP443). When training starts, it raises it for processes or devices that it
     cannot serve (FP442), for a Trainer that ends before the plan (FP441), for manual optimization, or epochs over data
     without a length (FP443), for a metric that was not measured or that differs between processes (FP444), for a
     checkpoint of another plan (FP445), for another optimizer (FP446), and for weights that train in no group (FP448).
@@ -97,8 +104,11 @@ class LightningGuest(Callback):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let everything that any phase trains need a gradient, before Lightning wraps the model."""
-        if stage == "fit":
-            await_wrapping(self.model, self.plan)
+        if stage != "fit":
+            return
+        if competing := [*_competing(trainer.callbacks)]:
+            raise DiagnosticError(competing)
+        await_wrapping(self.model, self.plan)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Check that this Trainer can execute the plan, and lay out its steps."""
@@ -262,6 +272,16 @@ def _apart(trainer: Any, values: Mapping[str, float]) -> str | None:
     each = trainer.strategy.all_gather(own).reshape(-1, len(values))
     equal = (each == each[0]).all(dim=0)
     return next((metric for metric, same in zip(values, equal.tolist(), strict=True) if not same), None)
+
+
+def _competing(callbacks: Iterable[Any]) -> Iterable[Diagnostic]:
+    """Report callbacks that would undo what the plan says."""
+    for callback in callbacks:
+        for kind in type(callback).__mro__:
+            if does := COMPETING.get(kind.__name__):
+                yield _unable(
+                    f"the callback `{type(callback).__name__}` {does}", "leave it out beside a plan"
+                )
 
 
 def _unable(message: str, advice: str) -> Diagnostic:

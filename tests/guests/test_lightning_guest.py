@@ -186,6 +186,16 @@ def by_hand(folder: Path) -> Any:
     return module, trainer
 
 
+def thawing(folder: Path) -> Any:
+    """Return a Trainer with a callback that thaws by an epoch of its own."""
+    return joined(folder, callbacks=[pl.callbacks.BackboneFinetuning(unfreeze_backbone_at_epoch=1)])[:2]
+
+
+def averaging(folder: Path) -> Any:
+    """Return a Trainer with a callback that sets the rates."""
+    return joined(folder, callbacks=[pl.callbacks.StochasticWeightAveraging(swa_lrs=0.1)])[:2]
+
+
 def more_weights(folder: Path) -> Any:
     """Return a module that trains more than the plan's model."""
     module, trainer, _ = joined_inside(folder)
@@ -206,6 +216,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "too long": (too_long, "FP441", "`min_epochs`"),
     "endless": (endless, "FP443", "have no length"),
     "by hand": (by_hand, "FP443", "steps its optimizer itself"),
+    "thawing": (thawing, "FP443", "`BackboneFinetuning` freezes and thaws"),
+    "averaging": (averaging, "FP443", "`StochasticWeightAveraging` sets the rates"),
     "no metric": (without_metric, "FP444", "`topic/accuracy`"),
     "another plan's": (of_another_plan, "FP445", "another plan"),
     "no optimizer": (without_optimizer, "FP446", "another optimizer"),
