@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
@@ -33,13 +34,18 @@ class ComparisonView:
 
 
 def _title(found: StrategyComparison) -> str:
-    metrics = list(dict.fromkeys(task["metric"] for task in found.tasks))
-    alike = len(set(found.weights.values())) == 1
+    metrics = list(dict.fromkeys(_signed(task) for task in found.tasks))
+    alike = len({abs(weight) for weight in found.weights.values()}) == 1
     mean = ("mean of " if alike else "weighted mean of ") if len(found.tasks) > 1 else ""
     whole = counted(found.epochs, "epoch")
     short = found.last_rung < found.epochs
     length = f"trials of {found.last_rung} of {whole}" if short else whole
     return f"{mean}{' and '.join(metrics)} on validation data, {length}"
+
+
+def _signed(task: Mapping[str, Any]) -> str:
+    """Return the name of a task's metric; one that counts with its negative says so."""
+    return f"negative {task['metric']}" if task.get("weight", 1.0) < 0.0 else str(task["metric"])
 
 
 def _table(verdict: ChosenStrategy, found: StrategyComparison, *, narrow: bool, ascii_only: bool) -> Table:

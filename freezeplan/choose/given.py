@@ -12,6 +12,7 @@ import tomli_w
 from freezeplan.choose.comparing import ComparisonCourse, Limits
 from freezeplan.choose.comparison_files import identity_of, write_text
 from freezeplan.choose.comparison_records import StrategyCandidate, StrategyComparison
+from freezeplan.choose.kinds import COMPARED
 from freezeplan.choose.predicting import Amounts, work_of
 from freezeplan.choose.preparing import ComparisonStart, compared_tasks
 from freezeplan.choose.probing import probed_tasks
@@ -82,7 +83,7 @@ def _start(specs: Mapping[str, Spec], folder: Path, observer: Observer) -> Compa
     observer(Working("reading the data"))
     first = next(iter(specs.values()))
     tasks, _ = load_task_data(first)
-    chosen, left_out = probed_tasks(tasks)
+    chosen, left_out = probed_tasks(tasks, COMPARED)
     if left_out:
         message = f"task `{left_out[0].task}` cannot be compared: {left_out[0].reason}"
         raise DiagnosticError([diagnostic("FP594", message, help="take the task out of the specs")])

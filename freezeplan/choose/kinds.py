@@ -197,6 +197,9 @@ PROBED: Mapping[str, type[ProbedKind]] = {
     "token_classification": ProbedTags,
 }
 """The kinds of tasks that have a linear probe."""
+LANGUAGE = "causal_lm"
+COMPARED = frozenset({*PROBED, LANGUAGE})
+"""The kinds of tasks that are compared: a language model has no probe, but a perplexity."""
 FEWEST = 10
 
 

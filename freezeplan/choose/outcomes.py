@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy
 
+from freezeplan.tasks.token_tally import LARGEST
+
 DRAWS = 200
-SHARE, MEAN, F1, PEARSON = "share", "mean", "f1", "pearson"
+SHARE, MEAN, F1, PEARSON, PERPLEXITY = "share", "mean", "f1", "pearson", "perplexity"
 MOMENTS = 6
 
 
@@ -16,7 +18,7 @@ class Outcome:
     """Hold what each row counts for, ``(rows, counts)``, and ``how`` the score comes from their sums.
 
     ``share``: of hits among rows; ``mean``: of a number per row; ``f1``: of hits, true and found ones; ``pearson``: of
-    moments, per column.
+    moments, per column; ``perplexity``: of losses and tokens, where less is better.
     """
 
     rows: numpy.ndarray
@@ -100,8 +102,21 @@ def f1(counts: numpy.ndarray) -> Outcome:
     return Outcome(counts.astype(numpy.float64), F1)
 
 
+def perplexity(losses: numpy.ndarray, tokens: numpy.ndarray) -> Outcome:
+    """Return the outcome of rows of text: e to the mean loss of all their tokens.
+
+    >>> round(perplexity(numpy.array([3.0, 1.0]), numpy.array([3, 1])).score, 4)
+    2.7183
+    """
+    return Outcome(numpy.stack([losses, tokens], axis=1).astype(numpy.float64), PERPLEXITY)
+
+
 def _share(sums: numpy.ndarray) -> numpy.ndarray:
     return sums[..., 0] / sums[..., 1]
+
+
+def _perplexity(sums: numpy.ndarray) -> numpy.ndarray:
+    return numpy.exp(numpy.minimum(sums[..., 0] / numpy.maximum(sums[..., 1], 1.0), LARGEST))
 
 
 def _f1(sums: numpy.ndarray) -> numpy.ndarray:
@@ -129,4 +144,4 @@ def _pearson(sums: numpy.ndarray) -> numpy.ndarray:
     return each.mean(axis=-1)
 
 
-STATISTICS = {SHARE: _share, MEAN: _share, F1: _f1, PEARSON: _pearson}
+STATISTICS = {SHARE: _share, MEAN: _share, F1: _f1, PEARSON: _pearson, PERPLEXITY: _perplexity}

@@ -15,9 +15,11 @@ from freezeplan.choose.strategies import (
     Strategy,
     StrategyRates,
     candidate_text,
+    language_strategies,
     rates_of,
     strategies_for,
 )
+from freezeplan.choose.timing import is_language, timed
 from freezeplan.choose.trials import Advanced, advance, run_name
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all, counted, quoted
@@ -27,6 +29,7 @@ from freezeplan.plan.document import as_json
 from freezeplan.runs.events import Observer, Working
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
+from freezeplan.tasks import falls
 from freezeplan.tasks.heads import ComparisonHead, CosineHead, LinearHead, VectorHead
 
 
@@ -62,14 +65,15 @@ def prepared(spec: Spec, folder: Path, asked: ComparedStrategies, observer: Obse
     Writes ``probe.json`` too, and a run that holds the linear probes as heads: what warm candidates begin with.
     """
     plan = compile_plan(inventory_for(spec), spec)
-    found = probed(spec, observer)
+    found = timed(spec, observer) if is_language(spec) else probed(spec, observer)
     _check_all_compared(spec, found)
-    kinds = {task.task: (task.kind, task.metric) for task in found.report.tasks}
+    kinds = {task.name: (task.kind.name, task.kind.metric_names[0]) for task in found.setup.tasks}
     tasks = compared_tasks(spec, kinds)
     rates, epochs = rates_of(spec, plan), spec.train.epochs
     strategies = _strategies(spec, found, rates, epochs)
     chosen = _chosen(strategies, asked.names)
-    _write(folder / "probe.json", as_json(found.report.to_record()))
+    if found.report.tasks:
+        _write(folder / "probe.json", as_json(found.report.to_record()))
     writing = _Writing(spec, folder, rates, asked.trial_epochs)
     source, features = None, None
     if strategies[0].name == FEATURES:
@@ -84,9 +88,12 @@ def prepared(spec: Spec, folder: Path, asked: ComparedStrategies, observer: Obse
 
 
 def compared_tasks(spec: Spec, kinds: Mapping[str, tuple[str, str]]) -> tuple[dict[str, Any], ...]:
-    """Return what is said of each task; ``train.score`` gives the weights, of the metrics that are compared."""
+    """Return what is said of each task; ``train.score`` gives the weights, of the metrics that are compared.
+
+    A metric that is better when it is smaller counts with its negative, so that more is better throughout.
+    """
     compared = {f"{task}/{metric}" for task, (_, metric) in kinds.items()}
-    weights = spec.train.score or dict.fromkeys(sorted(compared), 1.0)
+    weights = spec.train.score or {name: -1.0 if falls(name) else 1.0 for name in sorted(compared)}
     for name in weights:
         if name not in compared:
             message = f"`score` names `{name}`, and comparisons judge by {quoted(sorted(compared))}"
@@ -122,6 +129,8 @@ def _check_all_compared(spec: Spec, found: Probed) -> None:
 def _strategies(spec: Spec, found: Probed, rates: StrategyRates, epochs: int) -> list[Strategy]:
     first = found.report.layers[0]
     stack = next(stack for stack in found.setup.stacks if first in stack.layers)
+    if is_language(spec):
+        return language_strategies(inventory_for(spec), stack, rates, epochs)
     everything = strategies_for(inventory_for(spec), stack, rates, epochs)
     if all(
         isinstance(head, (LinearHead, CosineHead, ComparisonHead, VectorHead))

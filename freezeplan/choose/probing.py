@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -89,9 +89,11 @@ def without_test(spec: Spec) -> Spec:
     return spec.model_copy(update={"task": tasks})
 
 
-def probed_tasks(tasks: Sequence[TaskData]) -> tuple[list[TaskData], tuple[LeftOut, ...]]:
-    """Return the tasks that can be probed, and why the others cannot."""
-    reasons = {task.name: _reason(task) for task in tasks}
+def probed_tasks(
+    tasks: Sequence[TaskData], kinds: Collection[str] = PROBED
+) -> tuple[list[TaskData], tuple[LeftOut, ...]]:
+    """Return the tasks of some kinds that have data to probe or compare them by, and why the others are left out."""
+    reasons = {task.name: _reason(task, kinds) for task in tasks}
     left_out = tuple(LeftOut(name, reason) for name, reason in reasons.items() if reason)
     return [task for task in tasks if not reasons[task.name]], left_out
 
@@ -101,8 +103,8 @@ def _nothing(left_out: Sequence[LeftOut]) -> Diagnostic:
     return diagnostic("FP591", "there is no task to probe", help=advice, notes=_reasons(left_out))
 
 
-def _reason(task: TaskData) -> str | None:
-    if task.kind.name not in PROBED:
+def _reason(task: TaskData, kinds: Collection[str]) -> str | None:
+    if task.kind.name not in kinds:
         return f"tasks of the kind {task.kind.name} have no linear probe"
     if task.streamed is not None:
         return "its training rows are streamed"

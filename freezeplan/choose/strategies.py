@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +70,17 @@ def rates_of(spec: Spec, plan: Plan) -> StrategyRates:
     return StrategyRates(found.get(False, BACKBONE_RATE), found.get(True, HEAD_RATE))
 
 
-def strategies_for(inventory: Inventory, stack: Stack, rates: StrategyRates, epochs: int) -> list[Strategy]:
+def strategies_for(
+    inventory: Inventory, stack: Stack, rates: StrategyRates, epochs: int, *, own_head: bool = False
+) -> list[Strategy]:
     """Return the strategies that a model has, the cheapest to train first.
 
-    ``stack`` is the one whose layers run. Sources: heads, then all (Kumar et al., 2022,
-    https://arxiv.org/abs/2202.10054); layer by layer from the top (Howard and Ruder, 2018,
+    ``stack`` is the one whose layers run; ``own_head`` says that heads are the model's own. Sources: heads, then all
+    (Kumar et al., 2022, https://arxiv.org/abs/2202.10054); layer by layer from the top (Howard and Ruder, 2018,
     https://arxiv.org/abs/1801.06146); rates that fall with depth (Bao et al., BEiT, 2021,
     https://arxiv.org/abs/2106.08254).
     """
-    parts = _Parts(inventory, stack, rates)
+    parts = _Parts(inventory, stack, rates, own_head=own_head)
     found = [Strategy(FEATURES, "everything frozen; the heads are linear probes", (parts.frozen,))]
     if parts.heads:
         found.append(Strategy(HEADS, "the heads train", (parts.frozen, *parts.heads)))
@@ -105,6 +107,16 @@ def strategies_for(inventory: Inventory, stack: Stack, rates: StrategyRates, epo
     return found
 
 
+def language_strategies(
+    inventory: Inventory, stack: Stack, rates: StrategyRates, epochs: int
+) -> list[Strategy]:
+    """Return the strategies of a language model, whose head is trained already: it goes with the whole network."""
+    found = strategies_for(inventory, stack, rates, epochs, own_head=True)
+    kept = [item for item in found if item.name not in (FEATURES, HEADS, LP_FT)]
+    words = {ALL: "everything trains"}
+    return [replace(item, warm=False, words=words.get(item.name, item.words)) for item in kept]
+
+
 def _counts(layers: int) -> list[int]:
     """Return 1, 2, 4 … below the number of layers.
 
@@ -117,7 +129,9 @@ def _counts(layers: int) -> list[int]:
 class _Parts:
     """Hold the rules that strategies are made of."""
 
-    def __init__(self, inventory: Inventory, stack: Stack, rates: StrategyRates) -> None:
+    def __init__(
+        self, inventory: Inventory, stack: Stack, rates: StrategyRates, *, own_head: bool = False
+    ) -> None:
         several = len([item for item in inventory.stacks if item.main]) > 1
         self.layers = f"{stack.path}.@layers" if several else "@layers"
         self.frozen: dict[str, Any] = {"name": "everything", "match": "**", "state": "frozen"}
@@ -126,7 +140,10 @@ class _Parts:
         self.final_norm = ["@final_norm"] if "final_norm" in roles else []
         self.pooler = self._frozen("pooler", "@pooler") if "pooler" in roles else []
         self.embeddings = self._frozen("embeddings", "@embeddings")[0] if "embeddings" in roles else None
-        heads = any(info.name.startswith("heads.") for info in inventory.tensors)
+        tied = any(info.alias_of and info.name.startswith("heads.") for info in inventory.params)
+        if self.embeddings and tied:  # One tensor is either frozen or not.
+            self.embeddings["match"] = ["@embeddings", "heads"]
+        heads = not own_head and any(info.name.startswith("heads.") for info in inventory.tensors)
         rule = {"name": "heads", "match": "heads", "state": "trainable", "lr": rates.heads}
         self.heads: list[dict[str, Any]] = [rule] if heads else []
 

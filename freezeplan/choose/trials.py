@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
 
-from freezeplan.choose.kinds import PROBED, Fitted, Sample
-from freezeplan.choose.outcomes import Outcome
+from freezeplan.choose.kinds import LANGUAGE, PROBED, Fitted, Sample
+from freezeplan.choose.outcomes import Outcome, perplexity
 from freezeplan.choose.peaks import measured_peak
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.multitask import MultiTaskModel
@@ -21,6 +22,7 @@ from freezeplan.models.sealed import Altered, read_object
 from freezeplan.runs.events import EpochDone, Event, Observer, Working
 from freezeplan.runs.ledger import new_ledger
 from freezeplan.spec.reading import load_spec
+from freezeplan.tasks.causal_lm import token_logits
 from freezeplan.tasks.heads import LinearHead
 from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.resume import find_stop, resume
@@ -148,6 +150,9 @@ class RowsSeen:
 
     def __call__(self, task: str, rows: Sequence[int], out: torch.Tensor, target: torch.Tensor) -> None:
         """Keep a batch; the same rows come together each time."""
+        if self.splits[task].kind.name == LANGUAGE:
+            self._add_losses(task, rows, out, target)
+            return
         reads_words = self.splits[task].kind.reads_words
         counted = target >= 0 if reads_words else torch.ones(len(out), dtype=torch.bool)
         ends = counted.sum(dim=-1).cpu().numpy() if reads_words else numpy.ones(len(out), dtype=int)
@@ -155,12 +160,24 @@ class RowsSeen:
         numbers = numpy.asarray(rows)
         self.batches[task][int(numbers[0])] = (numbers, ends, *(item.cpu().numpy() for item in kept))
 
+    def _add_losses(self, task: str, rows: Sequence[int], out: Any, target: torch.Tensor) -> None:
+        """Keep of each row of a language model the sum of its tokens' losses, and how many they are."""
+        logits, numbers = token_logits(out), numpy.asarray(rows)
+        places = (target[:, 0] // logits.states.shape[1]).cpu().numpy()
+        losses = logits.scored(target)[0].double().cpu().numpy()
+        sums, tokens = (numpy.bincount(places, held, len(rows)) for held in (losses, None))
+        self.batches[task][int(numbers[0])] = (numbers, sums, tokens)
+
     def outcomes(self) -> dict[str, Outcome]:
         """Return what each validation row of each task counts for."""
         return {task: self._outcome(task) for task in self.splits}
 
     def _outcome(self, task: str) -> Outcome:
         split = self.splits[task]
+        if split.kind.name == LANGUAGE:
+            rows, sums, tokens = map(numpy.concatenate, zip(*self.batches[task].values(), strict=True))
+            order = numpy.argsort(rows, kind="stable")
+            return perplexity(sums[order], tokens[order])
         rows, counts, found, targets = map(numpy.concatenate, zip(*self.batches[task].values(), strict=True))
         shuffled = Sample(found, targets, numpy.cumsum(counts))
         sample = shuffled.rows(numpy.argsort(rows, kind="stable"))

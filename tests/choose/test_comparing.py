@@ -29,10 +29,12 @@ from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import OptimizerTable, Spec
 from freezeplan.train.run import train
+from tests.train.language import PROMPT, language_spec, save_language_model, write_language_data
 from tests.train.targets import tasks_of_every_kind, write_targets
 from tests.train.tiny import toy_data, toy_spec
 
 NAMES = ("features", "heads", "gradual", "all")
+LANGUAGE_NAMES = ["top1", "top2", "gradual", "embeddings_frozen", "llrd", "all"]
 
 
 def spec_of(toy: Path) -> Spec:
@@ -341,6 +343,24 @@ def test_two_texts_are_compared_though_they_have_no_heads(
     spec = toy_spec(folder, rule=[{"match": "**", "state": "frozen"}], task=[task], train={"epochs": 1})
     found = compare(load_spec(spec), tmp_path / "c", ("features", "top1"))
     assert [(t.candidate, t.epochs) for t in found.trials] == [("features", 0), ("top1", 1)]
+
+
+def test_language_models_are_compared_by_their_perplexity_where_less_is_better(tmp_path: Path) -> None:
+    # The head of this one is its embeddings.
+    folder, model = write_language_data(tmp_path), save_language_model(tmp_path / "model", "gpt2")
+    spec = load_spec(language_spec(folder, model, PROMPT))
+    found = compare(spec, tmp_path / "c")
+    assert [item.name for item in found.candidates] == LANGUAGE_NAMES
+    assert found.verdict is not None
+    for trial in found.trials:
+        measured = json.loads((tmp_path / "c" / trial.run / "run.json").read_text("utf-8"))["scores"]
+        assert trial.scores["story"] == pytest.approx(measured["validation"]["scores"]["story"]["perplexity"])
+    by_perplexity = sorted(found.trials, key=lambda trial: trial.scores["story"])
+    assert [row.candidate for row in found.verdict.rows] == [trial.candidate for trial in by_perplexity]
+    assert found.verdict.rows[0].score == pytest.approx(-by_perplexity[0].scores["story"])
+    assert all(row.short >= 0.0 and row.error > 0.0 for row in found.verdict.rows)
+    assert not (tmp_path / "c" / "probe.json").exists()
+    assert all(item.flops > 0 and item.seconds > 0 for item in found.candidates)
 
 
 def test_what_cannot_be_compared_is_refused(

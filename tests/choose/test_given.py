@@ -13,6 +13,7 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
+from tests.train.language import PROMPT, language_spec, save_language_model, write_language_data
 from tests.train.tiny import toy_data, toy_spec
 
 
@@ -47,3 +48,12 @@ def test_specs_with_other_data_or_in_steps_are_refused(toy: Path, tmp_path: Path
         with pytest.raises(DiagnosticError) as caught:
             compare_specs({"a": spec_of(toy), "b": other}, tmp_path / "c")
         assert caught.value.diagnostics[0].code == "FP598"
+
+
+def test_specs_of_language_models_are_compared_by_their_perplexity(tmp_path: Path) -> None:
+    folder, model = write_language_data(tmp_path), save_language_model(tmp_path / "model")
+    values = {rate: language_spec(folder, model, PROMPT, optimizer={"lr": rate}) for rate in (1e-6, 6e-3)}
+    specs = {f"at {rate}": load_spec(value) for rate, value in values.items()}
+    found = compare_specs(specs, tmp_path / "c")
+    assert found.verdict is not None and found.verdict.best == "at 0.006"
+    assert found.verdict.rows[0].score < 0.0
