@@ -60,9 +60,12 @@ WITH_TORCH = ("prefix", "cost", "runs", "train", "choose", "export", "guests")
 COST_FOR_RENDER = {"freezeplan.cost.records"}
 # These handle tensors throughout; others import them inside functions only.
 TORCH_AT_THE_TOP = {
+    "freezeplan.apply.buckets",
     "freezeplan.apply.chain",
     "freezeplan.apply.fingerprints",
     "freezeplan.apply.optimizer_counts",
+    "freezeplan.apply.on_cpu",
+    "freezeplan.apply.sharing_out",
     "freezeplan.apply.tensors",
     "freezeplan.apply.widening",
     "freezeplan.models.loading",

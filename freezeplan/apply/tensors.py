@@ -46,6 +46,13 @@ def is_shared_out(tensor: torch.Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
+def own_part(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what this process holds of a tensor, without its graph: all of it, unless it is shared out."""
+    tensor = tensor.detach()
+    part: Callable[[], torch.Tensor] | None = getattr(tensor, "to_local", None)
+    return tensor if part is None else part()
+
+
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """Return all of a tensor, without its graph.
 

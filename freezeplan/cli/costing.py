@@ -18,32 +18,40 @@ SIZE = click.IntRange(min=1)
 
 
 def cost_options(command: Command) -> Command:
-    """Add ``--cost``, ``--batch-size``, ``--length`` and ``--fit``."""
-    for option in (_FIT, _LENGTH, _BATCH_SIZE, _COST):
+    """Add ``--cost``, ``--batch-size``, ``--length``, ``--fit`` and ``--processes``."""
+    for option in (_PROCESSES, _FIT, _LENGTH, _BATCH_SIZE, _COST):
         command = option(command)
     return command
 
 
-def cost_asked_for(work: Compiled, asked: bool, batch_size: int | None, length: int | None) -> Cost | None:
+def cost_asked_for(
+    work: Compiled, asked: bool, batch_size: int | None, length: int | None, processes: int | None
+) -> Cost | None:
     """Return what a compiled spec costs, None where nobody asked; raises ``DiagnosticError``."""
     if not asked:
         return None
     from freezeplan.cost.estimating import estimate_cost
 
-    return estimate_cost(work.spec, work.plan, batch_size, length)
+    return estimate_cost(work.spec, work.plan, batch_size, length, processes or 1)
 
 
-def fitting_asked_for(work: Compiled, budget: int | None, length: int | None) -> Fitting | None:
+def fitting_asked_for(
+    work: Compiled, budget: int | None, length: int | None, processes: int | None
+) -> Fitting | None:
     """Return which batches of a compiled spec fit into a budget, None where nobody asked."""
     if budget is None:
         return None
     from freezeplan.cost.fitting import fit_batches
 
-    return fit_batches(work.spec, work.plan, budget, length)
+    return fit_batches(work.spec, work.plan, budget, length, processes or 1)
 
 
-def check_cost_asked(asked: bool, batch_size: int | None, length: int | None, budget: int | None) -> None:
+def check_cost_asked(
+    asked: bool, batch_size: int | None, length: int | None, budget: int | None, processes: int | None
+) -> None:
     """Refuse sizes that nothing would read."""
+    if processes and not asked and budget is None:
+        raise click.UsageError("--processes is how many share the run in --cost or --fit: add one of them")
     if not asked and (batch_size or (length and budget is None)):
         raise click.UsageError("--batch-size and --length are the sizes for --cost: add it")
 
@@ -68,5 +76,8 @@ _FIT = click.option(
     type=_Amount(),
     metavar="SIZE",
     help="Also the largest batches that fit into SIZE, such as 16GiB.",
+)
+_PROCESSES = click.option(
+    "--processes", type=SIZE, metavar="N", help="How many share the run, for --cost and --fit: of each."
 )
 _LENGTH = click.option("--length", type=SIZE, metavar="N", help="Tokens per text, for --cost and --fit.")

@@ -72,6 +72,7 @@ def show(
     batch_size: int | None,
     length: int | None,
     fit: int | None,
+    processes: int | None,
     out: Path | None,
     picture: Path | None,
     measured: Path | None,
@@ -86,11 +87,11 @@ def show(
     No weights and no network are needed. The plan goes to standard output, warnings to standard error.
     """
     _check_forms(form, {"--phase": phase, "--params": params, "--groups": groups})
-    check_cost_asked(cost, batch_size, length, fit)
+    check_cost_asked(cost, batch_size, length, fit, processes)
     work = compiled(spec, model)
-    plan, price = work.plan, cost_asked_for(work, cost, batch_size, length)
-    fitting = fitting_asked_for(work, fit, length)
-    told = [*_measured(measured, plan), *_from_facts(work, price, rows, labels, budget)]
+    plan, price = work.plan, cost_asked_for(work, cost, batch_size, length, processes)
+    fitting = fitting_asked_for(work, fit, length, processes)
+    told = [*_measured(measured, plan), *_from_facts(work, price, rows, labels, budget, processes)]
     if out:
         write_whole(out, _json(work, price, fitting, told))
     if picture:
@@ -135,7 +136,12 @@ def _measured(path: Path | None, plan: Plan) -> Sequence[MeasuredAdvice]:
 
 
 def _from_facts(
-    work: Compiled, price: Cost | None, rows: int | None, labels: int | None, budget: str | None
+    work: Compiled,
+    price: Cost | None,
+    rows: int | None,
+    labels: int | None,
+    budget: str | None,
+    processes: int | None,
 ) -> Sequence[MeasuredAdvice]:
     """Return what rows, labels and memory alone say of the plan; ``price`` is its cost where that is known."""
     if labels is not None and rows is None:
@@ -147,7 +153,7 @@ def _from_facts(
     limit = _bytes(budget) if budget is not None else None
     peak = None
     if limit is not None:
-        known = price or cost_asked_for(work, True, None, None)
+        known = price or cost_asked_for(work, True, None, None, processes)
         peak = max(phase.memory.highest for phase in known.phases) if known else None
     return facts_advice(DataFacts(rows, labels), limit, peak)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -13,11 +14,13 @@ from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.phases import enter_phase
 from freezeplan.apply.recomputing import check_layers, checkpoint_above
 from freezeplan.apply.resting import rest_frozen
+from freezeplan.apply.sharing_out import share_out
 from freezeplan.cost.fakes import set_fake_tensors
 from freezeplan.cost.frozen_prefix import PrefixWork, frozen_prefix_work
 from freezeplan.cost.inputs import inputs_for
-from freezeplan.cost.memory import measure_memory
-from freezeplan.cost.records import Cost, PhaseCost, Store, batches_text
+from freezeplan.cost.memory import ROUNDS, measure_memory, nbytes
+from freezeplan.cost.records import Cost, Memory, PhaseCost, Store, batches_text
+from freezeplan.cost.sharing import ALONE, Sharing, pretended_mesh, sharing_of
 from freezeplan.cost.store_rows import counted_rows, stored_rows
 from freezeplan.cost.tracking import NumbersAsOne
 from freezeplan.cost.trial import Trial
@@ -25,6 +28,7 @@ from freezeplan.cost.work import measure_work, step_work
 from freezeplan.data.labels import labels_of
 from freezeplan.data.row_counts import EVALUATED, STAND_IN, TRAINED, Rows, rows_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import format_bytes
 from freezeplan.inventory.records import Inventory, Stack
 from freezeplan.models.build import build_meta_model
 from freezeplan.models.left_open import length_of
@@ -45,20 +49,26 @@ NOTHING_TRAINS = "nothing trains here: each row is needed once"
 
 
 @attaching
-def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length: int | None = None) -> Cost:
+def estimate_cost(
+    spec: Spec, plan: Plan, batch_size: int | None = None, length: int | None = None, processes: int = 1
+) -> Cost:
     """Work out what every phase of a plan costs: bytes and FLOPs, before anything is loaded.
 
     The spec's model is built from its config on fake tensors and takes the steps that training would take, with
     the plan's optimizer. ``batch_size`` is in rows per batch (default: the spec's), ``length`` in tokens
-    (default: the spec's ``max_length``, else what the model takes, at most 512). Phases come in the plan's order.
-    Raises ``DiagnosticError``: FP480 for a model that does not run that way, FP481 for an impossible length, and
-    all that finding and building the model raises.
+    (default: the spec's ``max_length``, else what the model takes, at most 512). Of several ``processes`` it is the
+    cost of each, in the way of ``train.strategy``. Phases come in the plan's order. Raises ``DiagnosticError``: FP480
+    for a model that does not run that way, FP481 for an impossible length, FP561 for processes that cannot share the
+    run, and all that finding and building the model raises.
     """
-    trial = trial_of(spec, plan, batch_size, length)
-    rows = rows_of(spec)
+    inventory = inventory_for(spec)
+    sharing = sharing_of(spec, plan, inventory, processes)
+    trial, rows = trial_of(spec, plan, batch_size, length, sharing), rows_of(spec)
     known = bool(spec.task) and rows.known(trial.objectives)
-    stored, costs = _stored(spec, plan, rows), _phases(trial, plan, rows, inventory_for(spec))
-    phases = _judged(spec, plan, tuple(_priced(trial, cost, cut, stored) for cost, cut in costs))
+    with held_trial(trial, spec, plan, inventory, length) as held:
+        stored, costs = _stored(spec, plan, rows), _phases(trial, held, plan, rows, inventory)
+        priced = tuple(_priced(trial, cost, cut, stored) for cost, cut in costs)
+    phases = _judged(spec, plan, priced)
     return Cost(
         batch_size=trial.batch_size,
         eval_batch_size=rows_at_once("cpu", spec.train.eval_batch_size),
@@ -68,6 +78,8 @@ def estimate_cost(spec: Spec, plan: Plan, batch_size: int | None = None, length:
         phases=phases,
         assumptions=tuple(_assumptions(trial, plan, known)),
         batch_sizes=trial.batch_sizes,
+        processes=sharing.processes,
+        strategy=sharing.way,
     )
 
 
@@ -78,7 +90,9 @@ def _stored(spec: Spec, plan: Plan, rows: Rows) -> dict[str, int]:
     return stored_rows(spec, plan, {TRAINED: rows.counts, EVALUATED: rows_of(spec, EVALUATED).counts})
 
 
-def trial_of(spec: Spec, plan: Plan, batch_size: int | None, length: int | None) -> Trial:
+def trial_of(
+    spec: Spec, plan: Plan, batch_size: int | None, length: int | None, sharing: Sharing = ALONE
+) -> Trial:
     """Build a spec's model on fake tensors, as the plan keeps them; raises what :func:`estimate_cost` does."""
     source = resolve_source(spec)
     if source.config is None:
@@ -95,22 +109,55 @@ def trial_of(spec: Spec, plan: Plan, batch_size: int | None, length: int | None)
     size = batch_size or spec.train.batch_size
     evaluated = any(task.data and (task.data.validation or task.data.test) for task in spec.task)
     own = batch_sizes_of(spec) if batch_size is None else {}
-    return Trial(model.train(), mode, inputs, tasks, spec.train, size, evaluated, own)
+    return Trial(model.train(), mode, inputs, tasks, spec.train, size, evaluated, own, sharing)
+
+
+@contextmanager
+def held_trial(
+    trial: Trial, spec: Spec, plan: Plan, inventory: Inventory, length: int | None
+) -> Iterator[Trial]:
+    """Yield a trial of what one process holds within the block: where a model is shared out, of another model."""
+    if trial.sharing.way != "shard":
+        yield trial
+        return
+    held = replace(
+        trial_of(spec, plan, trial.batch_size, length, trial.sharing), batch_sizes=trial.batch_sizes
+    )
+    with pretended_mesh(trial.sharing.processes) as mesh:
+        with held.running():
+            share_out(held.model, plan, inventory.stacks, mesh, torch.device("cpu"))
+        yield held
 
 
 def _phases(
-    trial: Trial, plan: Plan, rows: Rows, inventory: Inventory
+    trial: Trial, held: Trial, plan: Plan, rows: Rows, inventory: Inventory
 ) -> Iterator[tuple[PhaseCost, PrefixWork | str]]:
     """Walk through the phases as a run does: one model, and one optimizer that keeps what the plan keeps.
 
-    Yields each phase's cost without a store, and its frozen prefix, or in words why there is none.
+    ``held`` is the trial of what a process holds. Yields each phase's cost without a store, and its frozen prefix, or
+    in words why there is none.
     """
     stacks = {stack.path: stack for stack in inventory.stacks}
-    for index, optimizer in entered(trial, plan):
-        phase = plan.phases[index]
-        prefix = phase.frozen_prefix
+    for index, optimizer, held_optimizer in _both_entered(trial, held, plan):
+        prefix = plan.phases[index].frozen_prefix
         stack = None if prefix.stack is None else stacks.get(prefix.stack)
-        yield _cost_of_phase(trial, optimizer, (index, phase.name), rows, stack)
+        learning = trial.learning()
+        memory = measure_memory(held, held_optimizer, learning)
+        if held is not trial:
+            # What is gathered for a forward pass is none of its activations.
+            plain = measure_memory(trial, optimizer, learning, ROUNDS - 1)
+            memory = replace(memory, activations=plain.activations, saved=plain.saved)
+        yield _cost_of_phase(trial, memory, learning, (index, plan.phases[index].name), rows, stack)
+
+
+def _both_entered(
+    trial: Trial, held: Trial, plan: Plan
+) -> Iterator[tuple[int, torch.optim.Optimizer | None, torch.optim.Optimizer | None]]:
+    if held is trial:
+        yield from ((index, optimizer, optimizer) for index, optimizer in entered(trial, plan))
+        return
+    for (index, optimizer), (_, other) in zip(entered(trial, plan), entered(held, plan), strict=True):
+        yield index, optimizer, other
 
 
 def entered(trial: Trial, plan: Plan) -> Iterator[tuple[int, torch.optim.Optimizer | None]]:
@@ -136,23 +183,23 @@ def _enter(trial: Trial, optimizer: torch.optim.Optimizer | None, plan: Plan, in
 
 def _cost_of_phase(
     trial: Trial,
-    optimizer: torch.optim.Optimizer | None,
+    memory: Memory,
+    learning: tuple[str, ...],
     phase: tuple[int, str],
     rows: Rows,
     stack: Stack | None,
 ) -> tuple[PhaseCost, PrefixWork | str]:
-    learning = trial.learning()
     names = learning or trial.objectives
     works = {objective: measure_work(trial, objective) for objective in names}
     index, name = phase
     count = StepCount(rows.each(names), trial.train, trial.batch_sizes, index)
     run = {task: round(taken) for task, taken in count.rows_per_epoch.items()}
-    epoch = sum(work.total * run[task] // trial.size_of(task) for task, work in works.items())
+    epoch = sum(work.total * run[task] // trial.whole_batch(task) for task, work in works.items())
     cut = frozen_prefix_work(trial, learning[0], stack) if learning else NOTHING_TRAINS
     cost = PhaseCost(
         name=name,
         learning=learning,
-        memory=measure_memory(trial, optimizer, learning),
+        memory=memory,
         step=step_work(trial, works, count),
         epoch=epoch,
         rows=run,
@@ -172,12 +219,14 @@ def _priced(trial: Trial, cost: PhaseCost, cut: PrefixWork | str, stored: Mappin
         count * (cut.states if _over_words(trial, task) else cut.nbytes) for task, count in texts.items()
     )
     run = sum(count * trial.texts_of(task) for task, count in cost.rows.items())
+    # Processes that share a model share its store, too; others have all of it each.
+    parts = trial.sharing.processes if trial.sharing.way == "shard" else 1
     store = Store(
         prefix=cut.prefix,
-        nbytes=kept // cut.texts,
+        nbytes=kept // cut.texts // parts,
         rows=sum(stored.values()),
-        build=cut.flops * sum(texts.values()) // cut.texts,
-        epoch=cost.epoch - cut.flops * run // cut.texts,
+        build=cut.flops * sum(texts.values()) // cut.texts // parts,
+        epoch=cost.epoch - cut.flops * run // cut.texts // trial.sharing.processes,
     )
     return replace(cost, store=store)
 
@@ -224,6 +273,18 @@ def _formats(train: TrainTable, plan: Plan) -> Iterator[str]:
         yield f"a step takes {train.accumulation} batches, one after the other"
 
 
+def _shares(trial: Trial) -> Iterator[str]:
+    count = trial.sharing.processes
+    if count > 1:
+        rows = trial.size_of(trial.objectives[0])
+        yield f"of {count} processes this is one, which runs the most rows: {rows} of a batch"
+    if trial.sharing.way == "shard":
+        whole = format_bytes(nbytes((*trial.model.parameters(), *trial.model.buffers())))
+        yield f"it loads the whole model ({whole}), keeps a part of every tensor, and gathers a layer while it runs"
+    elif trial.train.strategy == "shard":
+        yield '`strategy = "shard"` shares a model among processes, and this is one: `--processes 2`'
+
+
 def _assumptions(trial: Trial, plan: Plan, known: bool) -> Iterator[str]:
     """Say in words what the numbers rest on."""
     batches = batches_text(trial.batch_size, trial.batch_sizes)
@@ -238,5 +299,6 @@ def notes_on_bytes(trial: Trial, plan: Plan) -> Iterator[str]:
     """Say in words what bytes are counted, and of what."""
     yield "bytes are those of tensors: the interpreter, its libraries and the data come on top"
     yield from _formats(trial.train, plan)
+    yield from _shares(trial)
     if trial.tasks is None:
         yield "the loss is the mean of the model's first floating-point output"

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import torch
 
-from freezeplan.cost.estimating import entered, notes_on_bytes, trial_of
+from freezeplan.cost.estimating import entered, held_trial, notes_on_bytes, trial_of
 from freezeplan.cost.memory import ROUNDS, measure_memory
 from freezeplan.cost.records import Fitting, FittingBatch
+from freezeplan.cost.sharing import sharing_of
 from freezeplan.cost.trial import Trial
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import format_bytes
+from freezeplan.models.sources import inventory_for
 from freezeplan.plan.records import Plan
 from freezeplan.spec.locations import attaching
 from freezeplan.spec.tables import Spec
@@ -23,19 +25,31 @@ Peak = Callable[[int], int]
 
 
 @attaching
-def fit_batches(spec: Spec, plan: Plan, budget: int, length: int | None = None) -> Fitting:
+def fit_batches(
+    spec: Spec, plan: Plan, budget: int, length: int | None = None, processes: int = 1
+) -> Fitting:
     """Find for each phase the largest batch whose predicted peak is within ``budget`` bytes.
 
-    All tasks get batches of the same size. ``length`` is in tokens, as for
-    :func:`freezeplan.cost.estimating.estimate_cost`, which is asked here, too. Raises ``DiagnosticError``: FP489 where
-    one row is too much, or an evaluation, and what estimating a cost raises.
+    All tasks get batches of the same size. ``length`` is in tokens and ``processes`` share a batch, each with such a
+    budget, as for :func:`freezeplan.cost.estimating.estimate_cost`, which is asked here, too. Raises
+    ``DiagnosticError``: FP489 where one row is too much, or an evaluation, and what estimating a cost raises.
     """
-    trial = trial_of(spec, plan, 1, length)
-    phases = tuple(
-        _fitting(trial, optimizer, plan.phases[index].name, budget)
-        for index, optimizer in entered(trial, plan)
+    inventory = inventory_for(spec)
+    sharing = sharing_of(spec, plan, inventory, processes)
+    trial = trial_of(spec, plan, 1, length, sharing)
+    with held_trial(trial, spec, plan, inventory, length) as held:
+        phases = tuple(
+            _fitting(held, optimizer, plan.phases[index].name, budget)
+            for index, optimizer in entered(held, plan)
+        )
+    notes = tuple(notes_on_bytes(replace(trial, batch_size=_smallest(phases)), plan))
+    return Fitting(
+        budget, trial.inputs.words, phases, notes, processes=sharing.processes, strategy=sharing.way
     )
-    return Fitting(budget, trial.inputs.words, phases, tuple(notes_on_bytes(trial, plan)))
+
+
+def _smallest(phases: tuple[FittingBatch, ...]) -> int:
+    return min((item.rows for item in phases if item.rows is not None), default=1)
 
 
 def _fitting(trial: Trial, optimizer: torch.optim.Optimizer | None, phase: str, budget: int) -> FittingBatch:

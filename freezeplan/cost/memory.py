@@ -9,6 +9,10 @@ from itertools import groupby
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from freezeplan.apply.buckets import sum_in_buckets
+from freezeplan.apply.sharding import reshard_parameters
+from freezeplan.apply.sharing_out import clip_parts
+from freezeplan.apply.tensors import own_part
 from freezeplan.cost.records import Memory
 from freezeplan.cost.tracking import LiveBytes, NumbersAsOne, Window
 from freezeplan.cost.trial import Trial
@@ -31,6 +35,8 @@ def measure_memory(
     """
     live = LiveBytes()
     run = _Steps(trial, live)
+    with trial.running():
+        reshard_parameters(trial.model)
     for tensor in (*_weights(trial), *_state(optimizer)):
         live.add(tensor)
     with trial.running(), live, live.window() as whole:
@@ -98,9 +104,13 @@ class _Steps:
         else:
             self._balance(names)
         trained = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+        if self.trial.sharing.way == "replicate":
+            # What an exchange puts out is a new array.
+            sum_in_buckets([tensor for tensor in trained if tensor.grad is not None], torch.clone)
         self.gradients = max(self.gradients, nbytes(t.grad for t in trained if t.grad is not None))
         if self.trial.train.clip_norm is not None:
-            clip_grad_norm_(trained, self.trial.train.clip_norm)
+            clip = clip_parts if self.trial.sharing.way == "shard" else clip_grad_norm_
+            clip(trained, self.trial.train.clip_norm)
         with NumbersAsOne():
             optimizer.step()
 
@@ -139,6 +149,6 @@ class _Steps:
 
 
 def nbytes(tensors: Iterable[torch.Tensor]) -> int:
-    """Add up the bytes of the storages of some tensors, each storage once."""
-    storages = [tensor.untyped_storage() for tensor in tensors]
+    """Add up the bytes of the storages of some tensors, each once; of those shared out, of this process's parts."""
+    storages = [own_part(tensor).untyped_storage() for tensor in tensors]
     return sum({storage._cdata: storage.nbytes() for storage in storages}.values())

@@ -100,7 +100,8 @@ class Cost:
 
     ``batch_size`` and ``length`` (tokens of each text, None for images) are those of a training step,
     ``eval_batch_size`` is that of an evaluation; ``batch_sizes`` maps the tasks whose training batches have a size of
-    their own to it. Unless ``rows_known``, 1,000 stand for the rows of each task. A process takes
+    their own to it. Unless ``rows_known``, 1,000 stand for the rows of each task. Where ``processes`` share the run by
+    a ``strategy``, it is the cost of the one that runs the most rows. A process takes
     ``allocator_margin`` times the memory of its tensors, ``largest_margin`` times in the worst case measured.
     """
 
@@ -114,6 +115,13 @@ class Cost:
     allocator_margin: float = ALLOCATOR_MARGIN
     largest_margin: float = LARGEST_MARGIN
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    processes: int = 1
+    strategy: str = "single"
+
+    @property
+    def company(self) -> str:
+        """Of which processes the numbers are, in words."""
+        return company_text(self.processes, self.strategy)
 
     @property
     def batches(self) -> str:
@@ -128,6 +136,8 @@ class Cost:
             "length": self.length,
             "inputs": self.inputs,
             "batch_sizes": dict(self.batch_sizes),
+            "processes": self.processes,
+            "strategy": self.strategy,
             "rows_known": self.rows_known,
             "allocator_margin": {"usual": self.allocator_margin, "largest": self.largest_margin},
             "phases": [_phase(phase) for phase in self.phases],
@@ -156,7 +166,8 @@ class FittingBatch:
 class Fitting:
     """Hold the largest batches whose predicted peak is within a budget of bytes, phase by phase.
 
-    ``inputs`` say what one row is, ``assumptions`` what the numbers rest on.
+    ``inputs`` say what one row is, ``assumptions`` what the numbers rest on. Of several ``processes``, which share a
+    batch by a ``strategy``, each has the budget.
     """
 
     budget: int
@@ -165,6 +176,13 @@ class Fitting:
     assumptions: tuple[str, ...]
     allocator_margin: float = ALLOCATOR_MARGIN
     largest_margin: float = LARGEST_MARGIN
+    processes: int = 1
+    strategy: str = "single"
+
+    @property
+    def company(self) -> str:
+        """Of which processes the numbers are, in words."""
+        return company_text(self.processes, self.strategy)
 
     @property
     def rows(self) -> int | None:
@@ -175,12 +193,23 @@ class Fitting:
         """Return it as plain JSON types: what the table is made from, too."""
         return {
             "budget": self.budget,
+            "processes": self.processes,
+            "strategy": self.strategy,
             "inputs": self.inputs,
             "batch_size": self.rows,
             "phases": [asdict(item) for item in self.phases],
             "allocator_margin": {"usual": self.allocator_margin, "largest": self.largest_margin},
             "assumptions": list(self.assumptions),
         }
+
+
+def company_text(processes: int, strategy: str) -> str:
+    """Say in words of which of several processes numbers are; nothing of one alone.
+
+    >>> company_text(2, "shard"), company_text(1, "single")
+    (', on each of 2 processes (shard)', '')
+    """
+    return f", on each of {processes} processes ({strategy})" if processes > 1 else ""
 
 
 def batches_text(size: int, own: Mapping[str, int]) -> str:

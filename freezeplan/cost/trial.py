@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import (
 
 from freezeplan.apply.widening import WideningMode
 from freezeplan.cost.inputs import Inputs, first_floats
+from freezeplan.cost.sharing import ALONE, Sharing
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.precision import computing_in
@@ -32,7 +33,8 @@ class Trial:
 
     ``tasks`` maps the names of the heads to their kinds; a spec without tasks has None, and its loss is the
     mean of the model's first output of floating-point numbers. ``evaluates`` tells whether there is anything to
-    evaluate on. ``batch_sizes`` maps the tasks whose batches have a size of their own to it.
+    evaluate on. ``batch_sizes`` maps the tasks whose batches have a size of their own to it. Of processes that share
+    a run it is the trial of one.
     """
 
     model: nn.Module
@@ -43,10 +45,15 @@ class Trial:
     batch_size: int
     evaluates: bool = False
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    sharing: Sharing = ALONE
+
+    def whole_batch(self, objective: str) -> int:
+        """Return the rows of one batch of an objective, of all processes."""
+        return self.batch_sizes.get(objective, self.batch_size)
 
     def size_of(self, objective: str) -> int:
-        """Return the rows of one batch of an objective."""
-        return self.batch_sizes.get(objective, self.batch_size)
+        """Return the rows of one batch of an objective that one process runs."""
+        return self.sharing.rows(self.whole_batch(objective))
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return failed or isinstance(error, MemoryError)
 
 
-def give_back_large_blocks() -> None:
-    """Have blocks of a MiB and more given back to the system when they are freed, where the C library is glibc.
+def give_back_large_blocks(size: int = LARGE) -> None:
+    """Have blocks of ``size`` bytes and more given back to the system when they are freed, with glibc as C library.
 
     By itself it keeps what it is given back: its threshold rises, up to 32 MiB, with each block that is freed. What
     is gathered and let go of again and again then stays, in pieces. Source: mallopt(3), M_MMAP_THRESHOLD.
@@ -30,4 +30,4 @@ def give_back_large_blocks() -> None:
         return
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
-        set_option(M_MMAP_THRESHOLD, LARGE)
+        set_option(M_MMAP_THRESHOLD, size)

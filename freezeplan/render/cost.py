@@ -35,7 +35,8 @@ class CostView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text("")
-        yield Text(f"cost of {self.cost.batches}, {self.cost.inputs}", style="bold", overflow="fold")
+        title = f"cost of {self.cost.batches}, {self.cost.inputs}{self.cost.company}"
+        yield Text(title, style="bold", overflow="fold")
         tables = [_cells(MEMORY, memory_cells, self.cost), _cells(WORK, work_cells, self.cost)]
         if len(self.cost.phases) > 1 and max(map(_width, tables)) <= options.max_width:
             yield from _tables(tables, self.cost, ascii_only=options.ascii_only)

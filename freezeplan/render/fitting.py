@@ -26,7 +26,7 @@ class FittingView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         fitting = self.fitting
         yield Text("")
-        title = f"batches that fit into {_mebibytes(fitting.budget)}, {fitting.inputs}"
+        title = f"batches that fit into {_mebibytes(fitting.budget)}, {fitting.inputs}{fitting.company}"
         yield Text(title, style="bold", overflow="fold")
         yield facts_grid(_facts(fitting))
         for text in (_margin(fitting), *fitting.assumptions):

@@ -7,19 +7,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as processes
 
+from freezeplan.apply.buckets import sum_in_buckets
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few, first_line
 from freezeplan.runs.evidence import SHOWN
 from freezeplan.train.batches import Part
-
-BUCKET_BYTES = 25 * 1024**2
-"""How much travels at once: as much as DistributedDataParallel sends."""
 
 GLOO = "gloo"
 Value = TypeVar("Value")
@@ -117,11 +114,7 @@ class Ranks:
         has = [tensor.grad is not None for tensor in tensors]
         anywhere = self.summed(torch.tensor(has, dtype=torch.int32, device=self.device)).tolist()
         reached = [tensor for tensor, ranks in zip(tensors, anywhere, strict=True) if ranks]
-        for bucket in _buckets(reached):
-            parts = [_gradient(tensor).reshape(-1) for tensor in bucket]
-            total = self.summed(torch.cat(parts)).split([len(part) for part in parts])
-            for tensor, gradient in zip(bucket, total, strict=True):
-                tensor.grad = gradient.view_as(tensor)
+        sum_in_buckets(reached, self.summed)
 
     def set_buffers_of_first(self, model: torch.nn.Module) -> None:
         """Give modules in training mode the statistics that the first rank's have gathered (BatchNorm's)."""
@@ -133,22 +126,6 @@ class Ranks:
                 if module.training and any(buffer.is_floating_point() for buffer in own):
                     for buffer in own:
                         processes.broadcast(buffer, 0)
-
-
-def _gradient(tensor: torch.nn.Parameter) -> torch.Tensor:
-    return tensor.grad if tensor.grad is not None else torch.zeros_like(tensor)
-
-
-def _buckets(tensors: Sequence[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:
-    """Yield tensors of one number format together, in their order, up to a size."""
-    for _, alike in groupby(tensors, key=lambda tensor: tensor.dtype):
-        bucket: list[torch.nn.Parameter] = []
-        for tensor in alike:
-            if bucket and sum(item.nbytes for item in (*bucket, tensor)) > BUCKET_BYTES:
-                yield bucket
-                bucket = []
-            bucket.append(tensor)
-        yield bucket
 
 
 @contextmanager

@@ -97,3 +97,9 @@ def test_an_odd_budget_is_wrong_usage_and_a_small_one_a_diagnostic(desk):
     assert done.status == 2 and "no amount of memory" in done.err
     done = desk.run("show", "tiny.toml", "--fit", "10kB")
     assert done.status == 1 and "error[FP489]" in done.err and done.out == ""
+
+
+def test_processes_share_the_cost_and_are_nothing_without_it(desk):
+    done = desk.run("show", "tiny.toml", "--cost", "--processes", "2", "--length", "8")
+    assert "texts of 8 tokens, on each of 2 processes (replicate)" in done.out and "16 of a batch" in done.out
+    assert desk.run("show", "tiny.toml", "--processes", "2").status == 2

@@ -18,6 +18,7 @@ from torch.distributed.tensor import Shard as Rows
 from torch.distributed.tensor import distribute_tensor
 
 from freezeplan.apply import build_optimizer, fused_option
+from freezeplan.apply.sharing import BY_NUMBER
 from freezeplan.apply.tensors import whole
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.inventory.from_module import inventory_of
@@ -30,7 +31,7 @@ from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
-from freezeplan.train.strategies.choosing import BY_NUMBER, check_strategy, strategy_for
+from freezeplan.train.strategies.choosing import check_strategy, strategy_for
 from freezeplan.train.strategies.shard import Shard
 from tests.apply.wrapping import one_process
 from tests.train.phased import ALL, POOLER, TOP, phased_spec, tree

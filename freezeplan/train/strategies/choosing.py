@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from accelerate import Accelerator
 from torch.distributed import is_initialized
 
-from freezeplan.diagnostics import Diagnostic, DiagnosticError
-from freezeplan.diagnostics.wording import quoted
+from freezeplan.apply.sharing import KEY, against_sharing_out, way_of_sharing
+from freezeplan.diagnostics import Diagnostic
 from freezeplan.inventory.records import Inventory
-from freezeplan.inventory.structure import is_under
 from freezeplan.plan.records import Plan
 from freezeplan.spec.tables import Spec
 from freezeplan.train.launching import ranks_of
@@ -20,27 +18,16 @@ from freezeplan.train.strategies.shard import Shard
 from freezeplan.train.strategies.single import Single
 from freezeplan.train.strategies.strategy import SharingStrategy
 
-KEY = ("train", "strategy")
-# Their step makes of each number what it would make of it alone, so parts of a tensor can be stepped apart. So does
-# that of Rprop, but torch cannot run it over such parts.
-BY_NUMBER = frozenset(
-    ["ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD"]
-)
-
 
 def strategy_for(spec: Spec, accelerator: Accelerator) -> SharingStrategy:
     """Return the way that a spec asks for, or that fits the number of processes.
 
     Raises ``DiagnosticError`` (FP561) for several processes where one is allowed.
     """
-    count, asked = ranks_of(accelerator).count, spec.train.strategy
-    if asked == "single" and count > 1:
-        message = f'`strategy = "single"` is for one process, and there are {count}'
-        advice = "start one process, or write `replicate` or `shard`"
-        raise DiagnosticError([spec.locations.report(KEY, "FP561", message, help=advice)])
-    if asked == "shard" and (count > 1 or is_initialized()):
+    way = way_of_sharing(spec, ranks_of(accelerator).count)
+    if way == "shard" or (spec.train.strategy == "shard" and is_initialized()):
         return Shard(accelerator)
-    return Replicate(accelerator) if count > 1 else Single(accelerator)
+    return Single(accelerator) if way == "single" else Replicate(accelerator)
 
 
 def check_strategy(
@@ -49,7 +36,7 @@ def check_strategy(
     """Report what stands against sharing out a run's tensors (FP561), and a `shard` that shares nothing (FP562)."""
     if strategy.name != "shard":
         return tuple(_alone(spec))
-    return tuple(_against(spec, plan, inventory))
+    return tuple(against_sharing_out(spec, plan, inventory))
 
 
 def _alone(spec: Spec) -> Iterator[Diagnostic]:
@@ -57,55 +44,3 @@ def _alone(spec: Spec) -> Iterator[Diagnostic]:
         message = '`strategy = "shard"` shares a model among processes, and there is one'
         advice = "start several: `torchrun --nproc_per_node 2 -m freezeplan train …`"
         yield spec.locations.report(KEY, "FP562", message, help=advice)
-
-
-def _against(spec: Spec, plan: Plan, inventory: Inventory) -> Iterator[Diagnostic]:
-    for item in plan.working:
-        if item.name not in BY_NUMBER:
-            message = f"{item.kind} needs tensors as a whole, and each process would have a part of them"
-            advice = "use an optimizer that does not, such as `adamw`; or `replicate`"
-            yield spec.locations.report(KEY, "FP561", message, help=advice)
-    if spec.train.balancing is not None:
-        message = "`balancing` compares the gradients of tasks as a whole, and each process would have a part of them"
-        yield spec.locations.report(
-            ("train", "balancing"), "FP561", message, help="remove it, or write `replicate`"
-        )
-    if spec.model.frozen_dtype is not None:
-        message = (
-            "`frozen_dtype` keeps frozen tensors in another number format, and a layer is shared out as one"
-        )
-        advice = "remove it, or write `replicate`"
-        yield spec.locations.report(("model", "frozen_dtype"), "FP561", message, help=advice)
-    if spec.train.precision == "fp16":
-        message = "`fp16` leaves out a step in which a gradient overflows, and each process would see a part of them"
-        yield spec.locations.report(("train", "precision"), "FP561", message, help="write `bf16`")
-    for finding in (_mixed(plan, inventory), _routed(plan, inventory)):
-        if finding is not None:
-            yield spec.locations.report(KEY, "FP561", finding, help="write `replicate`")
-
-
-def _mixed(plan: Plan, inventory: Inventory) -> str | None:
-    """Say in which layer tensors of several number formats train: its gradients are added up as one array."""
-    layers = [path for stack in inventory.stacks for span in stack.spans for path in span]
-    trained = set(plan.ever_trained)
-    kinds: dict[str, set[str]] = defaultdict(set)
-    for param in plan.params:
-        if param.name in trained:
-            unit = next((path for path in layers if is_under(param.name, path)), "")
-            kinds[unit].add(param.dtype)
-    for unit, found in kinds.items():
-        if len(found) > 1:
-            where = f"`{unit}`" if unit else "what is around the layers"
-            return f"tensors of {' and '.join(sorted(found))} train in {where}: it is shared out as one"
-    return None
-
-
-def _routed(plan: Plan, inventory: Inventory) -> str | None:
-    """Say which experts train that are modules of their own: a process whose rows reach none would not run it."""
-    trained = plan.ever_trained
-    for home in inventory.role_nodes.get("experts", ()):
-        inside = [name for name in trained if is_under(name, home)]
-        stacked = [info for info in inventory.tensors if info.name in inside and len(info.shape) == 3]
-        if inside and not stacked:
-            return f"the experts in {quoted([home])} are modules of their own, and rows of one process may reach none"
-    return None
