@@ -26,6 +26,7 @@ from freezeplan.spec.tables import Spec  # noqa: E402
 from tests.train.killing import kill_and_resume  # noqa: E402
 from tests.train.kinds import KINDS, write_images  # noqa: E402
 from tests.train.phased import every_kind, stopping  # noqa: E402
+from tests.train.streamed import half_streamed  # noqa: E402
 from tests.train.targets import write_targets  # noqa: E402
 from tests.train.tiny import save_tiny_bert, write_toy_data  # noqa: E402
 
@@ -35,6 +36,7 @@ SPECS: dict[str, Callable[..., Spec]] = {
         every_kind, mixing="joint", checkpoint_steps=2, keep_best="topic/accuracy"
     ),
     "alternate, stop_when, a checkpoint every 5 steps": partial(stopping, checkpoint_steps=5, keep_last=1),
+    "streamed beside rows in memory, all kinds of phases": half_streamed,
     **KINDS,
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)

@@ -40,7 +40,7 @@ from freezeplan.tasks import task_kind
 
 LOOKED_AT = 1000
 """Rows of each file in which its columns are looked for."""
-SAMPLE, SAMPLES = 1 << 18, 64
+SAMPLE, SAMPLES = 1 << 16, 64
 """Bytes of a place that is compared in a large file, and how many places are."""
 
 
@@ -61,13 +61,20 @@ class StreamedRows:
     def __len__(self) -> int:
         return self.per_pass
 
-    def split(self, first: int, last: int) -> Split:
+    def split(self, first: int, last: int, chosen: Sequence[int] | None = None) -> Split:
         """Return the rows from number ``first`` up to ``last``, counted from 0 over the whole run.
 
-        Raises ``DiagnosticError`` with each of them that cannot be used, or where data cannot be read.
+        All of them are checked; with ``chosen``, those that are named are returned. Raises ``DiagnosticError`` with
+        each that cannot be used, or where data cannot be read.
         """
         with reported(self.report):
             rows = self.stream.take(first, last)
+        split = self._checked(rows)
+        if chosen is None or len(chosen) == len(rows):
+            return split
+        return self._checked([rows[number - first] for number in chosen])
+
+    def _checked(self, rows: Sequence[StreamedRow]) -> Split:
         table = table_of(rows, self.columns)
         found = check_rows(table, self.task, self.columns.targets, "train", self.report)
         split = split_of(table, self.task, self.columns.targets, self.report)

@@ -111,7 +111,7 @@ class Loop:
         position, end = self.position, self.scheduled.epoch_end(self.position.phase_step)
         while position.phase_step < end:
             rates = self.set_rates(position.phase_step)
-            parts = self.streams.read(self.course.parts(position.phase_step), self.data)
+            parts = self.streams.read(self.course.parts(position.phase_step), self.data, self.ranks)
             losses = self._step(parts)
             position.phase_step += 1
             position.step += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from freezeplan.data.encoder import Encoder
@@ -16,6 +17,7 @@ from freezeplan.tasks import TaskKind
 from freezeplan.train.batches import Part
 from freezeplan.train.encoded_rows import encode_split, problems_of
 from freezeplan.train.forward import EncodedSplit
+from freezeplan.train.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,23 @@ class StreamedTask:
 
         Raises ``DiagnosticError`` with those that cannot be used.
         """
-        split = self.rows.split(first, last)
+        return self._encoded(self.rows.split(first, last))
+
+    def step(self, parts: Sequence[Part], ranks: Ranks) -> tuple[EncodedSplit, list[Part]]:
+        """Return the rows of the batches of a step, and the batches with their places there.
+
+        Of several ranks, each checks all rows and encodes its own, unless the number of terms needs them all. The
+        place of a row that is not there is that of another one.
+        """
+        rows = [row for part in parts for row in part.rows]
+        chosen = rows
+        if ranks.count > 1 and self.kind.rowwise and not self.kind.terms_vary:
+            chosen = sorted({rows[0], *(row for part in parts for row in ranks.own(part).rows)})
+        places = {row: place for place, row in enumerate(chosen)}
+        split = self._encoded(self.rows.split(rows[0], rows[-1] + 1, chosen))
+        return split, [Part(part.task, tuple(places.get(row, 0) for row in part.rows)) for part in parts]
+
+    def _encoded(self, split: Split) -> EncodedSplit:
         inputs = encode_split(split, self.encoder, self.kind)
         problems = problems_of(split, inputs)
         if problems:
@@ -66,19 +84,20 @@ class Streams:
     samples: Mapping[str, EncodedSplit] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
-    def read(self, parts: Sequence[Part], data: MutableMapping[str, EncodedSplit]) -> tuple[Part, ...]:
+    def read(
+        self, parts: Sequence[Part], data: MutableMapping[str, EncodedSplit], ranks: Ranks = ALONE
+    ) -> tuple[Part, ...]:
         """Put the rows of a step's batches into ``data``; returns the batches with their places there."""
-        first: dict[str, int] = {}
-        for name in dict.fromkeys(part.task for part in parts if part.task in self.tasks):
-            rows = [row for part in parts if part.task == name for row in part.rows]
-            first[name] = rows[0]
-            data[name] = self.tasks[name].encoded(rows[0], rows[-1] + 1)
-        return tuple(
-            Part(part.task, tuple(row - first[part.task] for row in part.rows))
-            if part.task in first
-            else part
-            for part in parts
-        )
+        if not self.tasks:
+            return tuple(parts)
+        found: list[Part] = []
+        # The batches of a task stand together.
+        for name, group in groupby(parts, key=lambda part: part.task):
+            own = list(group)
+            if name in self.tasks:
+                data[name], own = self.tasks[name].step(own, ranks)
+            found += own
+        return tuple(found)
 
     def marks(self) -> dict[str, Any]:
         """Return as plain JSON where each task's rows go on."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from freezeplan.data.task_rows import load_task_data
 from freezeplan.spec.tables import Spec, Task
 from freezeplan.tasks import task_kind
+from tests.train.phased import every_kind
 
 
 def streaming(spec: Spec, names: Collection[str] = (), *, steps: int = 4, buffer: int = 20) -> Spec:
@@ -18,6 +19,11 @@ def streaming(spec: Spec, names: Collection[str] = (), *, steps: int = 4, buffer
         for task in spec.task
     ]
     return spec.model_copy(update={"task": tasks})
+
+
+def half_streamed(toy: Path) -> Spec:
+    """Return a spec with phases of every kind, one task of which streams its rows."""
+    return streaming(every_kind(toy, "joint", checkpoint_steps=3), ["topic"])
 
 
 def _streamed(task: Task, labels: list[str], steps: int, buffer: int) -> Task:

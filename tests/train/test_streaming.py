@@ -23,12 +23,14 @@ from freezeplan.runs.checkpoints.store import CheckpointStore
 from freezeplan.runs.events import Event, ExecutionChosen, StepDone
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
+from freezeplan.train.batches import Part
 from freezeplan.train.examining import AskedRows, evaluate_run
 from freezeplan.train.extracting import extract
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from freezeplan.train.setup import prepare
+from freezeplan.train.streaming import Streams
 from tests.train.language import PROMPT, language_spec, save_language_model, write_language_data
 from tests.train.phased import ALL, HEADS_ONLY, POOLER, TOP, assert_same_tree, phased_spec
 from tests.train.ranked import write_spec
@@ -106,12 +108,22 @@ def test_the_rows_of_a_step_are_those_of_its_numbers_and_each_is_learned_once(
         data: dict[str, Any] = {}
         (part,) = setup.streams.read(phase.course.parts(step), data)
         assert part.rows == tuple(range(8)) and len(data["topic"]) == 8
-        own = [Ranks(number, 3).own(part).rows for number in range(3)]
-        assert sorted(row for rows in own for row in rows) == list(part.rows)
-        seen += list(data["topic"].inputs.digests())
+        whole = list(data["topic"].inputs.digests())
+        shares = [_share(setup.streams, phase.course.parts(step), Ranks(number, 3)) for number in range(3)]
+        assert shares == [whole[number::3] for number in range(3)]
+        seen += whole
     # 96 rows are 12 steps of 8.
     assert len(set(seen[:96])) == 96 and seen[96:] != seen[:48]
     assert set(seen[96:]) <= set(seen[:96])
+
+
+def _share(streams: Streams, parts: tuple[Part, ...], ranks: Ranks) -> list[bytes]:
+    """Return what a rank runs of a step, and make sure that it encodes little else."""
+    data: dict[str, Any] = {}
+    (part,) = streams.read(parts, data, ranks)
+    found = list(data["topic"].inputs.digests())
+    assert len(part.rows) == 8 and len(found) <= 4
+    return [found[row] for row in ranks.own(part).rows]
 
 
 def test_a_streamed_run_has_no_store_and_says_why(toy: Path, shards: Path, tmp_path: Path) -> None:
