@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from freezeplan.diagnostics.wording import counted, format_count, format_number
 from freezeplan.render.schedule import Fact, length_text, span
+from freezeplan.spec.streams import SHUFFLE_BUFFER, is_streamed
 from freezeplan.tasks import TASK_KINDS
 from freezeplan.tasks.kind import COMPARE
 from freezeplan.tasks.scaling import LOG_CLASSES
@@ -73,7 +74,16 @@ def _task(task: Task, plan: Plan) -> dict[str, Any]:
         "class_weights": task.class_weights,
         "temperature": task.temperature,
         "matryoshka": task.matryoshka,
+        "streamed": _streamed(task),
     }
+
+
+def _streamed(task: Task) -> dict[str, Any] | None:
+    """Return how a task's training rows are streamed, None where they are read whole."""
+    if not is_streamed(task):
+        return None
+    buffer = task.data.shuffle_buffer or SHUFFLE_BUFFER
+    return {"steps_per_epoch": task.data.steps_per_epoch, "shuffle_buffer": buffer}
 
 
 def _outputs(task: Task, plan: Plan) -> int | None:
@@ -117,6 +127,9 @@ def _options(task: dict[str, Any]) -> Iterator[str]:
         yield f", temperature {format_number(task['temperature'])}"
     if task["matryoshka"]:
         yield f", loss of vectors cut to {', '.join(map(format_count, task['matryoshka']))}"
+    if task["streamed"]:
+        steps, rows = task["streamed"]["steps_per_epoch"], task["streamed"]["shuffle_buffer"]
+        yield f", streamed: {counted(steps, 'step')} an epoch, shuffled {format_count(rows)} rows at a time"
 
 
 def training_facts(record: dict[str, Any], plan: Plan) -> Iterator[Fact]:

@@ -45,7 +45,7 @@ def check_streams(document: Document) -> Iterator[Diagnostic]:
 
 def _data(path: KeyPath, data: dict[str, Any]) -> Iterator[Diagnostic]:
     if data.get("stream") is not True:
-        for key in OF_STREAMS:
+        for key in OF_STREAMS if not data.get("stream") else ():
             if data.get(key) is not None:
                 message = f"`{key}` is about rows that are streamed, and these are read whole"
                 advice = "add `stream = true`, or remove it"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from freezeplan.spec.table import Columns, Count, Files, Positive, Share, Table
 from freezeplan.spec.validators import check_task_name
 from freezeplan.tasks import TASK_KINDS
+
+MOST_STEPS = 10_000_000
 
 
 class DataTable(Table):
@@ -54,7 +56,7 @@ which learn what the assistant says."""
     stream: bool = False
     """Read the training rows as they are needed, again in every epoch, in place of keeping all of them in memory; \
 `labels` must be listed then."""
-    steps_per_epoch: Count | None = None
+    steps_per_epoch: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     """Of streamed rows: the optimizer steps that count as one pass over the task."""
     shuffle_buffer: Count | None = None
     """Of streamed rows: how many are held at a time, and shuffled among themselves. Default: 10000."""

@@ -48,6 +48,12 @@ def test_every_task_has_a_line_with_its_kind_labels_and_loss_weight() -> None:
     assert facts({**TASK_A, "weight": 2.0})[0][1].endswith("labels, loss weight 2")
 
 
+def test_a_line_says_that_rows_are_streamed_and_how_long_an_epoch_of_them_is() -> None:
+    data = {"train": "t.jsonl", "stream": True, "steps_per_epoch": 1}
+    (_, line), *_ = facts({**TASK_A, "data": data})
+    assert line.endswith("labels, streamed: 1 step an epoch, shuffled 10,000 rows at a time")
+
+
 ALTERNATE = "one task per step, in turn (alternate)"
 JOINT = "a batch of each task per step, losses summed (joint)"
 
