@@ -40,7 +40,6 @@ def make_shards(folder: Path, rows: int) -> None:
         parquet.write_table(
             pyarrow.table({"text": texts, "label": labels}),
             folder / f"{number:03}.parquet",
-            row_group_size=1000,
         )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 BATCH = 1000
+BUFFER = 1 << 16
 PARQUET = "write the file again, or use JSONL"
 SAVED = "save it again with `save_to_disk`"
 Names = Mapping[str, Sequence[str]]
@@ -29,7 +30,8 @@ def parquet_rows(source: RowSource) -> Iterator[Row]:
     with source.opened() as opened:
         file = opened if opened.seekable() and isinstance(getattr(opened, "name", None), (str, int)) else None
         try:
-            table = parquet.ParquetFile(file or _uncompressed(opened))
+            # Without these a group of rows, which may be the whole file, is read before its first row comes.
+            table = parquet.ParquetFile(file or _uncompressed(opened), buffer_size=BUFFER, pre_buffer=False)
             schema = table.schema_arrow
             source.present.update(dict.fromkeys(schema.names))
             source.check_single(schema.names)
