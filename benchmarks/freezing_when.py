@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", choices=SETS, action="append", help="a set; repeatable (default: snips, cr)")
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--validation", type=int, default=300)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--lr", type=float, default=5e-5)
     parser.add_argument("--rule", choices=("egeria", "autofreeze"), default="egeria")
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--percentile", type=float)
     parser.add_argument("--intervals", type=int)
     parser.add_argument("--per-phase", type=int, default=1)
-    parser.add_argument("--keep", type=int, help="layers at the top that never freeze")
+    parser.add_argument("--keep", type=int, default=1, help="layers at the top that never freeze")
     return parser
 
 

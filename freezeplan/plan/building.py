@@ -31,7 +31,8 @@ from freezeplan.spec.keys import EGERIA
 from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
 
-TOLERANCE, PERCENTILE, INTERVALS = 0.5, 50.0, 4
+TOLERANCE, LOOKS = 0.5, 2
+PERCENTILE, INTERVALS = 50.0, 4
 
 
 def build_plan(resolution: Resolution) -> Plan:
@@ -112,8 +113,8 @@ def _freeze_when(spec: Spec) -> FreezeRule | None:
     if when is None:
         return None
     if when.rule == EGERIA:
-        return FreezeRule(when.rule, tolerance=when.tolerance or TOLERANCE)
-    return FreezeRule(when.rule, when.percentile or PERCENTILE, when.intervals or INTERVALS)
+        return FreezeRule(when.rule, when.intervals or LOOKS, tolerance=when.tolerance or TOLERANCE)
+    return FreezeRule(when.rule, when.intervals or INTERVALS, percentile=when.percentile or PERCENTILE)
 
 
 def _planned(inventory: Inventory) -> tuple[PlannedParam, ...]:

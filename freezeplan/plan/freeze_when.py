@@ -40,9 +40,8 @@ def freezing_phases(
     if problems:
         return (), problems
     ((stack, rungs),) = ladders
-    keep = when.keep or -(-len(rungs) // 2)
-    problems += _nothing_to_freeze(spec, keep, len(rungs), written=when.keep is not None)
-    return () if problems else _stages(spec, tree, when, stack, rungs[: len(rungs) - keep]), problems
+    problems += _nothing_to_freeze(spec, when.keep, len(rungs), written="keep" in when.model_fields_set)
+    return () if problems else _stages(spec, tree, when, stack, rungs[: len(rungs) - when.keep]), problems
 
 
 def _nothing_to_freeze(spec: Spec, keep: int, layers: int, *, written: bool) -> Iterator[Diagnostic]:

@@ -266,15 +266,15 @@ class Target:
 class FreezeRule:
     """When the trainer goes on to the next phase, which freezes more layers: ``rule`` names whose rule it is.
 
-    After an epoch, from the bottom up, layers freeze: by ``autofreeze`` those whose gradients' norm changed between two
-    neighbours of the epoch's ``intervals`` by less than the ``percentile`` of the changes of all layers that train; by
-    ``egeria`` those whose outputs changed by at most a share, ``tolerance``, of the most that they changed in an epoch.
-    What the rule does not read is None.
+    An epoch has ``intervals``. After it, from the bottom up, layers freeze: by ``autofreeze`` those whose gradients'
+    norm changed between two neighbours of these by less than the ``percentile`` of the changes of all layers that
+    train; by ``egeria`` those whose outputs changed in the last one by at most a share, ``tolerance``, of the most that
+    they have changed in one. What the rule does not read is None.
     """
 
     rule: str
+    intervals: int
     percentile: float | None = None
-    intervals: int | None = None
     tolerance: float | None = None
 
 

@@ -9,5 +9,5 @@ ARCHITECTURE: KeyPath = ("model", "architecture")
 CONFIG: KeyPath = ("model", "config")
 CLASS: KeyPath = ("model", "class")
 AUTOFREEZE, EGERIA = "autofreeze", "egeria"
-OF_FREEZE_RULE = {"tolerance": EGERIA, "percentile": AUTOFREEZE, "intervals": AUTOFREEZE}
+OF_FREEZE_RULE = {"tolerance": EGERIA, "percentile": AUTOFREEZE}
 """Keys of ``[freeze_when]`` that one of its rules alone reads."""

@@ -239,17 +239,17 @@ most layers (`percentile`)."""
     """The stack to freeze, from the bottom; what feeds it freezes with its first layer."""
     per_phase: Count = 1
     """Layers (or stages) that freeze together."""
-    keep: Count | None = None
-    """Layers (or stages) at the top that never freeze. Default: half of them."""
+    keep: Count = 1
+    """Layers (or stages) at the top that never freeze."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Of `egeria`: layers freeze whose outputs changed in an epoch by at most this share of the most that they have \
-changed in one. Default: 0.5."""
+    """Of `egeria`: layers freeze whose outputs changed in the last interval by at most this share of the most that \
+they have changed in one. Default: 0.5."""
     percentile: Annotated[float, Field(gt=0, lt=100)] | None = None
     """Of `autofreeze`: layers freeze whose change is below this percentile of the changes of all layers that train. \
 Default: 50."""
     intervals: Annotated[int, Field(ge=2)] | None = None
-    """Of `autofreeze`: equal parts of an epoch in which gradients are added up; each is compared with the one before \
-it. Default: 4."""
+    """Equal parts of an epoch, each of which is compared with the one before it: what layers put out at its end, or \
+the gradients of its steps. Default: 2 of `egeria`, 4 of `autofreeze`."""
 
 
 class StopWhen(Table):

@@ -24,6 +24,7 @@ from freezeplan.train.balancing import combined, weights_of
 from freezeplan.train.batches import Course, Part
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.gradient_norms import GradientNorms
+from freezeplan.train.plasticity import OutputLooks
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.resolution import LostUpdates
 from freezeplan.train.scaling import LossScale
@@ -52,7 +53,8 @@ class Loop:
     The loop decides no learning rate: before each step it sets the groups' rates to what ``scheduled`` says.
     ``position`` is moved on with each step; ``after_step`` is called when a step is counted and
     ``checkpoint_steps`` divides its number, losses reported; or before an epoch is ``stopped`` since ``stop``
-    asks for it, on any rank. ``steps`` counts those of the whole run. ``norms`` sees the gradients of each step.
+    asks for it, on any rank. ``steps`` counts those of the whole run. ``norms`` sees the gradients of each step,
+    ``looks`` what the layers put out after it.
     ``streams`` put into ``data`` the rows of a step that are not there.
     """
 
@@ -73,6 +75,7 @@ class Loop:
     checkpoint_steps: int | None = None
     after_step: Callable[[], None] = lambda: None
     norms: GradientNorms | None = None
+    looks: OutputLooks | None = None
     stop: StopRequest = field(default_factory=StopRequest)
     stopped: bool = False
     balancing: str | None = None
@@ -115,6 +118,7 @@ class Loop:
             losses = self._step(parts)
             position.phase_step += 1
             position.step += 1
+            self._look(position.phase_step)
             pending.append(StepLosses(position.step, losses, self.terms(parts)))
             self.watch.see_rates(rates)
             inside = position.phase_step < end
@@ -128,6 +132,11 @@ class Loop:
             if self.stopped:
                 break
         return {task: total / count for task, (total, count) in position.sums.items() if count}
+
+    def _look(self, step: int) -> None:
+        if self.looks is not None:
+            per_epoch = self.course.steps_per_epoch
+            self.looks.after((step - 1) % per_epoch + 1, per_epoch)
 
     def set_rates(self, step: int) -> dict[str, float]:
         """Set every group's rate for a step of the phase; returns the rates of those that train in it."""

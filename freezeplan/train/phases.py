@@ -23,7 +23,7 @@ from freezeplan.tasks.scaling import loss_factor
 from freezeplan.train.loop import Loop
 from freezeplan.train.resolution import STEPS, LostUpdates, lost_advice
 from freezeplan.train.running import Running
-from freezeplan.train.settling import is_last_phase, is_passed, norms_of, note_outputs, note_settled
+from freezeplan.train.settling import is_last_phase, is_passed, looks_of, norms_of, note_settled
 from freezeplan.train.setup import Setup
 
 
@@ -54,8 +54,9 @@ def run_phase(run: Running) -> None:
     if run.scheduled.course is None:
         _only_evaluate(run)
         return
-    note_outputs(run.setup, run.forward, run.position)
     loop = _loop(run)
+    if loop.looks is not None:
+        loop.looks.begin()
     while not run.position.over:
         with stop_after() as loop.stop:
             losses = loop.run_epoch()
@@ -123,6 +124,7 @@ def _loop(run: Running) -> Loop:
         scale=run.scale,
         lost=_lost_updates(run),
         norms=norms_of(run.setup, run.position),
+        looks=looks_of(run.setup, run.forward, run.position),
         after_step=run.write_checkpoint,
     )
 

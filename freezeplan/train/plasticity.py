@@ -1,9 +1,10 @@
-"""Egeria: layers settle as what they put out for the same rows changes less from epoch to epoch than before."""
+"""Egeria: layers settle as what they put out for the same rows changes less than it did before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,43 @@ import torch
 
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.prefix.forms import hidden_output
+from freezeplan.runs.position import Position
 from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.ranks import Ranks
 
 ROWS = 16
 """How many training rows of each task are looked at."""
+
+
+@dataclass(frozen=True)
+class OutputLooks:
+    """Look at what the layers of a phase put out, at its beginning and after each interval of an epoch.
+
+    ``look`` returns the similarities of :func:`similarities`. ``position`` holds them until the next look, and how much
+    they have changed; ``steps`` are those of the whole run, whose last epoch nothing freezes after.
+    """
+
+    look: Callable[[], dict[str, list[float]]]
+    intervals: int
+    position: Position
+    steps: int
+    ranks: Ranks
+
+    def begin(self) -> None:
+        """Look where a phase begins; one that goes on has looked."""
+        if not self.position.outputs:
+            self.position.outputs = self.look()
+
+    def after(self, step: int, steps: int) -> None:
+        """Look after a step of an epoch of ``steps``, counted from 1, where an interval ends there."""
+        position = self.position
+        is_end = step * self.intervals // steps > (step - 1) * self.intervals // steps
+        if not is_end or position.step + steps - step >= self.steps:
+            return
+        seen = self.look()
+        found = {path: change(position.outputs[path], values) for path, values in seen.items()}
+        position.changes.append(self.ranks.gather(found)[0])
+        position.outputs = seen
 
 
 def similarities(
@@ -84,15 +118,15 @@ def still_by_outputs(
 ) -> tuple[set[str], float]:
     """Return which of the layers that train have settled, and the largest share of its change that one has left.
 
-    ``changes`` holds that of each layer in every epoch so far. After Egeria (Wang, Sun, Chen, Lai and Chowdhury,
+    ``changes`` holds that of each layer in every interval so far. After Egeria (Wang, Sun, Chen, Lai and Chowdhury,
     Egeria: Efficient DNN Training with Knowledge-Guided Layer Freezing, 2023, https://arxiv.org/abs/2201.06227): from
     the bottom, layers have settled as long as their plasticity is at most a share (``tolerance``) of the largest that
-    they have had. There it is measured against a reference model, every few steps, and its slope is what counts; here
-    against the model itself an epoch ago.
+    they have had. There it is measured against a reference model, and its slope is what counts; here against the model
+    itself an interval ago.
     """
     still, left = set[str](), 0.0
-    for path in layers:
-        most = max(epoch[path] for epoch in changes)
+    for path in layers if changes else ():
+        most = max(interval[path] for interval in changes)
         share = changes[-1][path] / most if most > 0.0 else 1.0
         if not share <= tolerance:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 
 from freezeplan.apply.tensors import parameters_by_name
 from freezeplan.diagnostics.wording import format_number
@@ -14,7 +15,7 @@ from freezeplan.runs.position import Position
 from freezeplan.spec.keys import EGERIA
 from freezeplan.train.forward import Forward
 from freezeplan.train.gradient_norms import GradientNorms, still_by_norms
-from freezeplan.train.plasticity import change, similarities, still_by_outputs
+from freezeplan.train.plasticity import OutputLooks, similarities, still_by_outputs
 from freezeplan.train.scheduling import ScheduledPhase
 from freezeplan.train.setup import Setup
 
@@ -55,26 +56,43 @@ def norms_of(setup: Setup, position: Position) -> GradientNorms | None:
     return GradientNorms(trained, rule.intervals, position.norms)
 
 
-def note_outputs(setup: Setup, forward: Forward, position: Position) -> None:
-    """Note what the layers put out where a phase begins, for a plan that goes by how much that changes."""
+def looks_of(setup: Setup, forward: Forward, position: Position) -> OutputLooks | None:
+    """Return what looks at layers' outputs in the current phase, None for a plan that does not go by them."""
     rule = setup.plan.freeze_when
-    if rule is not None and rule.rule == EGERIA and not position.outputs:
-        position.outputs = _outputs(setup, forward, position)
+    if rule is None or rule.rule != EGERIA or is_last_phase(setup, position):
+        return None
+    look = partial(_outputs, setup, forward, position)
+    return OutputLooks(look, rule.intervals, position, setup.steps, setup.ranks)
 
 
 def note_settled(setup: Setup, forward: Forward, position: Position) -> None:
-    """Note after the steps of an epoch which layers have settled in it."""
-    rule = setup.plan.freeze_when
-    if rule is None:
+    """Note after the steps of an epoch which layers have settled in it, where another one follows."""
+    if setup.plan.freeze_when is None or position.step >= setup.steps:
         return
-    if rule.rule == EGERIA:
-        after = _outputs(setup, forward, position)
-        changes = {path: change(position.outputs[path], values) for path, values in after.items()}
-        position.changes.append(setup.ranks.gather(changes)[0])
-        position.outputs = after
     found = settled(setup.plan, moving_layers(setup.plan, setup.stacks), position)
-    if found is not None:
+    if found is not None and (forward.store is None or _pays(setup, position, found.phase)):
         position.frontier, position.settled = found.phase, found.reason
+
+
+def _pays(setup: Setup, position: Position, later: int) -> bool:
+    """Whether going on to a later phase saves more than it takes to store what is frozen there."""
+    phases, course = setup.plan.phases, setup.phases[position.phase].course
+    assert course is not None
+    epochs = (setup.steps - position.step) / course.steps_per_epoch
+    train, validation = (sum(map(len, setup.data[split].values())) for split in ("train", "validation"))
+    below, above = (phases[place].frozen_prefix.layers for place in (position.phase, later))
+    return saves_work(epochs, train, validation, below, above)
+
+
+def saves_work(epochs: float, train: int, validation: int, below: int, above: int) -> bool:
+    """Whether it saves work to store rows anew after ``above`` layers where they are stored after ``below`` of them.
+
+    A training row takes a layer three times as much as a row that only runs forward: its backward pass is two more.
+
+    >>> saves_work(3.0, 500, 100, 2, 4), saves_work(1.0, 500, 100, 4, 5)
+    (True, False)
+    """
+    return epochs * (3 * train + validation) * (above - below) > (train + validation) * above
 
 
 def _outputs(setup: Setup, forward: Forward, position: Position) -> dict[str, list[float]]:
@@ -95,7 +113,7 @@ def settled(plan: Plan, paths: Sequence[str], position: Position) -> Settled | N
     layers = list(training_layers(plan, phase, paths))
     if rule.rule == EGERIA:
         still, share = still_by_outputs(layers, position.changes, rule.tolerance)
-        why = f"their outputs changed by at most {100 * share:.0f} % of the most that they have changed by"
+        why = f"their outputs now change by at most {100 * share:.0f} % of the most that they have changed by"
     else:
         still, limit = still_by_norms(layers, position.norms, rule.percentile)
         number = format_number(rule.percentile)

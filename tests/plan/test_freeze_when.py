@@ -53,7 +53,7 @@ def test_each_phase_freezes_more_layers_and_what_feeds_them() -> None:
 def test_layers_freeze_together_and_those_that_are_kept_never_do() -> None:
     plan = plan_of(per_phase=2, keep=2)
     assert [phase.frozen_prefix.layers for phase in plan.phases] == [0, 2, 3]
-    assert len(plan_of(keep=None).phases) == 3
+    assert len(plan_of(keep=3).phases) == 3
 
 
 def test_all_phases_share_one_schedule_over_the_epochs_of_the_run() -> None:
@@ -67,11 +67,11 @@ def test_all_phases_share_one_schedule_over_the_epochs_of_the_run() -> None:
 @pytest.mark.parametrize(
     "when, other, rule",
     [
-        ({}, {"tolerance": 0.25}, FreezeRule("egeria", tolerance=0.5)),
+        ({}, {"tolerance": 0.25}, FreezeRule("egeria", 2, tolerance=0.5)),
         (
             {"rule": "autofreeze"},
             {"rule": "autofreeze", "percentile": 70.0},
-            FreezeRule("autofreeze", 50.0, 4),
+            FreezeRule("autofreeze", 4, 50.0),
         ),
     ],
 )
