@@ -1,10 +1,10 @@
 """Compare the predicted peak of each of two processes that share a run with what they really needed.
 
-``python -m benchmarks.peak_per_rank [--json FILE] [--model NAME] [--strategy WAY]`` trains two steps of two models,
-with nothing and half of the backbone frozen, at two batch sizes, in two processes that replicate the model and in two
-that share out its tensors, and prints predicted bytes, those measured in the process that took more, their ratio, and
-the worst. It fails where one is off by more than 10 %. Memory is measured as ``benchmarks.predicted_peak`` does it.
-Linux only.
+``python -m benchmarks.peak_per_rank [--json FILE] [--model NAME] [--strategy WAY] [--narrow]`` trains two steps of two
+models, with nothing and half of the backbone frozen, at two batch sizes, in two processes that replicate the model and
+in two that share out its tensors, and prints predicted bytes, those measured in the process that took more, their
+ratio, and the worst. It fails where one is off by more than 10 %. ``--narrow`` keeps weights that never train in
+bfloat16. Memory is measured as ``benchmarks.predicted_peak`` does it. Linux only.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ class SharedCase:
     frozen: str
     batch_size: int
     strategy: str
+    narrow: bool = False
 
     def spec(self) -> Any:
         """Return the spec of this training."""
-        spec = Case(self.model, self.frozen, self.batch_size).spec()
+        spec = Case(self.model, self.frozen, self.batch_size, self.narrow).spec()
         return spec.model_copy(
             update={"train": spec.train.model_copy(update={"strategy": self.strategy, "store": "off"})}
         )
@@ -159,6 +160,7 @@ def main() -> int:
     parser.add_argument("--model", choices=MODELS, action="append", help="only this model; repeatable")
     parser.add_argument("--strategy", choices=WAYS, action="append", help="only this way of sharing")
     parser.add_argument("--json", type=Path, help="also write the numbers to a file")
+    parser.add_argument("--narrow", action="store_true", help="keep what never trains in bfloat16")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -173,7 +175,7 @@ def main() -> int:
     for strategy in asked.strategy or WAYS:
         for model in asked.model or CHOSEN:
             for frozen in FROZEN:
-                found += [show(SharedCase(model, frozen, size, strategy)) for size in BATCHES]
+                found += [show(SharedCase(model, frozen, size, strategy, asked.narrow)) for size in BATCHES]
     worst = max(found, key=lambda item: abs(item["ratio"] - 1))
     print(f"worst peak: {100 * (worst['ratio'] - 1):+.1f} % ({worst['model']}, {worst['strategy']})")
     if asked.json:

@@ -19,15 +19,23 @@ MOST_NAMED = 8
 
 def wake(model: torch.nn.Module) -> None:
     """Make ordinary parameters of those that rest, at their full width; their numbers stay rounded."""
-    import torch
-
     for tensor in model.parameters():
         wide = computes_in(tensor)
         if wide is not None:
-            stored = tensor.detach()
-            del tensor.__dict__[COMPUTES_IN]
+            store_plainly(tensor)
+            tensor.data = tensor.data.to(wide)
+
+
+def store_plainly(tensor: torch.nn.Parameter) -> None:
+    """Make an ordinary parameter of one that rests, in the format that it is stored in: nothing widens it then."""
+    import torch
+
+    from freezeplan.apply.widening import RestingParameter
+
+    if computes_in(tensor) is not None:
+        del tensor.__dict__[COMPUTES_IN]
+        if isinstance(tensor, RestingParameter):
             tensor.__class__ = torch.nn.Parameter
-            tensor.data = stored.to(wide)
 
 
 def rest_frozen(model: torch.nn.Module, plan: Plan, tensors: Mapping[str, torch.nn.Parameter]) -> None:

@@ -47,12 +47,6 @@ def against_sharing_out(spec: Spec, plan: Plan, inventory: Inventory) -> Iterato
         yield spec.locations.report(
             ("train", "balancing"), "FP561", message, help="remove it, or write `replicate`"
         )
-    if spec.model.frozen_dtype is not None:
-        message = (
-            "`frozen_dtype` keeps frozen tensors in another number format, and a layer is shared out as one"
-        )
-        advice = "remove it, or write `replicate`"
-        yield spec.locations.report(("model", "frozen_dtype"), "FP561", message, help=advice)
     if spec.train.precision == "fp16":
         message = "`fp16` leaves out a step in which a gradient overflows, and each process would see a part of them"
         yield spec.locations.report(("train", "precision"), "FP561", message, help="write `bf16`")
@@ -62,18 +56,22 @@ def against_sharing_out(spec: Spec, plan: Plan, inventory: Inventory) -> Iterato
 
 
 def _mixed(plan: Plan, inventory: Inventory) -> str | None:
-    """Say in which layer tensors of several number formats train: its gradients are added up as one array."""
+    """Say in which layer tensors of several number formats train, or rest beside others: it is shared out as one.
+
+    Its gradients are added up as one array, and its resting tensors widened to one format.
+    """
     layers = [path for stack in inventory.stacks for span in stack.spans for path in span]
-    trained = set(plan.ever_trained)
+    units = {p.name: next((path for path in layers if is_under(p.name, path)), "") for p in plan.params}
+    trained, resting = set(plan.ever_trained), {units[name] for name in plan.at_rest}
     kinds: dict[str, set[str]] = defaultdict(set)
     for param in plan.params:
-        if param.name in trained:
-            unit = next((path for path in layers if is_under(param.name, path)), "")
-            kinds[unit].add(param.dtype)
+        if param.name in trained or units[param.name] in resting:
+            kinds[units[param.name]].add(param.dtype)
     for unit, found in kinds.items():
         if len(found) > 1:
             where = f"`{unit}`" if unit else "what is around the layers"
-            return f"tensors of {' and '.join(sorted(found))} train in {where}: it is shared out as one"
+            what = "rest or train" if unit in resting else "train"
+            return f"tensors of {' and '.join(sorted(found))} {what} in {where}: it is shared out as one"
     return None
 
 

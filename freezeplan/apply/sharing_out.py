@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import torch
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from freezeplan.apply.formats import computes_in
 from freezeplan.apply.freezing import before_wrapping
 from freezeplan.apply.on_cpu import save_memory
+from freezeplan.apply.resting import store_plainly
 from freezeplan.apply.tensors import is_shared_out, whole
 from freezeplan.inventory.records import Stack
 from freezeplan.plan.records import Plan
@@ -30,7 +32,9 @@ def share_out(
     # One number cannot be shared out.
     whole_everywhere = {tensor for tensor in model.parameters() if tensor.dim() == 0}
     for unit in (*units_of(model, stacks), model):
-        fully_shard(unit, mesh=mesh, ignored_params=whole_everywhere)
+        own = [tensor for tensor in unit.parameters() if tensor not in whole_everywhere]
+        policy = _widening([tensor for tensor in own if not is_shared_out(tensor)])
+        fully_shard(unit, mesh=mesh, ignored_params=whole_everywhere, mp_policy=policy)
     model.to(device)
     for module in model.modules():
         if isinstance(module, FSDPModule):
@@ -41,6 +45,17 @@ def share_out(
         save_memory(model)
     # Nothing here writes into what the model puts out.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
+
+
+def _widening(tensors: Sequence[torch.nn.Parameter]) -> MixedPrecisionPolicy:
+    """Make ordinary tensors, in the format that they are stored in, of those that rest; returns how they compute.
+
+    What is gathered of them is then of their full width: they rest in their parts.
+    """
+    formats = {wide for tensor in tensors if (wide := computes_in(tensor)) is not None}
+    for tensor in tensors:
+        store_plainly(tensor)
+    return MixedPrecisionPolicy(param_dtype=formats.pop() if formats else None, cast_forward_inputs=False)
 
 
 def units_of(model: torch.nn.Module, stacks: Sequence[Stack]) -> list[torch.nn.Module]:

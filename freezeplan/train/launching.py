@@ -20,6 +20,13 @@ from freezeplan.train.ranks import Ranks
 
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 BY_ACCELERATE = "ACCELERATE_USE_CPU"
+# What `accelerate launch` was told to share a model out by, in the words of its own options.
+ENGINES = {
+    "ACCELERATE_USE_FSDP": "--use_fsdp",
+    "ACCELERATE_USE_DEEPSPEED": "--use_deepspeed",
+    "ACCELERATE_USE_MEGATRON_LM": "--use_megatron_lm",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "--use_parallelism_config",
+}
 ASKED = re.compile(r"--num[_-]processes(?:=|\0)(\d+)")
 
 
@@ -37,8 +44,9 @@ def start_accelerator() -> Accelerator:
     """Return the accelerator of this process, which has found the others.
 
     Raises ``DiagnosticError`` when a launcher was asked for more processes than there are (FP557), and where
-    another training of this process has settled accelerate's settings otherwise (FP560).
+    another training of this process, or the launcher, has settled accelerate's settings otherwise (FP560).
     """
+    check_engines(os.environ)
     asked = asked_processes(os.environ, _launcher())
     # Unless it is told that there is no other device, accelerate leaves each process on a CPU by itself.
     try:
@@ -52,6 +60,17 @@ def start_accelerator() -> Accelerator:
         advice = f"start it with `torchrun --nproc_per_node {asked} -m freezeplan train …`"
         raise DiagnosticError([diagnostic("FP557", message, help=advice)])
     return accelerator
+
+
+def check_engines(environment: Mapping[str, str]) -> None:
+    """Refuse what ``accelerate launch``, or its configuration, would share the model out by (FP560)."""
+    for name, option in ENGINES.items():
+        if environment.get(name, "false").lower() == "true":
+            message = (
+                f"accelerate was told to share out the model (`{option}`), and a run does so by its spec"
+            )
+            advice = 'launch it without, and write `strategy = "shard"` in [train]'
+            raise DiagnosticError([diagnostic("FP560", message, help=advice)])
 
 
 def _settled(error: ValueError) -> Diagnostic:

@@ -33,6 +33,14 @@ def test_another_precision_in_the_same_process_is_a_diagnostic() -> None:
     assert "mixed_precision='no'" in found.message
 
 
+@pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED", "MEGATRON_LM"])
+def test_an_engine_of_the_launcher_is_refused(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
+    with pytest.raises(DiagnosticError, match="share out the model") as caught:
+        start_accelerator()
+    assert caught.value.diagnostics[0].code == "FP560"
+
+
 def test_the_same_precision_is_taken() -> None:
     Accelerator(mixed_precision="no")
     assert start_accelerator().mixed_precision == "no"

@@ -83,6 +83,43 @@ def test_stopped_and_resumed_among_one_it_leaves_what_one_process_does(
     assert [phase["execution"].startswith("stored") for phase in phases] == [True, True, False]
 
 
+LAYER = {"match": "@layers[-1:]", "state": "trainable"}
+TOGETHER: dict[str, dict[str, Any]] = {
+    "weights in bfloat16, layers that run again": {
+        "model": {"dtype": "bfloat16"},
+        "train": {"gradient_checkpointing": True},
+    },
+    "resting weights, forward passes in bf16": {
+        "model": {"frozen_dtype": "bfloat16"},
+        "train": {"precision": "bf16", "store": "off"},
+    },
+    "layers that freeze when they settle": {
+        "rule": [ALL, {"match": "heads", "state": "trainable"}, {"match": "@pooler", "state": "frozen"}],
+        "freeze_when": {"rule": "autofreeze", "keep": 1},
+        "train": {"epochs": 3},
+    },
+}
+
+
+@pytest.mark.parametrize("what", TOGETHER)
+def test_shared_out_together_with(what: str, toy: Path, tmp_path: Path, group: None) -> None:
+    tables = dict(TOGETHER[what])
+    model = tables.pop("model", {})
+    train_table = {"batch_size": 24, "strategy": "shard", **tables.pop("train")}
+    phases = (
+        None
+        if "freeze_when" in tables
+        else [{"name": "a", "steps": 2}, {"name": "b", "steps": 2, "rule": [LAYER]}]
+    )
+    spec = phased_spec(toy, phases or [], train=train_table, **tables)
+    spec = spec.model_copy(update={"model": spec.model.model_copy(update=model)})
+    shared, one = tmp_path / "shared", tmp_path / "one"
+    assert train(spec, shared).status == "finished"
+    processes.destroy_process_group()
+    train(spec, one)
+    assert kept(shared) == kept(one)
+
+
 def test_a_file_written_one_tensor_at_a_time_is_the_librarys_own(tmp_path: Path, group: None) -> None:
     tensors = {
         "b.weight": torch.randn(3, 5),
