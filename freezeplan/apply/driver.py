@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from freezeplan.apply.ending import weighted_mean
+from freezeplan.apply.matching import named_tensors
 from freezeplan.apply.phases import enter_phase, set_rates
 from freezeplan.apply.timetable import NextStep, Timetable
 from freezeplan.diagnostics import DiagnosticError, diagnostic
@@ -40,6 +41,7 @@ class PhaseDriver:
         self.rates: dict[str, float] = {}
         self._timetable: Timetable | None = None
         self._entered: int | None = None
+        self._frozen: list[torch.Tensor] = []
 
     def begin(self, steps_per_epoch: int | None, host_steps: int | None = None) -> Timetable:
         """Lay the phases out over a host's steps; call it when a training begins, also when it resumes.
@@ -74,12 +76,25 @@ class PhaseDriver:
         if entered:
             for phase in self.timetable.to_enter(place):
                 enter_phase(self.model, self.optimizer, self.plan, phase, factor=factor)
+            tensors = named_tensors(self.model, self.plan)
+            self._frozen = [tensors[name] for name in self.plan.names(place.phase, trainable=False)]
             LOG.info("step %d: phase `%s`", step + 1, self.plan.phases[place.phase].name)
         else:
             set_rates(self.optimizer, self.plan, place.phase, factor)
+            self.hold_frozen()
         self._entered = place.phase
         self.note_rates()
         return entered
+
+    def hold_frozen(self) -> None:
+        """Freeze again what has thawed within the phase, as all of an adapter does behind PEFT's ``disable_adapter()``.
+
+        Its rate is 0.0, but its gradients would cost memory and count where gradients are clipped by their norm.
+        """
+        for tensor in self._frozen:
+            if tensor.requires_grad:
+                tensor.requires_grad_(False)
+                tensor.grad = None
 
     def note_rates(self) -> None:
         """Note the rates that the optimizer's groups really have."""

@@ -207,6 +207,12 @@ class GuestCallback(TrainerCallback):
         if host is not self.model:
             self.model.train()
 
+    def on_substep_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> None:
+        """Freeze what the batch has thawed before the step's next one."""
+        self.driver.hold_frozen()
+
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
