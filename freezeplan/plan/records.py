@@ -268,7 +268,7 @@ class FreezeRule:
 
     An epoch has ``intervals``. After it, from the bottom up, layers freeze: by ``autofreeze`` those whose gradients'
     norm changed between two neighbours of these by less than the ``percentile`` of the changes of all layers that
-    train; by ``egeria`` those whose outputs changed in the last one by at most a share, ``tolerance``, of the most that
+    train; by ``egeria`` those whose outputs changed in each of them by at most a share, ``tolerance``, of the most that
     they have changed in one. What the rule does not read is None.
     """
 

@@ -114,20 +114,20 @@ def change(before: Sequence[float], after: Sequence[float]) -> float:
 
 
 def still_by_outputs(
-    layers: Sequence[str], changes: Sequence[Mapping[str, float]], tolerance: float
+    layers: Sequence[str], changes: Sequence[Mapping[str, float]], tolerance: float, intervals: int
 ) -> tuple[set[str], float]:
-    """Return which of the layers that train have settled, and the largest share of its change that one has left.
+    """Return which of the layers that train have settled in an epoch, and the largest share that one's change has.
 
-    ``changes`` holds that of each layer in every interval so far. After Egeria (Wang, Sun, Chen, Lai and Chowdhury,
-    Egeria: Efficient DNN Training with Knowledge-Guided Layer Freezing, 2023, https://arxiv.org/abs/2201.06227): from
-    the bottom, layers have settled as long as their plasticity is at most a share (``tolerance``) of the largest that
-    they have had. There it is measured against a reference model, and its slope is what counts; here against the model
-    itself an interval ago.
+    ``changes`` holds that of each layer in every interval so far, ``intervals`` in an epoch. After Egeria (Wang, Sun,
+    Chen, Lai and Chowdhury, Egeria: Efficient DNN Training with Knowledge-Guided Layer Freezing, 2023,
+    https://arxiv.org/abs/2201.06227): from the bottom, layers have settled as long as their plasticity was at most a
+    share (``tolerance``) of the largest that they have had, throughout the epoch. There it is measured against a
+    reference model, and its slope is what counts; here against the model itself an interval ago.
     """
     still, left = set[str](), 0.0
     for path in layers if changes else ():
         most = max(interval[path] for interval in changes)
-        share = changes[-1][path] / most if most > 0.0 else 1.0
+        share = max(interval[path] for interval in changes[-intervals:]) / most if most > 0.0 else 1.0
         if not share <= tolerance:
             break
         still.add(path)

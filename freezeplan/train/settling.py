@@ -112,8 +112,8 @@ def settled(plan: Plan, paths: Sequence[str], position: Position) -> Settled | N
     assert rule is not None
     layers = list(training_layers(plan, phase, paths))
     if rule.rule == EGERIA:
-        still, share = still_by_outputs(layers, position.changes, rule.tolerance)
-        why = f"their outputs now change by at most {100 * share:.0f} % of the most that they have changed by"
+        still, share = still_by_outputs(layers, position.changes, rule.tolerance, rule.intervals)
+        why = f"their outputs changed by at most {100 * share:.0f} % of the most that they have changed by"
     else:
         still, limit = still_by_norms(layers, position.norms, rule.percentile)
         number = format_number(rule.percentile)

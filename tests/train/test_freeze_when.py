@@ -116,18 +116,19 @@ def test_every_interval_is_compared_with_the_one_before(plan: Plan) -> None:
 def test_by_egeria_layers_settle_whose_outputs_change_little_beside_what_they_did(deep: Path) -> None:
     spec = spec_of(deep, tolerance=0.5)
     plan = compile_plan(inventory_for(spec), spec)
-    first = [1.0, 2.0, 0.1, 1.0]
-    assert _by_outputs(plan, first) is None, "the first epoch shows the most so far"
-    assert _by_outputs(plan, first, [0.5, 1.0, 0.05, 0.4]) == 3, "the top layer is kept"
-    assert _by_outputs(plan, first, [0.5, 1.1, 0.01, 0.1]) == 1, "from the bottom"
-    assert _by_outputs(plan, first, [0.6, 0.1, 0.0, 0.0]) is None
-    assert _by_outputs(plan, first, [2.0, 1.0, 0.1, 1.0], [1.0, 1.9, 0.1, 1.0]) == 1, (
-        "of the most, not the first"
+    first = [[1.0, 2.0, 0.1, 1.0]] * 2
+    assert _by_outputs(plan, *first) is None, "the first epoch shows the most so far"
+    assert _by_outputs(plan, *first, *[[0.5, 1.0, 0.05, 0.4]] * 2) == 3, "the top layer is kept"
+    assert _by_outputs(plan, *first, *[[0.5, 1.1, 0.01, 0.1]] * 2) == 1, "from the bottom"
+    assert _by_outputs(plan, *first, *[[0.6, 0.1, 0.0, 0.0]] * 2) is None
+    assert _by_outputs(plan, *first, [0.6, 0.1, 0.0, 0.0], [0.1] * 4) is None, "throughout an epoch"
+    assert _by_outputs(plan, [2.0, 1.0, 0.1, 1.0], *[[1.0, 1.9, 0.1, 1.0]] * 2) == 1, (
+        "the most, not the first"
     )
 
 
-def _by_outputs(plan: Plan, *epochs: list[float]) -> int | None:
-    return reached(plan, changes=[dict(zip(PATHS, epoch, strict=True)) for epoch in epochs])
+def _by_outputs(plan: Plan, *intervals: list[float]) -> int | None:
+    return reached(plan, changes=[dict(zip(PATHS, changes, strict=True)) for changes in intervals])
 
 
 def test_a_stack_that_feeds_the_one_that_freezes_freezes_whole_with_its_first_layer() -> None:
@@ -148,7 +149,8 @@ def test_a_stack_that_feeds_the_one_that_freezes_freezes_whole_with_its_first_la
     plan = compile_plan(inventory, spec)
     paths = moving_layers(plan, inventory.stacks)
     assert paths == ("decoder.block.0", "decoder.block.1", "decoder.block.2")
-    changes = [dict.fromkeys(paths, 1.0), {paths[0]: 0.1, paths[1]: 0.9, paths[2]: 0.9}]
+    later = {paths[0]: 0.1, paths[1]: 0.9, paths[2]: 0.9}
+    changes = [dict.fromkeys(paths, 1.0), later, later]
     found = settled(plan, paths, Position(changes=changes))
     assert found is not None and plan.phases[found.phase].name == "layer 0 frozen"
 
