@@ -116,7 +116,7 @@ def streamed_rows(spec: Spec, index: int, labels: tuple[str, ...], lacks: list[L
         task.data.shuffle_buffer or SHUFFLE_BUFFER,
         task.batch_size or spec.train.batch_size,
         inputs=len(columns.inputs),
-        lengths=spec.train.length_buckets and not task_kind(task).terms_vary,
+        lengths=spec.train.length_buckets and task.data.image is None and not task_kind(task).terms_vary,
     )
     report = partial(spec.locations.report, ("task", index, "data", "train"))
     stream = RowStream(_feed(parts, names, order.seed), order)

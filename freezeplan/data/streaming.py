@@ -247,7 +247,7 @@ class RowStream:
         for row, behind in islice(self._rows, self.order.buffer):
             at = behind
             block.rows.append(row)
-            digest.update(repr((row.line, row.values)).encode("utf-8", "surrogatepass"))
+            _add(digest, [row.line, *row.values])
         count = len(block.rows)
         if count < self.order.buffer:
             self.size = block.before + count
@@ -262,3 +262,15 @@ class RowStream:
         block.digest = digest.hexdigest()
         block.rows = self.order.arranged(block.rows, block)
         return block if count else self._read()
+
+
+def _add(digest: Any, value: Any) -> None:
+    """Add a value to a hash; what an image file holds is not written out for that."""
+    if isinstance(value, (bytes, bytearray)):
+        digest.update(value)
+    elif isinstance(value, (list, tuple, dict)):
+        digest.update(f"{type(value).__name__} {len(value)}".encode())
+        for item in value.items() if isinstance(value, dict) else value:
+            _add(digest, item)
+    else:
+        digest.update(repr(value).encode("utf-8", "surrogatepass"))

@@ -125,7 +125,8 @@ def _splits(facts: _Facts) -> Iterator[SplitFacts]:
         if given is not None:
             whole = data.hub if data.subset is None else f"{data.hub} ({data.subset})"
             names = tuple(f"{whole}: {name}" for name in given) if data.hub else tuple(map(_bare, given))
-            yield SplitFacts(split, names, facts.rows.get(split, {}).get("rows"))
+            record = facts.rows.get(split, {})
+            yield SplitFacts(split, names, "streamed" if "files" in record else record.get("rows"))
 
 
 def _scores(facts: _Facts) -> Iterator[Score]:

@@ -21,11 +21,14 @@ class PhaseFacts:
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """Say where the rows of a split came from: names alone, no folders; ``rows`` is None where none recorded it."""
+    """Say where the rows of a split came from: names alone, no folders; ``rows`` is None where none recorded it.
+
+    Of rows that were streamed, the word is there in their place.
+    """
 
     split: str
     names: tuple[str, ...]
-    rows: int | None = None
+    rows: int | str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from freezeplan.cost.estimating import estimate_cost
 from freezeplan.data import streamed
 from freezeplan.data.task_rows import load_task_data
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.export import card
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan import compile_plan
 from freezeplan.plan.storing import store_statements
@@ -26,6 +27,7 @@ from freezeplan.spec.tables import Spec
 from freezeplan.train.batches import Part
 from freezeplan.train.examining import AskedRows, evaluate_run
 from freezeplan.train.extracting import extract
+from freezeplan.train.predict import ready
 from freezeplan.train.ranks import Ranks
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
@@ -169,13 +171,17 @@ def test_rows_that_changed_where_a_file_is_not_compared_are_found_at_the_stop(
     monkeypatch.setattr(streamed, "_sampled", lambda path: str(path.stat().st_size))
     rows = Path(shutil.copytree(shards, tmp_path / "rows"))
     train(spec_of(toy, rows), tmp_path / "run", stopped_after(7))
-    for file in rows.iterdir():
-        file.write_text(file.read_text("utf-8").replace("box", "now"))
+    before = {file: file.read_text("utf-8") for file in rows.iterdir()}
+    for file, text in before.items():
+        file.write_text(text.replace("box", "now"))
     found = error_of(lambda: resume(tmp_path / "run"))
     assert (found.code, found.notes) == (
         "FP544",
         ("task `topic`, train: other rows are where the run stopped",),
     )
+    for file, text in before.items():
+        file.write_text(text)
+    assert resume(tmp_path / "run").status == "finished"
 
 
 BAD = {
@@ -257,6 +263,13 @@ def test_what_needs_all_rows_refuses_streamed_ones(toy: Path, shards: Path, tmp_
     )
     whole = evaluate_run(tmp_path / "run", AskedRows("train", shards / "0.jsonl"))
     assert whole.tasks["topic"]["rows"] == 24
+    # A card says that they were, in place of how many there are.
+    parts = card._splits(card._facts(ready(tmp_path / "run")[0], "topic"))
+    assert [(part.split, part.rows) for part in parts] == [
+        ("train", "streamed"),
+        ("validation", 24),
+        ("test", 24),
+    ]
     assert error_of(lambda: extract(tmp_path / "run", tmp_path / "vectors.parquet")).code == "FP578"
     (left,) = probed_tasks(load_task_data(spec)[0])[1]
     assert left.reason == "its training rows are streamed"
