@@ -26,7 +26,7 @@ class PhaseDriver:
     Steps are the host's optimizer steps, counted from 0 over the whole run. The driver remembers nothing but what
     was measured: where a run stands follows from that and the number of steps, so a resumed host goes on in the right
     phase. ``rates`` holds each group's rate in the step that was set out last. Raises ``DiagnosticError`` (FP443) for a
-    plan with ``freeze_when``: gradients decide there.
+    plan with ``freeze_when``: gradients, or what layers put out, decide there.
     """
 
     def __init__(self, model: torch.nn.Module, plan: Plan, optimizer: torch.optim.Optimizer) -> None:
