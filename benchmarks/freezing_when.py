@@ -93,7 +93,7 @@ def _lines(name: str, options: argparse.Namespace, place: Path, clock: Clock) ->
         )
         yield f"    seed {seed}: {plain[seed][1]:.1f} s without, {freezing[seed][1]:.1f} s with"
         yield from (f"        {line}" for line in _phases(place / f"freezing-{seed}"))
-    yield from _verdict(_side("without", plain), _side("with", freezing))
+        yield from _verdict(_side("without", plain), _side("with", freezing))
 
 
 def _side(name: str, found: Mapping[int, tuple[Outcomes, float]]) -> Side:
@@ -102,6 +102,7 @@ def _side(name: str, found: Mapping[int, tuple[Outcomes, float]]) -> Side:
 
 def _verdict(plain: Side, freezing: Side) -> Iterator[str]:
     less, error = difference(plain.contender, freezing.contender)
+    yield f"    of {len(plain.seconds)} seeds so far:" if len(plain.seconds) > 1 else "    of one seed:"
     for side in (plain, freezing):
         score = side.contender
         yield f"    {side.name:8} {score.score:.3f} ± {score.error:.3f}, {sum(side.seconds):.1f} s"
