@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -15,6 +15,8 @@ from freezeplan.data.formats.hub_set import streamed_hub_rows
 from freezeplan.data.formats.row_source import Row, RowSource, Unreadable
 from freezeplan.data.reader import HubSplit, Part, no_rows
 
+ABREAST = 8
+"""Files that are read at a time."""
 WINDOW = 50
 """Batches among which rows of similar length come together."""
 
@@ -28,6 +30,10 @@ class StreamedRow:
     values: Sequence[Any]
 
 
+Behind = Callable[[], Any]
+"""The position behind a row, which can be asked for until the next row is."""
+
+
 class Feed(Protocol):
     """Read all rows of some data once, a round, from any row on.
 
@@ -36,31 +42,55 @@ class Feed(Protocol):
 
     parts: Sequence[Part]
 
-    def rows(self, number: int, at: Any) -> Iterator[tuple[StreamedRow, Any]]:
+    def rows(self, number: int, at: Any) -> Iterator[tuple[StreamedRow, Behind]]:
         """Yield the rows of round ``number`` from a position on; raises ``Unreadable``."""
+
+
+@dataclass
+class _Begun:
+    """Hold a file that is being read: its place in the order of a round, and how many of its rows were taken."""
+
+    place: int
+    count: int
+    part: Part
+    rows: Iterator[Row]
 
 
 @dataclass(frozen=True)
 class FileFeed:
     """Read the columns ``names`` of some files, in each round in another order of files.
 
-    To go on within a file, it is read from its beginning: smaller files resume faster.
+    Several files are read abreast, a row of each in turn, so that rows of one file do not come all together. To go on
+    within a file, it is read from its beginning: smaller files resume faster.
     """
 
     parts: Sequence[Part]
     names: Sequence[str]
     seed: str
 
-    def rows(self, number: int, at: Any) -> Iterator[tuple[StreamedRow, Any]]:
-        """Yield the rows of a round; a position counts files, then rows of one."""
+    def rows(self, number: int, at: Any) -> Iterator[tuple[StreamedRow, Behind]]:
+        """Yield the rows of a round; a position holds the files that were begun, and how many were."""
         order = list(range(len(self.parts)))
         random.Random(f"{self.seed}/{number}/files").shuffle(order)
-        first, skipped = at or (0, 0)
-        for place in range(first, len(order)):
-            part = self.parts[order[place]]
-            rows = islice(enumerate(part.rows(self.names, {}), 1), skipped if place == first else 0, None)
-            for count, (line, values) in rows:
-                yield StreamedRow(part, line, values), [place, count]
+        started, following = at or ((), 0)
+        begun = deque(self._begun(order, *item) for item in started)
+
+        def behind() -> Any:
+            return [[[file.place, file.count] for file in begun], following]
+
+        while begun or following < len(order):
+            while len(begun) < ABREAST and following < len(order):
+                begun.append(self._begun(order, following, 0))
+                following += 1
+            file = begun.popleft()
+            for line, values in islice(file.rows, 1):
+                file.count += 1
+                begun.append(file)
+                yield StreamedRow(file.part, line, values), behind
+
+    def _begun(self, order: Sequence[int], place: int, count: int) -> _Begun:
+        part = self.parts[order[place]]
+        return _Begun(place, count, part, islice(part.rows(self.names, {}), count, None))
 
 
 @dataclass(frozen=True)
@@ -70,11 +100,11 @@ class HubFeed:
     parts: tuple[HubSplit]
     names: Sequence[str]
 
-    def rows(self, number: int, at: Any) -> Iterator[tuple[StreamedRow, Any]]:
+    def rows(self, number: int, at: Any) -> Iterator[tuple[StreamedRow, Behind]]:
         """Yield the rows of a round; ``datasets`` says the position."""
         (part,) = self.parts
         for (line, values), behind in hub_rows_of(part, self.names, {}, at):
-            yield StreamedRow(part, line, values), behind
+            yield StreamedRow(part, line, values), partial(list, behind)
 
 
 def hub_rows_of(
@@ -166,7 +196,7 @@ class RowStream:
     ...     parts = ()
     ...     def rows(self, number, at):
     ...         for row in range(at or 0, 5):
-    ...             yield StreamedRow(None, row, [row]), row + 1
+    ...             yield StreamedRow(None, row, [row]), lambda: row + 1
     >>> stream = RowStream(Numbers(), RowOrder("13/topic", buffer=3, batch=2, lengths=False))
     >>> rows = [row.line for row in stream.take(0, 10)]
     >>> sorted(rows[:5]), sorted(rows[5:])
@@ -186,7 +216,7 @@ class RowStream:
         self.close()
         self._blocks: deque[StreamBlock] = deque()
         self._next, self.asked = block, block.start
-        self._rows: Iterator[tuple[StreamedRow, Any]] | None = None
+        self._rows: Iterator[tuple[StreamedRow, Behind]] | None = None
 
     def take(self, first: int, last: int) -> list[StreamedRow]:
         """Return the rows from number ``first`` up to ``last``; those before a block that is held are read again.
@@ -243,12 +273,10 @@ class RowStream:
         block, digest = self._next, hashlib.sha256()
         if self._rows is None:
             self._rows = self.feed.rows(block.round, block.at)
-        at = block.at
-        for row, behind in islice(self._rows, self.order.buffer):
-            at = behind
-            block.rows.append(row)
+        found = list(islice(self._rows, self.order.buffer))
+        for row, _ in found:
             _add(digest, [row.line, *row.values])
-        count = len(block.rows)
+        count = len(found)
         if count < self.order.buffer:
             self.size = block.before + count
             if not self.size:
@@ -256,11 +284,12 @@ class RowStream:
             self._rows = None
             self._next = StreamBlock(block.start + count, block.round + 1)
         else:
+            at = found[-1][1]()
             self._next = StreamBlock(
                 block.start + count, block.round, block.number + 1, block.before + count, at
             )
         block.digest = digest.hexdigest()
-        block.rows = self.order.arranged(block.rows, block)
+        block.rows = self.order.arranged([row for row, _ in found], block)
         return block if count else self._read()
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freezeplan.data.files import DataFile, data_files
 from freezeplan.data.formats.row_source import Unreadable
-from freezeplan.data.streaming import Changed, RowOrder, RowStream, StreamedRow
+from freezeplan.data.streaming import Changed, FileFeed, RowOrder, RowStream, StreamedRow
+from tests.train.tiny import write_jsonl
 
 
 @dataclass
@@ -27,7 +30,7 @@ class Numbers:
     def rows(self, number: int, at: Any) -> Iterator[tuple[StreamedRow, Any]]:
         for row in range(at or 0, self.count):
             self.read += 1
-            yield StreamedRow(None, row, ["x" * ((row + self.more) * 7 % 5)]), row + 1
+            yield StreamedRow(None, row, ["x" * ((row + self.more) * 7 % 5)]), partial(int, row + 1)
 
 
 @st.composite
@@ -86,6 +89,38 @@ def test_rows_before_the_mark_are_found_from_the_beginning(made: tuple[Numbers, 
     stream = RowStream(feed, order)
     whole = lines(stream, 0, 25)
     assert lines(stream, back, back + 3) == whole[back : back + 3]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataFile, ...]:
+    """Return twelve files of 0 to 6 rows: more than are read abreast."""
+    folder = tmp_path_factory.mktemp("files")
+    for number in range(12):
+        rows = [{"x": f"{number}/{row}"} for row in range(number * 5 % 7)]
+        write_jsonl(folder / f"{number}.jsonl", rows)
+    return data_files([str(folder / "*.jsonl")], folder)
+
+
+@given(st.integers(1, 12), st.integers(0, 80))
+def test_files_are_read_abreast_and_go_on_from_any_row(
+    files: tuple[DataFile, ...], buffer: int, before: int
+) -> None:
+    feed, order = FileFeed(files, ["x"], "1/a"), RowOrder("1/a", buffer, 2)
+    values = [row.values[0] for row in RowStream(feed, order).take(0, before + 36)]
+    everything = {f"{number}/{row}" for number in range(12) for row in range(number * 5 % 7)}
+    assert (set(values[:36]), len(everything)) == (everything, 36)
+    stopped, resumed = RowStream(feed, order), RowStream(feed, order)
+    stopped.take(0, before)
+    resumed.seek(json.loads(json.dumps(stopped.mark())))
+    assert [row.values[0] for row in resumed.take(before, before + 36)] == values[before:]
+
+
+def test_rows_of_several_files_come_in_turn_and_rounds_begin_with_others(files: tuple[DataFile, ...]) -> None:
+    first = [
+        [row.part.name for row, _ in FileFeed(files, ["x"], "1/a").rows(number, None)] for number in (0, 1)
+    ]
+    assert len(set(first[0][:5])) > 3
+    assert first[0] != first[1]
 
 
 def test_batches_hold_rows_of_similar_length_also_behind_the_end_of_a_round() -> None:

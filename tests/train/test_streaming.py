@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from freezeplan.choose.probing import probed_tasks
 from freezeplan.cli.check import verdicts_of
@@ -277,11 +278,18 @@ def test_what_needs_all_rows_refuses_streamed_ones(toy: Path, shards: Path, tmp_
 
 def test_a_dataset_of_the_hub_is_streamed_and_resumed(toy: Path, shards: Path, tmp_path: Path) -> None:
     # A folder stands for the hub: the same call of the same library, without the network.
-    spec = spec_of(toy, shards)
+    features = Features({"text": Value("string"), "topic": ClassLabel(names=LABELS)})
+    for file in shards.iterdir():
+        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        columns = {
+            "text": [row["text"] for row in rows],
+            "topic": [LABELS.index(row["topic"]) for row in rows],
+        }
+        Dataset.from_dict(columns, features).to_parquet(tmp_path / "hub" / f"{file.stem}.parquet")
+    spec = spec_of(toy, shards, epochs=2)
     (task,) = spec.task
-    data = task.data.model_copy(
-        update={"hub": str(shards), "train": ["train"], "validation": None, "test": None}
-    )
+    files = {"train": ["train"], "validation": None, "test": None}
+    data = task.data.model_copy(update={"hub": str(tmp_path / "hub")} | files)
     spec = spec.model_copy(update={"task": [task.model_copy(update={"data": data})]})
     train(spec, tmp_path / "whole")
     assert train(spec, tmp_path / "run", stopped_after(7)).status == "interrupted"
