@@ -67,7 +67,7 @@ def spec_of(toy: Path, shards: Path, steps: int = 5, **train_table: Any) -> Spec
     """Return a spec with one task over streamed shards."""
     data = toy_data(toy, "topic", train=str(shards / "*.jsonl"), stream=True, steps_per_epoch=steps)
     task = {"name": "topic", "labels": LABELS, "data": data | {"shuffle_buffer": 10}}
-    table = {"epochs": 3, "batch_size": 8, "checkpoint_steps": 1, "keep_last": 2, **train_table}
+    table = {"epochs": 2, "batch_size": 8, "checkpoint_steps": 3, **train_table}
     return toy_spec(toy, rule=HEADS_ONLY, task=[task], train=table)
 
 
