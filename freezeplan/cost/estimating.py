@@ -219,14 +219,15 @@ def _priced(trial: Trial, cost: PhaseCost, cut: PrefixWork | str, stored: Mappin
         count * (cut.states if _over_words(trial, task) else cut.nbytes) for task, count in texts.items()
     )
     run = sum(count * trial.texts_of(task) for task, count in cost.rows.items())
-    # Processes that share a model share its store, too; others have all of it each.
-    parts = trial.sharing.processes if trial.sharing.way == "shard" else 1
+    # All processes compute a share of it. Those that share a model hold that alone; others have all of it each.
+    count = trial.sharing.processes
+    parts = count if trial.sharing.way == "shard" else 1
     store = Store(
         prefix=cut.prefix,
         nbytes=kept // cut.texts // parts,
         rows=sum(stored.values()),
-        build=cut.flops * sum(texts.values()) // cut.texts // parts,
-        epoch=cost.epoch - cut.flops * run // cut.texts // trial.sharing.processes,
+        build=cut.flops * sum(texts.values()) // cut.texts // count,
+        epoch=cost.epoch - cut.flops * run // cut.texts // count,
     )
     return replace(cost, store=store)
 

@@ -4,85 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import torch
 from torch import nn
 
-from freezeplan.prefix.entries import Entries, Layout
+from freezeplan.prefix.entries import Entries
 from freezeplan.prefix.examples import Examples
-from freezeplan.prefix.files import FileWriter, StoreFile, mapped, state_of
-from freezeplan.prefix.keys import Key
+from freezeplan.prefix.keeping import Keeper, Recording, keeper_for
 from freezeplan.prefix.parts import PartsLayout
 from freezeplan.prefix.proof import check_parts, check_stored
 from freezeplan.prefix.refusal import Reason, Refused
-from freezeplan.prefix.replay import Cut, record
-from freezeplan.prefix.spread import UNSHARED, Share, SpreadEntries, SpreadLayout, spread_layout
+from freezeplan.prefix.replay import record
+from freezeplan.prefix.spread import UNSHARED, Share, spread_layout
 from freezeplan.prefix.switching import preserving_state
 
 CHECKED_ROWS = 3
-
-
-@dataclass(frozen=True)
-class Recording:
-    """Say what to record and where to keep it: in memory on ``device``, or in ``file``."""
-
-    cut: Cut
-    layout: Layout
-    key: Key
-    device: torch.device
-    file: StoreFile | None
-
-
-class _Memory:
-    """Fill an array in memory from its first row on; of a spread layout, with this process's rows alone."""
-
-    def __init__(self, target: Recording, spread: SpreadLayout | None, share: Share) -> None:
-        self.target, self.spread, self.share = target, spread, share
-        layout = target.layout
-        shape = layout.shape if spread is None else (spread.rows, *layout.tail)
-        self.values = torch.zeros(shape, dtype=layout.dtype, device=target.device)
-        self.rows = 0
-
-    def append(self, rows: torch.Tensor) -> None:
-        self.values[self.rows : self.rows + len(rows)].copy_(rows)
-        self.rows += len(rows)
-
-    def finished(self) -> Entries:
-        if self.spread is None:
-            return Entries(self.target.layout, self.values)
-        return SpreadEntries(self.target.layout, self.values, spread=self.spread, share=self.share)
-
-    def publish(self, entries: Entries) -> Entries:
-        return entries
-
-    def discard(self) -> None:
-        pass
-
-
-class _File:
-    """Fill a file that is valid only once it is published."""
-
-    def __init__(self, target: Recording) -> None:
-        self.target, self.file = target, target.file
-        self.writer = FileWriter(target.file, target.layout.nbytes)
-
-    def append(self, rows: torch.Tensor) -> None:
-        self.writer.append(rows)
-
-    def finished(self) -> Entries:
-        layout = self.target.layout
-        self.writer.append(torch.zeros((1, *layout.tail), dtype=layout.dtype))
-        return Entries(layout, mapped(self.file.partial, layout.shape, layout.dtype))
-
-    def publish(self, entries: Entries) -> Entries:
-        self.file.publish(self.target.key, self.writer.crc32)
-        return Entries(entries.layout, entries.values, self.file.numbers, state_of(self.file.numbers))
-
-    def discard(self) -> None:
-        self.writer.close()
-        self.file.partial.unlink(missing_ok=True)
 
 
 def build_entries(
@@ -96,32 +34,35 @@ def build_entries(
 ) -> dict[str, Entries]:
     """Record every target in one pass, prove a sample of it, and only then make files valid.
 
-    Of several processes that ``share`` a store each records its own batches, in memory. Returns the entries by
+    Of several processes that ``share`` a store each records its own batches. Returns the entries by
     boundary. Leaves no trace in the model, random state included; whatever ends it early (Ctrl-C too) leaves nothing
     behind. Raises :class:`Refused` when a size or number does not fit, the disk refuses, or the sample's outputs are
     not those of the uncached run.
     """
     with ExitStack() as stack:
         stack.enter_context(preserving_state(model))
-        kept = {}
+        kept: dict[str, Keeper] = {}
+        device = next(model.parameters()).device
         batches = list(examples.batches(batch_size))
         sizes = [len(rows) for _, rows in batches]
         for target in targets:
             spread = spread_layout(target.layout, sizes, share) if share.count > 1 else None
-            keeper = _File(target) if target.file else _Memory(target, spread, share)
+            keeper = keeper_for(target, spread, share, device)
             stack.callback(keeper.discard)
             kept[target.cut.boundary] = keeper
         _record_all(model, targets, kept, batches, make_batch, progress, share)
         finished = {name: keeper.finished() for name, keeper in kept.items()}
         for target in targets:
-            _check_sample(model, target, finished[target.cut.boundary], examples, make_batch)
+            entries = finished[target.cut.boundary]
+            check = partial(_check_sample, model, target, entries, examples, make_batch)
+            share.agreed(check, device)
         return {name: kept[name].publish(entries) for name, entries in finished.items()}
 
 
 def _record_all(
     model: nn.Module,
     targets: Sequence[Recording],
-    kept: Mapping[str, _Memory | _File],
+    kept: Mapping[str, Keeper],
     batches: Sequence[tuple[str, Sequence[int]]],
     make_batch: Callable[[str, Sequence[int]], Mapping[str, torch.Tensor]],
     progress: Callable[[int, int], None] | None,
@@ -140,6 +81,7 @@ def _record_all(
         for target in targets if keeps and flaw is None else ():
             try:
                 packed = _packed(model, target, found[target.cut.boundary], batch, entries)
+                kept[target.cut.boundary].append(packed)
             except Refused as error:
                 # The other processes go on, and need this one.
                 if share.count == 1:
@@ -147,11 +89,10 @@ def _record_all(
                 flaw = error
                 break
             finite &= packed.isfinite().all()
-            kept[target.cut.boundary].append(packed)
         if progress is not None:
             progress(ends[number], ends[-1])
     if share.any(flaw is not None, device):
-        raise flaw or Refused(Reason.UNEVEN, "in another process")
+        raise flaw or Refused(Reason.ELSEWHERE)
     if share.any(not bool(finite), device):
         raise Refused(Reason.NOT_FINITE, ", ".join(sorted({str(target.layout.dtype) for target in targets})))
 

@@ -118,6 +118,36 @@ class FileWriter:
             os.ftruncate(self.descriptor, self.size)
 
 
+class FilePart:
+    """Write rows into a file of ``size`` bytes that another process, too, writes to."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = path, size
+        with disk_errors(path.parent, size):
+            self.descriptor = os.open(path, os.O_RDWR)
+
+    def put(self, rows: torch.Tensor, first: int) -> None:
+        """Write some rows, all of one size, so that the first of them is row ``first`` of the file."""
+        offset = first * (rows.nbytes // len(rows))
+        data = memoryview(rows.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        with disk_errors(self.path.parent, self.size):
+            while data:
+                written = os.pwrite(self.descriptor, data, offset)
+                offset, data = offset + written, data[written:]
+
+    def settle(self) -> None:
+        """Have what was written seen by those who open the file from now on."""
+        with disk_errors(self.path.parent, self.size):
+            os.fsync(self.descriptor)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
 def mapped(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Return a file's numbers as a tensor that the operating system reads on demand and never writes back."""
     count = 1

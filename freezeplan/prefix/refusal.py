@@ -35,6 +35,7 @@ class Reason(StrEnum):
     BUDGET = "the budget is too small"
     DISK = "the store cannot be written"
     DATA_CHANGED = "the data changed under the store"
+    ELSEWHERE = "another process refuses it"
     STORE_CHANGED = "the store's file was altered"
 
 

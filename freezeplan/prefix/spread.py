@@ -1,26 +1,32 @@
-"""A store that several processes share: each computes and holds its own rows, and they exchange what a batch needs."""
+"""A store that several processes share: each computes its own rows, and holds those alone, or those of all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as processes
 
 from freezeplan.prefix.entries import Entries, Layout
+from freezeplan.prefix.refusal import Reason, Refused
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Share:
     """Say which of the processes this is that share a store: ``number`` of ``count``, from 0.
 
-    All of them compute and read it at the same time, as often as each other.
+    All of them compute it at the same time. Where each has all rows ``everywhere`` it reads them by itself; else it
+    holds its own, and all read at the same time, as often as each other.
     """
 
     number: int = 0
     count: int = 1
+    everywhere: bool = False
 
     def any(self, here: bool, device: torch.device) -> bool:
         """Whether something is so in any of the processes."""
@@ -30,14 +36,34 @@ class Share:
         processes.all_reduce(flag)
         return bool(flag > 0)
 
+    def agreed(self, work: Callable[[], Value], device: torch.device) -> Value:
+        """Return what some work gives; where it is refused in one of the processes, it is in all (:class:`Refused`)."""
+        flaw, found = None, None
+        try:
+            found = work()
+        except Refused as error:
+            flaw = error
+        if self.any(flaw is not None, device):
+            raise flaw or Refused(Reason.ELSEWHERE)
+        return cast(Value, found)
+
+    def of_first(self, value: str) -> str:
+        """Return what the first of the processes says."""
+        said = [value]
+        if self.count > 1:
+            processes.broadcast_object_list(said, 0)
+        return said[0]
+
     def turns(self, batches: int) -> list[tuple[int, bool]]:
         """Return the numbers of the batches that this process computes, and whether it keeps what comes out.
 
-        Who has none left computes the last one for nothing.
+        Who has none left computes the last one for nothing, where the others cannot run the model without it.
 
-        >>> Share(1, 2).turns(3)
-        [(1, True), (2, False)]
+        >>> Share(1, 2).turns(3), Share(1, 2, everywhere=True).turns(3)
+        ([(1, True), (2, False)], [(1, True)])
         """
+        if self.everywhere:
+            return [(number, True) for number in range(self.number, batches, self.count)]
         found = range(self.number, self.number + -(-batches // self.count) * self.count, self.count)
         return [(min(number, batches - 1), number < batches) for number in found]
 
@@ -55,6 +81,10 @@ class SpreadLayout:
     owner: torch.Tensor
     place: torch.Tensor
     rows: int
+
+    def places_of(self, process: int) -> torch.Tensor:
+        """Return which rows of the layout a process computes, in their order."""
+        return torch.nonzero(self.owner == process).reshape(-1)
 
 
 def spread_layout(layout: Layout, sizes: Sequence[int], share: Share) -> SpreadLayout:

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from freezeplan.diagnostics.wording import format_bytes
-from freezeplan.prefix.build import Recording, build_entries
+from freezeplan.prefix.build import build_entries
 from freezeplan.prefix.entries import Entries, Layout, layout_of
 from freezeplan.prefix.examples import Examples
 from freezeplan.prefix.files import StoreFile, free_bytes, mapped, state_of
+from freezeplan.prefix.keeping import Recording
 from freezeplan.prefix.keys import Key, store_key
 from freezeplan.prefix.parts import POOLED, STATES, parts_layout
 from freezeplan.prefix.refusal import Reason, Refused
@@ -32,7 +33,7 @@ class StoreSettings:
     """Say how entries are kept: number format, bytes of memory, and the folder for files beyond (or None).
 
     ``device`` is where entries in memory lie; the device of the model saves a transfer per step. Processes that
-    ``share`` the store have the budget each, and no files.
+    ``share`` the store have the budget each; those that hold their own rows alone have no files.
     """
 
     dtype: torch.dtype = torch.float32
@@ -116,7 +117,8 @@ class PrefixStore:
             wanted.setdefault(cut.boundary, cut)
         known: dict[str, str] = {}
         keys = {name: self._key(cut, known) for name, cut in wanted.items()}
-        for name in [name for name, held in self.held.items() if not held.serves(keys.get(name))]:
+        held = list(self.held.items())
+        for name in [name for name, item in held if self._anywhere(not item.serves(keys.get(name)))]:
             self.drop(name)
         rebuilt = self._open_files(wanted, keys)
         found = tuple(name for name in wanted if name in self.held)
@@ -182,7 +184,8 @@ class PrefixStore:
         faults: dict[str, str] = {}
         if self.settings.folder is None:
             return faults
-        for name in [name for name in wanted if name not in self.held]:
+        missing = [name for name in wanted if name not in self.held]
+        for name in missing:
             file = StoreFile(self.settings.folder, name)
             fault = file.fault(keys[name])
             if fault is None:
@@ -193,7 +196,13 @@ class PrefixStore:
             elif fault != "missing":
                 faults[name] = fault
                 file.remove()
+        for name in missing:
+            if self._anywhere(name not in self.held):
+                self.held.pop(name, None)
         return faults
+
+    def _anywhere(self, here: bool) -> bool:
+        return self.settings.share.any(here, next(self.model.parameters()).device)
 
     def _targets(self, missing: Sequence[Cut], keys: Mapping[str, Key], first: Cut) -> list[Recording]:
         """Choose where each missing boundary goes, and which later ones must wait."""
@@ -217,11 +226,12 @@ class PrefixStore:
 
     def _bytes(self, layout: Layout) -> int:
         """Return the bytes of a process's share of some entries: the same number in each, so that all decide alike."""
-        return -(-layout.nbytes // self.settings.share.count)
+        share = self.settings.share
+        return layout.nbytes if share.everywhere else -(-layout.nbytes // share.count)
 
     def _fits_disk(self, size: int, now: bool) -> bool:
         folder = self.settings.folder
-        return folder is not None and size <= free_bytes(folder) // (1 if now else 2)
+        return folder is not None and not self._anywhere(size > free_bytes(folder) // (1 if now else 2))
 
     def _shortage(self, size: int) -> str:
         folder = self.settings.folder

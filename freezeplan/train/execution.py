@@ -18,7 +18,7 @@ from freezeplan.plan.learning import tasks_that_ever_learn
 from freezeplan.plan.storing import OFF, Pass, StoreRows, StoreUse, pass_for, rows_run
 from freezeplan.prefix import Cut, PrefixStore, Prepared, Reason, Refused, StoreSettings, find_cut
 from freezeplan.prefix.examples import rows_at_once
-from freezeplan.prefix.spread import UNSHARED, Share
+from freezeplan.prefix.spread import Share
 from freezeplan.runs.events import ExecutionChosen, Observer, StoreProgress
 from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.amounts import parse_bytes
@@ -99,7 +99,8 @@ class Execution:
         if mode == "require":
             self._check_required(cuts)
         try:
-            prepared = self._prepare(self._wanted(phase, cuts), begin_folder)
+            wanted = self._share.agreed(lambda: self._wanted(phase, cuts), self.forward.device)
+            prepared = self._prepare(wanted, begin_folder)
         except Refused as refusal:
             self._drop_all()
             if mode == "require" and isinstance(found, Cut):
@@ -140,7 +141,9 @@ class Execution:
         entries = self.store.held[cut.boundary].entries
         where = "in memory" if entries.path is None else f"in `{self.name}/`"
         share = self.store.settings.share
-        where += f", shared out among {share.count} processes" if share.count > 1 else ""
+        where += (
+            f", shared out among {share.count} processes" if share.count > 1 and not share.everywhere else ""
+        )
         kind = str(entries.layout.dtype).removeprefix("torch.")
         narrow = f" of {kind}" if entries.layout.dtype != cut.dtype else ""
         return f"{cut.prefix.statement}, {format_bytes(entries.layout.nbytes)}{narrow} {where}"
@@ -170,16 +173,21 @@ class Execution:
     @cached_property
     def store(self) -> PrefixStore:
         """The store of the run; nothing is computed by asking for it."""
-        train, ranks = self.setup.spec.train, self.setup.ranks
+        train = self.setup.spec.train
         settings = StoreSettings(
             dtype=getattr(torch, train.store_dtype),
             budget=parse_bytes(train.store_budget),
             device=self._place(),
-            share=Share(ranks.number, ranks.count) if ranks.together else UNSHARED,
+            share=self._share,
         )
         sources = {name: split.inputs for name, split in self._splits.items()}
         over_words = [name for name, split in self._splits.items() if split.kind.reads_words]
         return PrefixStore(self.setup.model, sources, self._batch, settings, over_words)
+
+    @property
+    def _share(self) -> Share:
+        ranks = self.setup.ranks
+        return Share(ranks.number, ranks.count, everywhere=not ranks.together)
 
     def _place(self) -> torch.device:
         """Return where entries in memory lie: on an accelerator that can spare the whole budget."""

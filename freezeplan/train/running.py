@@ -83,8 +83,7 @@ class Running:
         self.measuring = Measuring(setup, self.forward, self.observer)
         self.scale = LossScale(setup.spec.train.precision, setup.device)
         self.ranks = setup.ranks
-        own = f"{STORE}-{self.ranks.number}" if self.ranks.number else STORE
-        self.execution = Execution(setup, self.forward, self.folder, own, self.observer)
+        self.execution = Execution(setup, self.forward, self.folder, STORE, self.observer)
         self.optimizer: torch.optim.Optimizer | None = None
         if not setup.evaluation_only:
             self.optimizer = build_optimizer(model, plan, **fused_option(model, plan))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import torch
 import torch.distributed as processes
 
 from freezeplan.prefix.entries import Entries, Layout
+from freezeplan.prefix.files import StoreFile
+from freezeplan.prefix.keeping import Recording, keeper_for
+from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.prefix.spread import Share, SpreadEntries, spread_layout
 
 # Two batches of two entries and one of one; an entry without a row is none.
@@ -58,3 +62,47 @@ def test_what_is_read_is_what_one_process_would_read(group: None) -> None:
             item.batch(entries, inputs, torch.device("cpu"), torch.float32) for item in (shared, whole)
         )
         assert torch.equal(found, expected)
+
+
+CPU = torch.device("cpu")
+WHOLE = torch.arange(4 * (LAYOUT.rows + 1)).reshape(LAYOUT.shape).to(LAYOUT.dtype)
+WHOLE[-1] = 0.0
+
+
+def kept_everywhere(rank: int, folder: Path) -> None:
+    """Keep this process's rows, in memory and in a file, and find those of both."""
+    processes.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+    share = Share(rank, 2, everywhere=True)
+    spread = spread_layout(LAYOUT, SIZES, share)
+    starts = [0, 5, 8, LAYOUT.rows]
+    for file in (None, StoreFile(folder / "store", "layer.1")):
+        keeper = keeper_for(Recording(None, LAYOUT, (), CPU, file), spread, share, CPU)
+        for number, _ in share.turns(len(SIZES)):
+            keeper.append(WHOLE[starts[number] : starts[number + 1]])
+        entries = keeper.publish(keeper.finished())
+        assert torch.equal(entries.values, WHOLE) and entries.unchanged
+        assert (entries.path is not None) == (file is not None)
+    names = sorted(item.name for item in (folder / "store").iterdir())
+    assert names == ["layer.1.bin", "layer.1.json"]
+    with pytest.raises(Refused) as caught:
+        share.agreed(lambda: refuse() if rank else None, CPU)
+    assert caught.value.reason == (Reason.DISK if rank else Reason.ELSEWHERE)
+    processes.destroy_process_group()
+
+
+def refuse() -> None:
+    raise Refused(Reason.DISK)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the second process is forked")
+def test_rows_that_two_processes_compute_are_all_there_in_both(tmp_path: Path) -> None:
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            kept_everywhere(1, tmp_path)
+            status = 0
+        finally:
+            os._exit(status)
+    kept_everywhere(0, tmp_path)
+    assert os.waitpid(child, 0)[1] == 0
