@@ -91,7 +91,7 @@ def _set(name: str, options: argparse.Namespace, place: Path) -> dict[str, Any]:
         "chosen": found.verdict.chosen,
         "tried": tried,
         "seconds": seconds,
-        "spearman": _spearman(probe, known["table"]),
+        "spearman": spearman(probe, known["table"]),
     }
     print(*_lines(name, result), sep="\n", flush=True)
     return result
@@ -170,7 +170,7 @@ def _of_trainer(result: dict[str, Any]) -> float:
     return result["seconds"] / _total(result, "trainer_cpu_seconds")
 
 
-def _spearman(probe: dict[str, Any], table: dict[str, Any]) -> float:
+def spearman(probe: dict[str, Any], table: dict[str, Any]) -> float:
     """Return the rank correlation of two scores of the strategies that freeze a prefix: the probe's and the grid's.
 
     The probe's is that of the deepest features that stay as they are.
