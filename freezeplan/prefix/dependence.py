@@ -35,16 +35,31 @@ def observe_disturbed(
     if is_sharded(model):
         with disturbed(model), torch.no_grad():
             return observe(model, tuple(blocks), batch)
-    other = {
-        f"model.{name}": tensor.detach() * 1.5 + 0.125
-        for name, tensor in model.named_parameters()
+    other = _disturbed(model)
+    watched = _Pool(model)
+
+    def forward(**inputs: torch.Tensor) -> torch.Tensor:
+        return functional_call(watched, other, (), inputs, tie_weights=False)
+
+    with torch.no_grad():
+        return observe(model, tuple(blocks), batch, forward)
+
+
+def _disturbed(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return other values of every tensor that trains, by each module's first name: one value where modules share one.
+
+    Left to find tied tensors itself, ``functional_call`` puts those of a module with two names in place twice, and
+    takes what it put there first for the module's own.
+    """
+    values: dict[torch.Tensor, torch.Tensor] = {}
+    return {
+        f"model.{path}.{name}" if path else f"model.{name}": values.setdefault(
+            tensor, tensor.detach() * 1.5 + 0.125
+        )
+        for path, module in model.named_modules()
+        for name, tensor in module.named_parameters(recurse=False)
         if tensor.requires_grad
     }
-    watched = _Pool(model)
-    with torch.no_grad():
-        return observe(
-            model, tuple(blocks), batch, lambda **inputs: functional_call(watched, other, (), inputs)
-        )
 
 
 def tensors_below(

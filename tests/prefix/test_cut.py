@@ -84,6 +84,23 @@ def test_a_tensor_that_trains_is_seen_past_a_detach() -> None:
     assert find_cut(model, stack_of(model), BATCH).prefix.layers == 2
 
 
+def test_a_tensor_of_two_modules_is_seen_past_a_detach_in_the_other() -> None:
+    class Detached(Backbone):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(HIDDEN))
+            self.twin = nn.LayerNorm(HIDDEN)
+
+        def through(self, hidden: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+            for place, layer in enumerate(self.layers):
+                hidden = layer(hidden * self.twin.weight.detach() if place == 2 else hidden, mask)
+            return hidden
+
+    model = toy(Detached(), frozen=4)
+    model.backbone.twin.weight = model.backbone.scale
+    assert find_cut(model, stack_of(model), BATCH).prefix.layers == 2
+
+
 def test_with_a_trainable_embedding_nothing_is_frozen_below() -> None:
     model = toy(frozen=2)
     model.backbone.embedding.requires_grad_(True)
@@ -334,3 +351,12 @@ def test_flags_are_put_back_when_the_model_fails() -> None:
     assert [tensor.requires_grad for tensor in model.parameters()] == flags
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_module_with_two_names_keeps_its_tensors() -> None:
+    model = toy(frozen=2)
+    model.heads["mood"] = model.heads["topic"]
+    before = [(name, id(tensor)) for name, tensor in model.named_parameters(remove_duplicate=False)]
+    find_cut(model, stack_of(model), BATCH)
+    after = [(name, id(tensor)) for name, tensor in model.named_parameters(remove_duplicate=False)]
+    assert after == before
