@@ -8,7 +8,7 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span, diagnostic
 from freezeplan.diagnostics.wording import closest, counted, nearest, quoted, some
-from freezeplan.inventory.records import Inventory, ParamInfo
+from freezeplan.inventory.records import ITEM_BYTES, Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.compiling import resolve
 from freezeplan.plan.records import WHOLE_RUN, Assignment
@@ -34,7 +34,8 @@ class Why:
 
     ``asked`` is the name that was asked for, ``param`` the record of that name, ``names`` all names of
     the tensor. ``assignment`` and ``touches`` (in the order of the spec) are those of the phase ``phase``;
-    ``phases`` pairs every phase's name with what it does to the parameter.
+    ``phases`` pairs every phase's name with what it does to the parameter. ``kept_in`` is the number format in which
+    it rests where no phase trains it, None where it stays in its own.
     """
 
     asked: str
@@ -45,6 +46,7 @@ class Why:
     notes: tuple[str, ...]
     phase: str = WHOLE_RUN
     phases: tuple[tuple[str, Assignment], ...] = ()
+    kept_in: str | None = None
 
 
 def explain(inventory: Inventory, spec: Spec, name: str, phase: str | None = None) -> Why:
@@ -69,7 +71,16 @@ def explain(inventory: Inventory, spec: Spec, name: str, phase: str | None = Non
         for stage, row in zip(resolution.stages, resolution.assignments, strict=True)
     )
     notes = tuple(_notes(resolution, info, what, names))
-    return Why(name, info, names, what, touches, notes, phases[index][0], phases)
+    kept_in = _resting(spec, info, phases)
+    return Why(name, info, names, what, touches, notes, phases[index][0], phases, kept_in)
+
+
+def _resting(spec: Spec, info: ParamInfo, phases: Sequence[tuple[str, Assignment]]) -> str | None:
+    narrow = spec.model.frozen_dtype
+    if narrow is None or any(what.trainable for _, what in phases):
+        return None
+    wide = info.dtype.startswith(("float", "bfloat")) and ITEM_BYTES[info.dtype] > ITEM_BYTES[narrow]
+    return narrow if wide else None
 
 
 def phase_position(names: Sequence[str], phase: str | None) -> int:

@@ -60,6 +60,7 @@ def why_record(why: Why) -> dict[str, Any]:
         "names": list(why.names),
         "shape": list(why.param.shape),
         "state": what.state,
+        "kept_in": why.kept_in,
         "lr": what.lr if what.trainable else None,
         "weight_decay": what.weight_decay if what.trainable else None,
         "options": dict(what.options) if what.trainable else {},
@@ -100,6 +101,8 @@ def _final(why: Why) -> Iterator[tuple[str, str]]:
     if others:
         yield "also named", ", ".join(others)
     yield "state", what.state
+    if why.kept_in:
+        yield "kept in", f"{why.kept_in}; computes in {param.dtype}"
     if what.trainable:
         yield from _numbers(what)
 

@@ -322,3 +322,12 @@ def check_groups(plan: Plan) -> None:
     for group in plan.groups:
         for name in group.members:
             assert tuple(rates(plan, name)) == group.lr
+
+
+@pytest.mark.parametrize(("thawed", "kept_in"), [(False, "bfloat16"), (True, None)])
+def test_why_says_in_what_a_tensor_is_kept_that_no_phase_trains(thawed: bool, kept_in: str | None) -> None:
+    state = {"match": "layer.0", "state": "trainable" if thawed else "frozen"}
+    rules = [{"match": "**", "state": "trainable"}, {"match": "layer.0", "state": "frozen", "name": "off"}]
+    phases = [{"name": "a", "epochs": 1}, {"name": "b", "epochs": 1, "rule": [state]}]
+    spec = load_spec({"model": {"source": "x", "frozen_dtype": "bfloat16"}, "rule": rules, "phase": phases})
+    assert explain(TOWER, spec, "layer.0.w", "a").kept_in == kept_in

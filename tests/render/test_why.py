@@ -96,3 +96,9 @@ def test_the_record_holds_the_same_facts():
         "reason": "refined by `upper`",
     }
     assert len(record["touches"]) == 4
+
+
+def test_a_weight_that_rests_says_in_what_it_is_kept():
+    resting = replace(WHY, kept_in="bfloat16")
+    assert "kept in       bfloat16; computes in float32" in drawn(WhyView(resting))
+    assert why_record(resting)["kept_in"] == "bfloat16" and "kept in" not in drawn(WhyView(WHY))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
 from freezeplan.diagnostics import DiagnosticError
-from freezeplan.runs.events import EpochDone
+from freezeplan.runs.events import EpochDone, ignore_events
+from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.reading import load_spec
-from freezeplan.train import tracking
+from freezeplan.train import session, tracking
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from tests.train.tiny import save_tiny_bert, toy_spec, write_toy_data
@@ -120,3 +122,13 @@ def test_a_tracker_that_does_not_open_or_is_not_there_is_said_at_its_name(
     with pytest.raises(DiagnosticError, match=r"FP497.*pip install tensorboard") as caught:
         train(spec, tmp_path / "run")
     assert caught.value.diagnostics[0].where == "train.report_to[1]"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_only_the_first_of_several_processes_tells_trackers(
+    first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "Running", lambda *_: None)
+    setup = SimpleNamespace(ranks=SimpleNamespace(first=first), spec=load_spec(spec_in(tmp_path)))
+    begun = session.Session(setup, RunFolder(tmp_path / "run"), ignore_events)
+    assert (begun.trackers is not None) is first is begun.folder.writes
