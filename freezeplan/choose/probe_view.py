@@ -48,7 +48,7 @@ def _what(task: TaskProbe) -> str:
 def _table(task: TaskProbe, *, bars: bool, ascii_only: bool) -> Table:
     rule = ASCII_RULE if ascii_only else RULE
     table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("layers", justify="right")
+    table.add_column("layers", justify="right", no_wrap=True, min_width=len("layers"))
     table.add_column(task.metric, justify="right", no_wrap=True)
     table.add_column("last one adds", justify="right", no_wrap=True)
     if bars:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, Span, diagnostic
-from freezeplan.diagnostics.wording import closest, counted, nearest, quoted, some
+from freezeplan.diagnostics.wording import closest, counted, format_rate, nearest, quoted, some
 from freezeplan.inventory.records import ITEM_BYTES, Inventory, ParamInfo
 from freezeplan.plan.binding import BoundRule
 from freezeplan.plan.compiling import resolve
@@ -139,7 +139,7 @@ def _stranger(name: str, known: list[str]) -> Diagnostic:
         message = f"`{name}` is no parameter: it holds {counted(len(below), 'parameter')}"
         return diagnostic("FP213", message, help=f"name one of them: {some(below, 3)}")
     offer = _close(name, known)
-    advice = "did you mean " + quoted(offer) + "?" if offer else None
+    advice = "did you mean " + quoted(offer) + "?" if offer else "`freezeplan show SPEC --params` lists them"
     return diagnostic("FP213", f"the model has no parameter `{name}`", help=advice)
 
 
@@ -207,5 +207,5 @@ def _notes(resolution: Resolution, info: ParamInfo, what: Assignment, names: tup
         notes.append("no_decay sets its weight decay to 0")
     if what.trainable and "lr" not in dict(what.decided):
         owner = resolution.owner(what)
-        notes.append(f"no rule sets a rate: the base rate of [{owner.table}], {owner.lr}")
+        notes.append(f"no rule sets a rate: the base rate of [{owner.table}], {format_rate(owner.lr)}")
     return notes

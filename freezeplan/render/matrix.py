@@ -14,7 +14,7 @@ from rich.text import Text
 
 from freezeplan.diagnostics.wording import counted, format_bytes, format_count, format_percent
 from freezeplan.plan.records import FrozenSet, Group, Plan
-from freezeplan.render.rows import NO_DECAY, label_of, ordered_items
+from freezeplan.render.rows import MASKED, label_of, ordered_items
 from freezeplan.render.schedule import Fact, length_text, span
 from freezeplan.render.summary import (
     entry_text,
@@ -101,7 +101,7 @@ def matrix_lines(plan: Plan, *, folded: bool = True) -> list[Line]:
         )
     rules = [rule for rule, _ in found]
     return [
-        replace(line, label=rule if rules.count(rule) == 1 else line.label.removesuffix(NO_DECAY))
+        replace(line, label=rule if rules.count(rule) == 1 else MASKED.sub("", line.label))
         for (rule, _), line in found.items()
     ]
 

@@ -10,6 +10,7 @@ from itertools import groupby
 from freezeplan.plan.records import FrozenSet, Group, Options, Plan
 
 NO_DECAY = "/no_decay"
+MASKED = re.compile(re.escape(NO_DECAY) + r"(?= \(\d+\)$|$)")
 # A table of more lines than this has the alike layers of a rule on one.
 MOST_LINES = 20
 RUNG = re.compile(r"(?P<rule>.*/)(?P<kind>layer|stage) (?P<number>\d+)")
@@ -66,14 +67,23 @@ def label_of(item: Group | FrozenSet) -> str:
     return item.name if isinstance(item, Group) else item.rule
 
 
+def is_masked(group: str) -> bool:
+    """Return whether ``no_decay`` set the weight decay of a group, by its name.
+
+    >>> is_masked("top/no_decay"), is_masked("top/no_decay (2)"), is_masked("top (2)")
+    (True, True, False)
+    """
+    return MASKED.search(group) is not None
+
+
 def with_twins(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield rows with each ``/no_decay`` twin joined to its group, in the place of the first of the two."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        key = (row.group.removesuffix(NO_DECAY), row.selected_by, row.trainable, row.lr, row.options)
+        key = (MASKED.sub("", row.group), row.selected_by, row.trainable, row.lr, row.options)
         found.setdefault(key, []).append(row)
     for alike in found.values():
-        yield _joined(sorted(alike, key=lambda row: row.group.endswith(NO_DECAY)))
+        yield _joined(sorted(alike, key=lambda row: is_masked(row.group)))
 
 
 def _joined(rows: list[Row]) -> Row:

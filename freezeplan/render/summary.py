@@ -16,7 +16,7 @@ from freezeplan.diagnostics.wording import (
 )
 from freezeplan.inventory.records import ITEM_BYTES
 from freezeplan.plan.records import Options, Phase, Plan, PlannedOptimizer
-from freezeplan.render.rows import NO_DECAY
+from freezeplan.render.rows import is_masked
 from freezeplan.render.schedule import Fact, length_text, schedule_facts
 from freezeplan.render.training import task_facts, training_facts
 from freezeplan.render.written import format_options
@@ -139,7 +139,7 @@ def frozen_line(plan: Plan) -> str:
 
 def groups_line(plan: Plan) -> str:
     """Count the optimizer's groups, where the table has fewer lines: ``4, 2 of them …``."""
-    masked = sum(group.name.endswith(NO_DECAY) for group in plan.groups)
+    masked = sum(is_masked(group.name) for group in plan.groups)
     without = f", {format_count(masked)} of them without weight decay (no_decay)" if masked else ""
     return f"{format_count(len(plan.groups))} in the optimizer{without}; --groups shows each"
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from freezeplan.diagnostics.wording import format_count
-from freezeplan.render.rows import NO_DECAY
+from freezeplan.render.rows import MASKED
 from freezeplan.report.folder import whole
 from freezeplan.report.records import EpochScores, Point, RunCourse, Series, TaskCourse
 from freezeplan.report.thinning import MOST_POINTS, bucket_means, thinned_rates
@@ -116,7 +116,7 @@ def _joined(names: Sequence[str]) -> str:
     >>> _joined(["top", "top/no_decay"]), _joined(["a", "b", "c", "d"])
     ('top', 'a, b, c and 1 more')
     """
-    own = list(dict.fromkeys(name.replace(NO_DECAY, "") for name in names))
+    own = list(dict.fromkeys(MASKED.sub("", name) for name in names))
     more = len(own) - SHOWN_GROUPS
     shown = ", ".join(own[:SHOWN_GROUPS])
     return f"{shown} and {format_count(more)} more" if more > 0 else shown

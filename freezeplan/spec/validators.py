@@ -184,7 +184,7 @@ def metric_advice(text: str) -> str | None:
     names = metric_names()
     if slash and TASK_NAME.fullmatch(task) and metric in names:
         return None
-    task, metric = (task, metric) if slash else ("task", task)
+    task, metric = (task, metric) if slash else ("TASK", task)
     if not slash and nearest(metric, [SCORE]):
         return f"did you mean `{SCORE}`?"
     close = [name for name in names if metric and metric in name] or nearest(metric, names)

@@ -11,11 +11,13 @@ from click.testing import CliRunner
 
 from freezeplan.choose.measured_advice import advice_from
 from freezeplan.choose.probe_records import Baseline, Depth, ProbeCost, ProbeReport, TaskProbe
+from freezeplan.choose.probe_view import ProbeView
 from freezeplan.cli.program import program
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.records import Plan
+from tests.render.drawing import drawn
 from tests.train.tiny import toy_spec
 
 HEADS = {"match": "heads", "state": "trainable"}
@@ -43,6 +45,11 @@ def report(enough: int, baseline: float = 0.3) -> ProbeReport:
 def plan_of(toy: Path, *rules: dict[str, str]) -> Plan:
     spec = toy_spec(toy, rule=[FROZEN, HEADS, *rules])
     return compile_plan(inventory_for(spec), spec)
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_a_probe_keeps_the_titles_of_its_columns(width: int) -> None:
+    assert "layers" in drawn(ProbeView(report(1)), width)
 
 
 def told(path: Path, plan: Plan, found: ProbeReport) -> list[str]:

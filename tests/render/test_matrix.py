@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.records import Plan
+from freezeplan.plan.why import explain
 from freezeplan.render.matrix import MatrixView, matrix_lines
+from freezeplan.render.rows import plan_rows
+from freezeplan.render.summary import groups_line
 from freezeplan.render.timeline import timeline_svg
 from freezeplan.spec.reading import load_spec
+from freezeplan.spec.validators import metric_advice
 from tests.plan.matching import named, rule
 from tests.render.drawing import drawn
 
@@ -127,3 +132,25 @@ def test_phases_without_room_for_their_names_are_listed_below_the_picture() -> N
     texts = {node.text: float(node.get("y", 0)) for node in root.iter(f"{SVG}text")}
     cells = [float(node.get("y", 0)) for node in root.iter(f"{SVG}rect") if node.get("rx")]
     assert max(cells) < texts["13 phase 11 of many: 5 steps"] < float(root.get("height", 0))
+
+
+def test_groups_without_decay_are_counted_where_names_are_numbered() -> None:
+    model = named("layer.0.w", "layer.1.w", "layer.1.bias", "heads.a.w", "heads.a.bias")
+    rules = [rule("**", "frozen", name="all"), rule(["layer.1", "heads"], "trainable", name="top")]
+    other = {"name": "next", "epochs": 1, "rule": [rule("layer.1", "trainable", name="other")]}
+    phases = [{"name": "start", "epochs": 1}, other]
+    tables = {"rule": rules, "phase": phases, "task": [{"name": "a", "labels": ["x", "y"]}]}
+    plan = compile_plan(model, load_spec({"optimizer": {"no_decay": ["**.bias"]}} | tables))
+    assert [group.name for group in plan.groups] == ["top", "top/no_decay", "top (2)", "top/no_decay (2)"]
+    assert groups_line(plan).startswith("4 in the optimizer, 2 of them without")
+    rows = [row for row in plan_rows(plan) if row.trainable]
+    assert [(row.group, row.weight_decay) for row in rows] == [("top", (0.01, 0.0)), ("top (2)", (0.01, 0.0))]
+
+
+def test_a_rate_is_written_alike_and_a_strange_name_gets_help() -> None:
+    spec = load_spec({"optimizer": {"lr": 1e-4}, "rule": [rule("**", "trainable")]})
+    (found, *_) = explain(named("layer.0.w"), spec, "layer.0.w").notes[::-1]
+    assert found == "no rule sets a rate: the base rate of [optimizer], 1e-04"
+    with pytest.raises(DiagnosticError, match="--params"):
+        explain(named("layer.0.w"), spec, "entirely.different")
+    assert metric_advice("accuracy") == "did you mean `TASK/accuracy`?"
