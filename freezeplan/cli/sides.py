@@ -112,10 +112,11 @@ def _comparable(text: str, name: str) -> dict[str, Any]:
 
 
 def _plan_of_run(folder: Path) -> Path:
-    from freezeplan.models.run_record import RUN_MARKER, file_of, home_of
+    from freezeplan.models.run_record import RUN_MARKER, file_of, home_of, no_run
 
     home, _ = home_of(folder)
     if not file_of(home, RUN_MARKER).exists():
-        message = f"`{folder}` is not the folder of a run: it has no `{RUN_MARKER}`"
-        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
+        raise DiagnosticError(
+            [diagnostic("FP520", no_run(folder), help="name the folder that `train --out` wrote")]
+        )
     return file_of(home, "plan.json")

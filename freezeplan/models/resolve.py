@@ -180,6 +180,9 @@ def _nowhere(name: str, problem: hub.HubProblem, start: Path) -> DiagnosticError
 def _no_config(source: Source) -> DiagnosticError:
     if not source.present:
         path = source.folder or source.file or Path(source.label)
+        if os.path.isfile(path):
+            message = f"model source `{source.label}` is a file, neither a folder nor a `.safetensors` file"
+            return error_at_key(SOURCE, "FP150", message, help="name the folder that holds the model")
         message = f"model source `{source.label}` does not exist"
         return error_at_key(SOURCE, "FP150", message, help=_nearby(path))
     weights = [name for name in WEIGHTS if source.folder and os.path.isfile(source.folder / name)]
@@ -197,6 +200,9 @@ def _named(table: ModelTable, start: Path) -> Source:
     path = _path(start, text)
     if _looks_local(text, path):
         return _local(text, path, table)
+    if not text.strip():
+        advice = "name a folder, a package or a model of the hub"
+        raise error_at_key(SOURCE, "FP150", "`source` is blank", help=advice)
     if not hub.is_hub_id(text):
         message = f"`{text}` is no folder on this machine and cannot be a hub id"
         raise error_at_key(SOURCE, "FP150", message, help=_nearby(path))

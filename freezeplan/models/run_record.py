@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,14 @@ CHECKPOINT_FORMAT = 2
 BEST = "best"
 UNLOADED = ("spec.toml", "plan.json", "metrics.jsonl", "evidence.json")
 """The files of a run that no model is made from."""
+
+
+class NoCheckpointError(ValueError):
+    """Say that a run has not the checkpoint that was asked for; ``advice`` says which there are."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        self.what, self.advice = what, advice
+        super().__init__(f"{what}: {advice}")
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,15 @@ def home_of(folder: Path) -> tuple[Path, str | None]:
     return (above[1], folder.absolute().name) if inside else (folder, None)
 
 
+def no_run(folder: Path) -> str:
+    """Say in a sentence why a path without a run's marker is not the folder of a run."""
+    if os.path.isdir(folder):
+        what = f"it has no `{RUN_MARKER}`"
+    else:
+        what = "it is a file" if os.path.isfile(folder) else "there is no such folder"
+    return f"`{folder}` is not the folder of a run: {what}"
+
+
 def read_run(folder: Path, checkpoint: str | None = None) -> RunRecord | None:
     """Read the marker of a run's folder; None when the folder holds none.
 
@@ -132,12 +150,14 @@ def _at_checkpoint(run: RunRecord, folder: Path, name: str) -> RunRecord:
     if name == BEST:
         best = run.everything.get("best")
         if not isinstance(best, dict):
-            raise ValueError("it keeps no best checkpoint: `train.keep_best` names the metric that decides")
+            raise NoCheckpointError(
+                "it keeps no best checkpoint", "`train.keep_best` names the metric that decides"
+            )
         name = str(best.get("checkpoint"))
     place = folder / CHECKPOINTS
     known = sorted(item.name for item in place.iterdir() if item.name[:1] != ".") if place.is_dir() else []
     if name not in known:
-        raise ValueError(f"it has no checkpoint `{name}`: {closest_or_all(name, known, 'checkpoints')}")
+        raise NoCheckpointError(f"it has no checkpoint `{name}`", closest_or_all(name, known, "checkpoints"))
     return replace(run, weights=_hashes(read_state(folder, name).get("weights")), checkpoint=name)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_line
-from freezeplan.models.run_record import RUN_MARKER, file_of, home_of
+from freezeplan.models.run_record import RUN_MARKER, file_of, home_of, no_run
 from freezeplan.models.sealed import Altered, fault_of, read_object, read_sealed
 from freezeplan.outside.regular import read_regular
 
@@ -129,10 +129,8 @@ def read_folder(path: Path) -> ReadFolder:
     home, _ = home_of(path)
     marker = file_of(home, RUN_MARKER)
     if not marker.exists():
-        what = f"it has no `{RUN_MARKER}`" if path.is_dir() else "there is no such folder"
-        message = f"`{path}` is not the folder of a run: {what}"
         advice = "name the folder of a run or of a comparison, or a file that `probe --out` wrote"
-        raise DiagnosticError([diagnostic("FP520", message, help=advice)])
+        raise DiagnosticError([diagnostic("FP520", no_run(path), help=advice)])
     try:
         found = ReadFolder(path, home, read_object(marker))
     except Altered as error:

@@ -26,6 +26,7 @@ from freezeplan.train.predict import Asked, ready
 from freezeplan.train.saved_run import SavedRun
 
 TEST = "test"
+OPTIONS = {"text_pair": "--pair-column", "label": "--label-column", "tags": "--label-column"}
 Told = Callable[[str, int], None]
 
 
@@ -98,12 +99,23 @@ def _read(
     spec = load_spec(home_of(run.folder)[0] / "spec.toml")
     if rows.file is not None:
         spec = _over_file(spec, rows)
-    read, found = load_split(spec, names, rows.split, run.labels)
+    try:
+        read, found = load_split(spec, names, rows.split, run.labels)
+    except DiagnosticError as error:
+        raise error if rows.file is None else DiagnosticError(map(_of_file, error.diagnostics)) from None
     fixed = (
         replace(task, labels=run.labels[task.name], kind=task.kind.over(run.labels[task.name]))
         for task in read
     )
     return tuple(fixed), found
+
+
+def _of_file(found: Diagnostic) -> Diagnostic:
+    """Point at the options that name a file's columns, not at keys of a spec that nobody wrote."""
+    advice = found.help
+    if found.code == "FP456" and found.where is not None:
+        advice = f"{advice}; {OPTIONS.get(found.where.rpartition('.')[2], '--column')} names it"
+    return replace(found, where=None, help=advice)
 
 
 def _over_file(spec: Spec, rows: AskedRows) -> Spec:

@@ -11,7 +11,7 @@ from typing import Any
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few, quoted
 from freezeplan.models.config_file import CONFIG_FILE
-from freezeplan.models.run_record import RUN_MARKER, file_of
+from freezeplan.models.run_record import RUN_MARKER, file_of, no_run
 from freezeplan.plan.diff import LENGTHS, diff_records
 from freezeplan.plan.document import record_hash, to_json
 from freezeplan.plan.records import Plan
@@ -84,9 +84,9 @@ def find_stop(folder: Path) -> Stop:
 
 def _found_stop(folder: Path) -> Stop:
     if not file_of(folder, RUN_MARKER).is_file():
-        what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
-        message = f"`{folder}` is not the folder of a run: {what}"
-        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
+        raise DiagnosticError(
+            [diagnostic("FP520", no_run(folder), help="name the folder that `train --out` wrote")]
+        )
     store = CheckpointStore(folder)
     found, reasons = store.newest(check_contents)
     if found is None:

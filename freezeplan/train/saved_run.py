@@ -17,7 +17,16 @@ from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all, quoted
 from freezeplan.inventory.header import read_header
 from freezeplan.models.loading import load_model, load_tokenizer
-from freezeplan.models.run_record import CHECKPOINTS, RUN_MARKER, RunRecord, file_of, home_of, read_run
+from freezeplan.models.run_record import (
+    CHECKPOINTS,
+    RUN_MARKER,
+    NoCheckpointError,
+    RunRecord,
+    file_of,
+    home_of,
+    no_run,
+    read_run,
+)
 from freezeplan.models.sealed import fault_of
 from freezeplan.runs.readable import readable
 from freezeplan.spec.tables import Pooling, Spec
@@ -144,9 +153,9 @@ def _rest(model: torch.nn.Module, run: RunRecord, home: Path) -> None:
 
 def _check_is_run(folder: Path) -> None:
     if not os.path.lexists(file_of(folder, RUN_MARKER)):
-        what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
-        message = f"`{folder}` is not the folder of a run: {what}"
-        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
+        raise DiagnosticError(
+            [diagnostic("FP520", no_run(folder), help="name the folder that `train --out` wrote")]
+        )
 
 
 def _encoder(spec: Spec, backbone: torch.nn.Module, record: Mapping[str, Any]) -> Encoder:
@@ -203,12 +212,14 @@ def _read(folder: Path, checkpoint: str | None) -> tuple[RunRecord, Spec, Mappin
 def _run_of(folder: Path, checkpoint: str | None) -> RunRecord | None:
     try:
         return read_run(folder, checkpoint)
+    except NoCheckpointError as error:
+        raise _damaged(folder, error.what, error.advice) from error
     except ValueError as error:
         raise _damaged(folder, str(error)) from error
 
 
-def _damaged(folder: Path, reason: str) -> DiagnosticError:
+def _damaged(
+    folder: Path, reason: str, advice: str = "copy the folder again, whole, or train again"
+) -> DiagnosticError:
     message = f"the run `{folder}` cannot be used: {reason}"
-    return DiagnosticError(
-        [diagnostic("FP521", message, help="copy the folder again, whole, or train again")]
-    )
+    return DiagnosticError([diagnostic("FP521", message, help=advice)])

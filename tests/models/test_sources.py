@@ -295,3 +295,12 @@ def test_a_backbone_that_transformers_asks_the_hub_about_is_named(monkeypatch: p
     (problem,) = caught.value.diagnostics
     assert problem.code == "FP156" and "asks the hub about the backbone `resnet50`" in problem.message
     assert "`backbone_config`" in (problem.help or "")
+
+
+@pytest.mark.parametrize(("source", "told"), [("rows.csv", "is a file, neither"), (" ", "`source` is blank")])
+def test_a_file_and_a_blank_are_named_as_what_they_are(source: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n", "utf-8")
+    (tmp_path / "spec.toml").write_text(f'[model]\nsource = "{source}"\n', "utf-8")
+    with pytest.raises(DiagnosticError, match=told) as caught:
+        inventory_for(load_spec(tmp_path / "spec.toml"))
+    assert "did you mean" not in (caught.value.diagnostics[0].help or "")

@@ -85,8 +85,11 @@ def test_a_checkpoint_is_a_source_with_its_heads(
 
 def test_what_is_no_checkpoint_is_said(kept: tuple[Path, list[EpochDone]], toy: Path, tmp_path: Path) -> None:
     out, _ = kept
-    with pytest.raises(DiagnosticError, match="has no checkpoint `step-1`"):
+    with pytest.raises(DiagnosticError, match="has no checkpoint `step-1`") as caught:
         checkpoint_folder(out, "step-1")
+    assert CheckpointStore(out).names()[0] in (caught.value.diagnostics[0].help or "")
+    with pytest.raises(DiagnosticError, match="it is a file"):
+        checkpoint_folder(out / "run.json", "step-1")
     train(toy_spec(toy), tmp_path / "plain", stop_at(1, (EpochDone,)))
     with pytest.raises(DiagnosticError, match="keeps no best checkpoint"):
         checkpoint_folder(tmp_path / "plain", "best")

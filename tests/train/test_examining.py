@@ -107,3 +107,12 @@ def test_the_command_prints_tables_or_json(
     assert command(["evaluate", str(run), "--column", "x"]) == 2
     assert command(["evaluate", str(tmp_path)]) == 2
     assert command(["evaluate", str(run), "--data", str(rows / "test.jsonl"), "--column", "no"]) == 1
+
+
+def test_a_column_that_a_file_lacks_is_laid_to_its_option(run: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "odd.jsonl", [{"words": "fine"}, {"words": "poor"}])
+    with pytest.raises(DiagnosticError) as caught:
+        evaluate_run(run, AskedRows(file=tmp_path / "odd.jsonl"), ["topic"])
+    (found,) = caught.value.diagnostics
+    assert found.code == "FP456" and found.where is None
+    assert (found.help or "").endswith("--column names it")
