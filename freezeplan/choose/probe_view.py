@@ -52,7 +52,7 @@ def _table(task: TaskProbe, *, bars: bool, ascii_only: bool) -> Table:
     table.add_column(task.metric, justify="right", no_wrap=True)
     table.add_column("last one adds", justify="right", no_wrap=True)
     if bars:
-        table.add_column("", no_wrap=True)
+        table.add_column("", min_width=BAR)
     lines = bar_lines([item.score for item in task.depths], ascii_only=ascii_only)
     for item, line in zip(task.depths, lines, strict=True):
         style = "bold green" if item.depth == task.enough else ""
