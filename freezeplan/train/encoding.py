@@ -22,6 +22,7 @@ from freezeplan.models.positions import LONGEST, UNLIMITED, most_positions
 from freezeplan.spec.tables import Spec
 from freezeplan.tasks import task_kind
 from freezeplan.tasks.flaws import Flaw
+from freezeplan.train.pair_cutting import kept_of_pair
 from freezeplan.train.tokens import IDS, MASK, WORDS, EncodedTexts, TokenWriter, joined
 
 CHUNK = 1000
@@ -29,10 +30,8 @@ TAB = "\t"
 # Of a longer text, only the beginning is tokenised: no tokenizer makes fewer tokens of it than are kept.
 CHARACTERS_PER_TOKEN = 64
 SHORT = 1 << 16
-PIECES = 4
 TWO_WORDS = ("hello", "world")
 SPACES = "save the tokenizer with `add_prefix_space=True`, or name another source"
-BLANK = re.compile(r"\s")
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 ANOTHER = "take the rows out, or use a source whose tokenizer has an unknown token"
 ENLARGE = "enlarge the model's embedding with `resize_token_embeddings`"
@@ -167,26 +166,9 @@ class TextEncoder:
             return self.beginning(text)
         if isinstance(text, list):
             return text
-        first, second = (self._kept_of_pair(self.beginning(part)) for part in text)
+        parts = (self.beginning(text[0]), self.beginning(text[1]))
+        first, second = kept_of_pair(self.tokenizer, text, parts, self.max_length)
         return text if first is text[0] and second is text[1] else (first, second)
-
-    def _kept_of_pair(self, text: str) -> str:
-        """Return no more of one text of a pair than can be kept of it, up to a blank.
-
-        Fast tokenizers make every piece of the one text with every piece of the other when they cut a long pair.
-        """
-        if len(text) <= PIECES * self.max_length or not getattr(self.tokenizer, "is_fast", False):
-            return text
-        found = self.tokenizer(
-            text,
-            truncation=True,
-            max_length=self.max_length,
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-        )
-        end = found["offset_mapping"][-1][1] if found["offset_mapping"] else len(text)
-        blank = BLANK.search(text, end)
-        return text[: blank.start()] if blank else text
 
     def beginning(self, text: str) -> str:
         """Return as much of a text as ``max_length`` tokens can come from, up to a blank."""

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
@@ -32,6 +34,9 @@ def typed_tokenizer() -> Any:
     )
 
 
+TOKENIZER = typed_tokenizer()
+
+
 def spec_of(place: Path, rows: list[dict[str, Any]], **train: Any) -> Spec:
     write_jsonl(place / "rows.jsonl", rows)
     data = {"train": str(place / "rows.jsonl"), "text": "a", "text_pair": "b"}
@@ -44,8 +49,8 @@ def test_both_texts_are_read_with_the_types_of_their_tokens(tmp_path: Path) -> N
     setup = prepare(spec_of(tmp_path, ROWS))
     inputs = setup.data["train"]["t"].inputs
     tokenizer = typed_tokenizer()
-    for row, given in enumerate(ROWS):
-        expected = tokenizer(given["a"], given["b"])
+    for row, values in enumerate(ROWS):
+        expected = tokenizer(values["a"], values["b"])
         for name in inputs.inputs:
             assert inputs.row(name, row).tolist() == expected[name]
     assert set(inputs.row("token_type_ids", 0).tolist()) == {0, 1}
@@ -75,23 +80,37 @@ def test_a_slow_tokenizer_is_asked_one_by_one(monkeypatch: pytest.MonkeyPatch) -
     assert list(encoder.encode(pairs).digests()) == list(together.digests())
 
 
-@pytest.mark.parametrize(("first", "second"), [(150, 1), (1, 150), (150, 150), (40, 90), (5, 6)])
-def test_long_pairs_are_cut_as_the_tokenizer_cuts_them(first: int, second: int) -> None:
-    encoder = TextEncoder(typed_tokenizer(), NAMES, 16)
-    pair = ("the box " * first, "a letter " * second)
-    expected = typed_tokenizer()(*pair, truncation=True, max_length=16)
-    found = encoder.encode([pair])
-    assert found.cut == 1
+WORDS = st.lists(st.sampled_from(["the", "box", "a", "letter", "unheard-of", "so,so!"]), max_size=60).map(
+    " ".join
+)
+
+
+@given(pair=st.tuples(WORDS, WORDS), most=st.integers(6, 12))
+@example(pair=("the box " * 150, "a letter " * 150), most=10)
+@example(pair=("the box " * 40, "a letter " * 30), most=10)
+@example(pair=("the box " * 30, "a letter " * 40), most=10)
+@example(pair=("so,so! " * 40, "a letter " * 100), most=10)
+@example(pair=("the box " * 5, "a letter " * 6), most=16)
+def test_pairs_are_cut_as_the_tokenizer_cuts_them(pair: tuple[str, str], most: int) -> None:
+    first, second = ([text] for text in pair)
+    whole = TOKENIZER(first, second)
+    found = TextEncoder(TOKENIZER, NAMES, most).encode([pair])
+    expected = TOKENIZER(first, second, truncation=True, max_length=most)
+    assert found.cut == (len(whole["input_ids"][0]) > most)
     for name in NAMES:
-        assert found.row(name, 0).tolist() == expected[name]
+        assert found.row(name, 0).tolist() == expected[name][0]
 
 
-def test_very_long_pairs_are_not_cut_into_all_pairs_of_their_pieces() -> None:
-    encoder = TextEncoder(typed_tokenizer(), NAMES, 16)
-    pair = ("the box " * 20_000, "a letter " * 20_000)
-    assert all(len(text) < 200 for text in encoder._beginnings(pair))
-    found = encoder.encode([pair])
-    assert (found.widths.tolist(), found.cut) == ([16], 1)
+@pytest.mark.parametrize("words", [(20_000, 15_000), (15_000, 20_000), (20_000, 20_000), (20_000, 300)])
+def test_very_long_pairs_are_not_cut_into_all_pairs_of_their_pieces(words: tuple[int, int]) -> None:
+    encoder = TextEncoder(TOKENIZER, NAMES, 16)
+    long, alike = (
+        ("the box " * (one // by), "a letter " * (two // by)) for by in (1, 100) for one, two in [words]
+    )
+    assert all(len(text) < 200 for text in encoder._beginnings(long))
+    found = encoder.encode([long])
+    assert found.cut == 1
+    assert found.row("input_ids", 0).tolist() == encoder.encode([alike]).row("input_ids", 0).tolist()
 
 
 def test_a_tokenizer_that_puts_nothing_between_is_refused_at_the_key(tmp_path: Path) -> None:
