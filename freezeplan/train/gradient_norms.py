@@ -9,25 +9,27 @@ import numpy
 import torch
 
 from freezeplan.apply.tensors import whole
+from freezeplan.runs.position import Position
 
 
 class GradientNorms:
     """Add up the norm of each layer's gradient, step by step, over the intervals of an epoch.
 
-    ``sums`` has a row per interval: the steps that were seen, then the sum of the norms of each layer that trains in
-    the phase. It is changed in place, so that it can be part of what a checkpoint holds.
+    The ``norms`` of ``position`` hold them, and none at the beginning of an epoch. They get a row per interval: the
+    steps that were seen, then the sum of the norms of each layer that trains in the phase.
     """
 
     def __init__(
-        self, layers: Sequence[Sequence[torch.nn.Parameter]], intervals: int, sums: list[list[float]]
+        self, layers: Sequence[Sequence[torch.nn.Parameter]], intervals: int, position: Position
     ) -> None:
-        self.layers, self.sums = layers, sums
-        if not sums:
-            sums += [[0.0] * (len(layers) + 1) for _ in range(intervals)]
+        self.layers, self.intervals, self.position = layers, intervals, position
 
     def see(self, step: int, steps: int) -> None:
         """Add the gradients of a step of an epoch of ``steps``, counted from 0."""
-        row = self.sums[step * len(self.sums) // steps]
+        sums = self.position.norms
+        if not sums:
+            sums += [[0.0] * (len(self.layers) + 1) for _ in range(self.intervals)]
+        row = sums[step * self.intervals // steps]
         norms = [whole(torch.nn.utils.get_total_norm(_gradients(layer))) for layer in self.layers]
         row[0] += 1.0
         for place, norm in enumerate(torch.stack(norms).tolist() if norms else (), 1):

@@ -53,7 +53,7 @@ def norms_of(setup: Setup, position: Position) -> GradientNorms | None:
     tensors = parameters_by_name(setup.model)
     layers = training_layers(setup.plan, position.phase, moving_layers(setup.plan, setup.stacks))
     trained = [[tensors[name] for name in names] for names in layers.values()]
-    return GradientNorms(trained, rule.intervals, position.norms)
+    return GradientNorms(trained, rule.intervals, position)
 
 
 def looks_of(setup: Setup, forward: Forward, position: Position) -> OutputLooks | None:

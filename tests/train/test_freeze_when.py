@@ -23,6 +23,7 @@ from freezeplan.runs.position import Position
 from freezeplan.runs.verify import verify_run
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
+from freezeplan.train.gradient_norms import GradientNorms
 from freezeplan.train.resume import resume
 from freezeplan.train.run import train
 from freezeplan.train.settling import moving_layers, settled
@@ -111,6 +112,19 @@ def test_every_interval_is_compared_with_the_one_before(plan: Plan) -> None:
     first, second = sums([0.1, 0.2, 0.3, 0.4])
     later = [1.0, *second[1:3], second[3] * 1.1, second[4] * 1.2]
     assert reached(plan, norms=[first, second, later]) == 3
+
+
+def test_gradients_of_every_epoch_of_a_phase_are_counted_and_can_be_resumed() -> None:
+    position, layer = Position(), torch.nn.Parameter(torch.ones(2))
+    layer.grad = torch.tensor([3.0, 4.0])
+    norms = GradientNorms([[layer]], 2, position)
+    for step in range(4):
+        norms.see(step, 4)
+    assert position.norms == [[2.0, 10.0], [2.0, 10.0]]
+    position.complete_epoch({})
+    norms.see(0, 4)
+    GradientNorms([[layer]], 2, position).see(1, 4)
+    assert position.norms == [[2.0, 10.0], [0.0, 0.0]]
 
 
 def test_by_egeria_layers_settle_whose_outputs_change_little_beside_what_they_did(deep: Path) -> None:
