@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, Fix, KeyPart
-from freezeplan.diagnostics.wording import closest, one_slip_away, printable
+from freezeplan.diagnostics.wording import closest, format_number, one_slip_away, printable
 from freezeplan.spec.document import Document, written
 from freezeplan.spec.fields import fields_of, meant_key, suggestion, table_at, title
 from freezeplan.spec.locations import KeyPath, at_key
@@ -147,7 +147,7 @@ def _value_problem(path: KeyPath, error: dict[str, Any]) -> tuple[str, str, str 
         return "FP103", f"{name} must be {wanted}, not {written(given)}", _type_advice(path, kind, given)
     if kind in BOUNDS:
         bound, words = BOUNDS[kind]
-        return "FP104", f"{name} must be {words} {context[bound]:g}, not {written(given)}", None
+        return "FP104", f"{name} must be {words} {format_number(context[bound])}, not {written(given)}", None
     if kind == "finite_number":
         return "FP104", f"{name} must be a finite number, not {written(given)}", None
     if kind == "too_short":

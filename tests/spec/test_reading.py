@@ -318,6 +318,12 @@ def test_the_largest_integer_is_a_number(spec_file) -> None:
         ("[optimizer]\nlr = -1", "FP104", "`lr` must be greater than 0, not -1", None),
         ("[optimizer]\neps = -1.5", "FP104", "`eps` must be at least 0, not -1.5", None),
         ("[[task]]\nname = 't'\ndropout = 1.0", "FP104", "`dropout` must be less than 1, not 1.0", None),
+        (
+            "[[task]]\nname = 't'\ndata = { train = 'a', stream = true, steps_per_epoch = 10000001 }",
+            "FP104",
+            "`steps_per_epoch` must be at most 10000000, not 10000001",
+            None,
+        ),
         ("[optimizer]\nlr = nan", "FP104", "`lr` must be a finite number, not nan", None),
         ("[[rule]]\nmatch = []\nstate = 'frozen'", "FP104", "`match` must not be empty", None),
         ("[train]\nmixing = 'alternat'", "FP105", "`mixing` cannot be", 'mean "alternate"?'),
