@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Command = Callable[..., int]
 SIZE = click.IntRange(min=1)
+# To pretend to have so much company already takes many seconds.
+PROCESSES = click.IntRange(min=1, max=1024)
 
 
 def cost_options(command: Command) -> Command:
@@ -78,6 +80,6 @@ _FIT = click.option(
     help="Also the largest batches that fit into SIZE, such as 16GiB.",
 )
 _PROCESSES = click.option(
-    "--processes", type=SIZE, metavar="N", help="How many share the run, for --cost and --fit: of each."
+    "--processes", type=PROCESSES, metavar="N", help="How many share the run, for --cost and --fit: of each."
 )
 _LENGTH = click.option("--length", type=SIZE, metavar="N", help="Tokens per text, for --cost and --fit.")

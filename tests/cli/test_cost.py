@@ -103,3 +103,4 @@ def test_processes_share_the_cost_and_are_nothing_without_it(desk):
     done = desk.run("show", "tiny.toml", "--cost", "--processes", "2", "--length", "8")
     assert "texts of 8 tokens, on each of 2 processes (replicate)" in done.out and "16 of a batch" in done.out
     assert desk.run("show", "tiny.toml", "--processes", "2").status == 2
+    assert desk.run("show", "tiny.toml", "--cost", "--processes", "1025").status == 2
