@@ -67,7 +67,9 @@ def read_lock_file(path: Path) -> Lock:
     try:
         text = read_regular(path).decode("utf-8")
     except FileNotFoundError:
-        message, advice = f"there is no lock `{path}`", AGAIN.replace("again", "first")
+        spec = path.with_suffix(".toml")
+        written = AGAIN.replace("again", "first").replace("SPEC", str(spec) if spec.is_file() else "SPEC")
+        message, advice = f"there is no lock `{path}`", written
         raise DiagnosticError([diagnostic("FP581", message, help=advice)]) from None
     except (OSError, UnicodeDecodeError) as error:
         message = f"the lock `{path}` cannot be read: {first_line(error)}"

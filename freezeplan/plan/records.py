@@ -153,6 +153,11 @@ class Length:
     by_default: bool = field(default=False, compare=False)
     mode: str | None = None
 
+    @property
+    def by_measure(self) -> bool:
+        """Whether what is measured decides when the phase ends, ``count`` at the latest."""
+        return self.unit in ("until", "moving")
+
 
 @dataclass(frozen=True)
 class PhaseSchedule:

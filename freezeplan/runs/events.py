@@ -61,8 +61,8 @@ class Resumed:
 class PhaseStarted:
     """A phase of a plan with phases begins; ``number`` counts from 1.
 
-    ``epochs`` and ``steps`` are its length, at most. ``thawed`` and ``refrozen`` count the tensors whose state
-    changes. ``tasks`` learn in it; without any, nothing is trained and the model is evaluated once.
+    ``epochs`` and ``steps`` are its length, at most where it ``can_end_early``. ``thawed`` and ``refrozen`` count the
+    tensors whose state changes. ``tasks`` learn in it; without any, nothing is trained and the model is evaluated once.
     """
 
     name: str
@@ -74,6 +74,7 @@ class PhaseStarted:
     refrozen: int
     tasks: tuple[str, ...]
     groups: tuple[str, ...]
+    can_end_early: bool
 
 
 @dataclass(frozen=True)

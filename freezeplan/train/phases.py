@@ -98,6 +98,7 @@ def _started(run: Running) -> PhaseStarted:
         refrozen=len(phase.refrozen),
         tasks=tuple(scheduled.course.sizes) if scheduled.course else (),
         groups=tuple(group.name for group in run.setup.plan.groups if group.name in scheduled.groups),
+        can_end_early=phase.length.by_measure or run.setup.plan.stop_when is not None,
     )
 
 

@@ -243,8 +243,9 @@ def _phase_line(event: PhaseStarted | PhaseDone | HeadDrifted) -> tuple[str, lis
     changes = [f"{counted(count, 'tensor')} {what}" for count, what in counts if count]
     if not event.tasks:
         return title, [", ".join(changes), "no task learns in it: it is evaluated once"]
-    most = f"at most {counted(event.epochs, 'epoch')}, {counted(event.steps, 'step')}"
-    return title, [", ".join(changes), most, f"training {', '.join(event.groups)}"]
+    length = f"{counted(event.epochs, 'epoch')}, {counted(event.steps, 'step')}"
+    length = f"at most {length}" if event.can_end_early else length
+    return title, [", ".join(changes), length, f"training {', '.join(event.groups)}"]
 
 
 def _drift(event: HeadDrifted) -> str:

@@ -76,6 +76,8 @@ def test_in_each_phase_exactly_what_it_trains_moves(ran: Ran) -> None:
 def test_phases_begin_and_end_in_order_with_their_lengths(ran: Ran) -> None:
     names = ["heads", "top", "all", "nothing", "back"]
     assert [event.name for event in ran.of(PhaseStarted)] == names
+    by_metric = [phase.length.unit == "until" for phase in ran.result.plan.phases]
+    assert [event.can_end_early for event in ran.of(PhaseStarted)] == by_metric and any(by_metric)
     assert [event.name for event in ran.of(PhaseDone)] == names
     started = ran.of(PhaseStarted)
     assert [(event.epochs, event.steps) for event in started] == [(1, 6), (2, 8), (3, 18), (0, 0), (1, 3)]
