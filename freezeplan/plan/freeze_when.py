@@ -29,7 +29,8 @@ def freezing_phases(
 
     One in which nothing is frozen beyond the rules, then one more for every ``per_phase`` layers from the bottom, up to
     the ``keep`` layers at the top. What feeds the stack (what is registered before it, and embeddings) freezes with
-    its first layer. Which of the phases are reached, and when, the run decides; they last ``train.epochs`` together.
+    its first layer, and so does a head's tensor that is tied to it. Which of the phases are reached, and when, the run
+    decides; they last ``train.epochs`` together.
     """
     ladders, problems = ladders_of(tree, when.over, OVER)
     if not problems and len(ladders) != 1:
@@ -80,6 +81,8 @@ def _rule(tree: NameTree, stack: Stack, name: str, row: Rungs, *, first: bool) -
 
 
 def _below(tree: NameTree, stack: Stack) -> Sequence[int]:
-    """Return the tree positions of what feeds a stack."""
-    params, begin = tree.inventory.params, tree.by_path[stack.layers[0]].low
-    return [position for position, index in enumerate(tree.order) if position < begin or feeds(params[index])]
+    """Return the tree positions of what feeds a stack, under all names that a tied tensor has."""
+    begin = tree.by_path[stack.layers[0]].low
+    params = [tree.inventory.params[index] for index in tree.order]
+    below = {info.alias_of or info.name for at, info in enumerate(params) if at < begin or feeds(info)}
+    return [at for at, info in enumerate(params) if (info.alias_of or info.name) in below]

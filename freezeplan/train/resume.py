@@ -220,7 +220,9 @@ def _change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> str
             else "no streamed rows"
             for item in (old, new)
         ]
-        return f"{said[0]}, now {said[1]}" if said[0] != said[1] else f"{said[0]}, with other content"
+        return (
+            f"{said[0]}, now {said[1]}" if said[0] != said[1] else f"{said[0]}, with other names or content"
+        )
     rows = ["no" if item is None else str(item["rows"]) for item in (old, new)]
     same = rows[0] == rows[1]
     return "the same number of rows, other ones" if same else f"{rows[0]} rows, now {rows[1]}"

@@ -50,6 +50,30 @@ def test_each_phase_freezes_more_layers_and_what_feeds_them() -> None:
     assert all(later.trainable_numel < phase.trainable_numel for phase, later in pairs)
 
 
+def test_a_head_that_is_tied_to_the_embeddings_freezes_with_them() -> None:
+    config = {
+        "model_type": "gpt2",
+        "n_embd": 8,
+        "n_layer": 3,
+        "n_head": 2,
+        "vocab_size": 20,
+        "n_positions": 8,
+    }
+    spec = load_spec(
+        {
+            "model": {"config": config},
+            "rule": [{"match": "**", "state": "trainable"}],
+            "task": [{"name": "story", "kind": "causal_lm"}],
+            "freeze_when": {},
+            "train": {"epochs": 3},
+        }
+    )
+    first, *later = compile_plan(inventory_for(spec), spec).phases
+    assert "backbone.wte.weight" not in first.refrozen and len(later) == 2
+    assert "backbone.wte.weight" in later[0].refrozen
+    assert [phase.frozen_prefix.layers for phase in later] == [1, 2]
+
+
 def test_layers_freeze_together_and_those_that_are_kept_never_do() -> None:
     plan = plan_of(per_phase=2, keep=2)
     assert [phase.frozen_prefix.layers for phase in plan.phases] == [0, 2, 3]

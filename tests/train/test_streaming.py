@@ -161,7 +161,7 @@ def test_a_run_does_not_go_on_over_other_files(toy: Path, shards: Path, tmp_path
     found = error_of(lambda: resume(tmp_path / "run"))
     assert found.code == "FP544"
     assert found.notes[0].startswith("task `topic`, train: 4 files of ")
-    assert found.notes[0].endswith("other content") == (change == "another word")
+    assert found.notes[0].endswith("other names or content") == (change == "another word")
     file.write_text(text)
     assert resume(tmp_path / "run").status == "finished"
 
