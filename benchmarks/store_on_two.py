@@ -17,9 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import BertConfig, BertModel
-
+from benchmarks.two_ranks import make_inputs
 from freezeplan.models.run_weights import weights_of_run
 from freezeplan.prefix.store import PrefixStore
 from freezeplan.runs.events import ignore_events
@@ -29,28 +27,9 @@ from freezeplan.train.session import Session
 from freezeplan.train.setup import prepare
 from tests.train.phased import phased_spec
 from tests.train.ranked import FORKED, ROOT, environment, write_spec
-from tests.train.tiny import SPECIAL, WORDS, tiny_tokenizer, write_toy_data
 
 BUDGETS = {"memory": "1GiB", "file": "1KiB"}
 MOST, APART = 0.75, 1e-5
-
-
-def make_inputs(folder: Path, rows: int) -> None:
-    """Write the model without dropout, its tokenizer, and rows."""
-    torch.manual_seed(7)
-    config = BertConfig(
-        vocab_size=len(SPECIAL) + len(WORDS),
-        hidden_size=384,
-        num_hidden_layers=6,
-        num_attention_heads=12,
-        intermediate_size=1536,
-        max_position_embeddings=64,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    BertModel(config).save_pretrained(folder / "bert")
-    tiny_tokenizer().save_pretrained(folder / "bert")
-    write_toy_data(folder, train=rows)
 
 
 def write_task(folder: Path, where: str) -> Path:
@@ -119,7 +98,7 @@ def main() -> int:
         return 0
     print(f"{'store':8}{'process':10}{'CPU s':>8}{'of one':>8}{'MB disk':>10}")
     with tempfile.TemporaryDirectory() as name:
-        make_inputs(Path(name), asked.rows)
+        make_inputs(Path(name), asked.rows, layers=6, heads=12)
         return 0 if all([compare(Path(name), where) for where in BUDGETS]) else 1
 
 

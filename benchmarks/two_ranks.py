@@ -129,22 +129,22 @@ def largest(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> fl
     return max(float((left[name] - value).abs().max()) for name, value in right.items())
 
 
-def make_inputs(folder: Path) -> None:
-    """Write a BERT of four layers and width 128 without dropout, its tokenizer, and rows."""
+def make_inputs(folder: Path, rows: int, layers: int = 4, heads: int = 4) -> None:
+    """Write a BERT without dropout, 32 wide a head, its tokenizer, and rows."""
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
-        hidden_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=512,
+        hidden_size=32 * heads,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=128 * heads,
         max_position_embeddings=64,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
     BertModel(config).save_pretrained(folder / "bert")
     tiny_tokenizer().save_pretrained(folder / "bert")
-    write_toy_data(folder, train=ROWS)
+    write_toy_data(folder, train=rows)
 
 
 def spec_of(folder: Path, mixing: str) -> Spec:
@@ -192,7 +192,7 @@ def main() -> int:
         return 0
     print(f"{'mixing':<10} {'gradients':<26} {'ranks differ':>12} {'from one process':>16} {'steps/s':>8}")
     with tempfile.TemporaryDirectory() as name:
-        make_inputs(Path(name))
+        make_inputs(Path(name), ROWS)
         return 0 if all([compare(Path(name), mixing) for mixing in MIXINGS]) else 1
 
 
