@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -34,6 +35,7 @@ SYNONYMS = {
 }
 
 
+WORD_BREAK = re.compile(r"-|(?<=[a-z])(?=[A-Z])")
 # Of these the value means the same under either name.
 SAME_VALUE = frozenset(["except", "lr", "lr_mult", "match", "weight_decay", "weight_decay_mult"])
 
@@ -65,7 +67,7 @@ def suggestion(name: str, parent: KeyPath) -> str | None:
     if table is None:
         return None
     known = sorted(fields_of(table))
-    wanted = SYNONYMS.get(name, name)
+    wanted = _synonym(name) or name
     homes = _homes(wanted)
     guess = closest(wanted, known)
     hints = [guess] if guess else []
@@ -84,7 +86,7 @@ def meant_key(name: str, parent: KeyPath) -> str | None:
     if table is None:
         return None
     known = fields_of(table)
-    other = SYNONYMS.get(name)
+    other = _synonym(name)
     return other if other in SAME_VALUE and other in known else one_slip_away(name, known)
 
 
@@ -105,6 +107,15 @@ def title(parent: KeyPath) -> str:
         return "the spec"
     last_is_entry = isinstance(parent[-1], int)
     return f"`[[{'.'.join(names)}]]`" if last_is_entry else f"`[{'.'.join(names)}]`"
+
+
+def _synonym(name: str) -> str | None:
+    """Return our word for another tool's, however that one writes it.
+
+    >>> _synonym("learning-rate"), _synonym("learningRate"), _synonym("rate")
+    ('lr', 'lr', None)
+    """
+    return SYNONYMS.get(WORD_BREAK.sub("_", name).lower())
 
 
 def _homes(name: str) -> list[str]:

@@ -339,6 +339,7 @@ def test_the_largest_integer_is_a_number(spec_file) -> None:
         ("[optimzer]\nlr = 1", "FP101", "unknown key `optimzer` in the spec", "mean `optimizer`?"),
         ("lr = 1", "FP101", "unknown key `lr` in the spec", "is a key of `[optimizer]` and of `[[rule]]`"),
         ("[train]\nlearning_rate = 1", "FP101", "in `[train]`", "`lr` is a key of"),
+        ("[optimizer]\nlearning-rate = 1", "FP101", "in `[optimizer]`", "did you mean `lr`?"),
         (
             "[[rule]]\nmatch='a'\nepochs = 1",
             "FP101",
