@@ -83,6 +83,8 @@ def main(folder: Path, cases: list[str]) -> None:
             found = {"refused": [[item.code, item.message] for item in error.diagnostics]}
         path = folder / f"{case}.{torch.distributed.get_rank()}.json"
         path.write_text(json.dumps(found), "utf-8")
+    # Left open, its threads may end the process by SIGABRT on its way out.
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
