@@ -72,12 +72,15 @@ class StreamedRows:
         split = self._checked(rows)
         if chosen is None or len(chosen) == len(rows):
             return split
-        return self._checked([rows[number - first] for number in chosen])
+        return self._split(table_of([rows[number - first] for number in chosen], self.columns))
+
+    def _split(self, table: RowTable) -> Split:
+        return split_of(table, self.task, self.columns.targets, self.report)
 
     def _checked(self, rows: Sequence[StreamedRow]) -> Split:
         table = table_of(rows, self.columns)
         found = check_rows(table, self.task, self.columns.targets, "train", self.report)
-        split = split_of(table, self.task, self.columns.targets, self.report)
+        split = self._split(table)
         found = [item for item in found if item.is_error] or [
             item for item in check_outputs(self.task, self.labels, {"streamed": split}) if item.is_error
         ]

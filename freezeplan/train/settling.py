@@ -9,6 +9,7 @@ from functools import partial
 from freezeplan.apply.tensors import parameters_by_name
 from freezeplan.diagnostics.wording import format_number
 from freezeplan.inventory.records import Stack
+from freezeplan.inventory.structure import is_under
 from freezeplan.plan.records import Plan
 from freezeplan.prefix import Refused
 from freezeplan.runs.position import Position
@@ -61,7 +62,8 @@ def looks_of(setup: Setup, forward: Forward, position: Position) -> OutputLooks 
     rule = setup.plan.freeze_when
     if rule is None or rule.rule != EGERIA or is_last_phase(setup, position):
         return None
-    look = partial(_outputs, setup, forward, position)
+    layers = training_layers(setup.plan, position.phase, moving_layers(setup.plan, setup.stacks))
+    look = partial(_outputs, setup, forward, list(layers))
     return OutputLooks(look, rule.intervals, position, setup.steps, setup.ranks)
 
 
@@ -95,11 +97,10 @@ def saves_work(epochs: float, train: int, validation: int, below: int, above: in
     return epochs * (3 * train + validation) * (above - below) > (train + validation) * above
 
 
-def _outputs(setup: Setup, forward: Forward, position: Position) -> dict[str, list[float]]:
-    layers = training_layers(setup.plan, position.phase, moving_layers(setup.plan, setup.stacks))
+def _outputs(setup: Setup, forward: Forward, layers: Sequence[str]) -> dict[str, list[float]]:
     data = {**setup.data["train"], **setup.streams.samples}
     try:
-        return similarities(forward, data, list(layers), setup.spec.train.eval_batch_size)
+        return similarities(forward, data, layers, setup.spec.train.eval_batch_size)
     except Refused as problem:
         message = f"what the layers put out cannot be compared from epoch to epoch: {problem.detail}"
         advice = 'write rule = "autofreeze", which goes by gradients'
@@ -144,9 +145,9 @@ def moving_layers(plan: Plan, stacks: Sequence[Stack]) -> tuple[str, ...]:
 def training_layers(plan: Plan, phase: int, paths: Sequence[str]) -> dict[str, list[str]]:
     """Return the tensors of each layer that train in a phase, of layers that have any, the lowest first."""
     trained = plan.names(phase, trainable=True)
-    found = {path: [name for name in trained if _holds(path, [name])] for path in paths}
+    found = {path: [name for name in trained if is_under(name, path)] for path in paths}
     return {path: names for path, names in found.items() if names}
 
 
 def _holds(path: str, names: Sequence[str]) -> bool:
-    return any(name.startswith(f"{path}.") for name in names)
+    return any(is_under(name, path) for name in names)
