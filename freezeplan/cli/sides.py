@@ -10,7 +10,6 @@ from typing import Any
 
 from freezeplan.cli.compiling import compiled
 from freezeplan.cli.locking import head_of, read_lock_file
-from freezeplan.diagnostics import DiagnosticError, diagnostic
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,5 @@ def _plan_of_run(folder: Path) -> Path:
 
     home, _ = home_of(folder)
     if not file_of(home, RUN_MARKER).exists():
-        raise DiagnosticError(
-            [diagnostic("FP520", no_run(folder), help="name the folder that `train --out` wrote")]
-        )
+        raise no_run(folder)
     return file_of(home, "plan.json")

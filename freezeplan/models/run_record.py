@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.models.sealed import Altered, fault_of, read_object, read_sealed
 
@@ -116,13 +117,14 @@ def home_of(folder: Path) -> tuple[Path, str | None]:
     return (above[1], folder.absolute().name) if inside else (folder, None)
 
 
-def no_run(folder: Path) -> str:
-    """Say in a sentence why a path without a run's marker is not the folder of a run."""
+def no_run(folder: Path, advice: str = "name the folder that `train --out` wrote") -> DiagnosticError:
+    """Return the error (FP520) that says why a path without a run's marker is not the folder of a run."""
     if os.path.isdir(folder):
         what = f"it has no `{RUN_MARKER}`"
     else:
         what = "it is a file" if os.path.isfile(folder) else "there is no such folder"
-    return f"`{folder}` is not the folder of a run: {what}"
+    message = f"`{folder}` is not the folder of a run: {what}"
+    return DiagnosticError([diagnostic("FP520", message, help=advice)])
 
 
 def read_run(folder: Path, checkpoint: str | None = None) -> RunRecord | None:

@@ -130,7 +130,7 @@ def read_folder(path: Path) -> ReadFolder:
     marker = file_of(home, RUN_MARKER)
     if not marker.exists():
         advice = "name the folder of a run or of a comparison, or a file that `probe --out` wrote"
-        raise DiagnosticError([diagnostic("FP520", no_run(path), help=advice)])
+        raise no_run(path, advice)
     try:
         found = ReadFolder(path, home, read_object(marker))
     except Altered as error:

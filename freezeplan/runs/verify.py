@@ -9,7 +9,7 @@ from typing import Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
-from freezeplan.models.run_record import NEXT, RUN_MARKER, RunRecord, file_of, home_of, read_run
+from freezeplan.models.run_record import NEXT, RUN_MARKER, RunRecord, file_of, home_of, no_run, read_run
 from freezeplan.models.sealed import Altered, fault_of, read_object, read_sealed
 from freezeplan.runs.checkpoints.store import STATE, CheckpointStore, Damaged
 from freezeplan.runs.claim import INSIDE
@@ -81,9 +81,7 @@ def _run_of(home: Path, folder: Path) -> RunRecord:
     except ValueError as error:
         raise DiagnosticError([_unreadable(folder, str(error))]) from None
     if run is None:
-        what = f"it has no `{RUN_MARKER}`" if folder.is_dir() else "there is no such folder"
-        message = f"`{folder}` is not the folder of a run: {what}"
-        raise DiagnosticError([diagnostic("FP520", message, help="name the folder that `train --out` wrote")])
+        raise no_run(folder)
     return run
 
 

@@ -84,9 +84,7 @@ def find_stop(folder: Path) -> Stop:
 
 def _found_stop(folder: Path) -> Stop:
     if not file_of(folder, RUN_MARKER).is_file():
-        raise DiagnosticError(
-            [diagnostic("FP520", no_run(folder), help="name the folder that `train --out` wrote")]
-        )
+        raise no_run(folder)
     store = CheckpointStore(folder)
     found, reasons = store.newest(check_contents)
     if found is None:

@@ -153,9 +153,7 @@ def _rest(model: torch.nn.Module, run: RunRecord, home: Path) -> None:
 
 def _check_is_run(folder: Path) -> None:
     if not os.path.lexists(file_of(folder, RUN_MARKER)):
-        raise DiagnosticError(
-            [diagnostic("FP520", no_run(folder), help="name the folder that `train --out` wrote")]
-        )
+        raise no_run(folder)
 
 
 def _encoder(spec: Spec, backbone: torch.nn.Module, record: Mapping[str, Any]) -> Encoder:

@@ -160,6 +160,9 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError) as caught:
         verify_run(tmp_path)
     assert caught.value.diagnostics[0].code == "FP520"
+    (tmp_path / "run.toml").write_text("")
+    with pytest.raises(DiagnosticError, match=r"is not the folder of a run: it is a file"):
+        verify_run(tmp_path / "run.toml")
 
 
 def test_hashes_are_of_bits_not_of_values(copy: Path) -> None:
