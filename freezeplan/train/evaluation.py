@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
-from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.tasks import Scorer, merged
-from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.forward import EncodedSplit, Forward, in_eval_mode
 from freezeplan.train.ranks import ALONE, Ranks
 
 Seen = Callable[[str, Sequence[int], torch.Tensor, torch.Tensor], None]
@@ -46,18 +45,11 @@ def count(
     nothing. ``told`` is called with the task and its rows so far after each batch of this rank, ``seen`` with each
     batch itself.
     """
-    model = forward.model
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            return {
-                task: _counted(forward, task, split, batch_size, ranks, partial(told, task), seen)
-                for task, split in splits.items()
-            }
-    finally:
-        model.train(training)
-        reshard_parameters(model)
+    with in_eval_mode(forward.model), torch.no_grad():
+        return {
+            task: _counted(forward, task, split, batch_size, ranks, partial(told, task), seen)
+            for task, split in splits.items()
+        }
 
 
 def in_full(splits: Mapping[str, EncodedSplit], counted: Mapping[str, Scorer]) -> dict[str, dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,22 @@ from typing import Any
 import numpy
 import torch
 
+from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.data.encoder import Encoded, Encoder
 from freezeplan.prefix import Cut, PrefixStore, prefix_in_eval_mode
 from freezeplan.tasks import TaskKind
+
+
+@contextmanager
+def in_eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model into eval mode for a block, then back into the mode it was in, its tensors shared out again."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+        reshard_parameters(model)
 
 
 @dataclass(frozen=True)

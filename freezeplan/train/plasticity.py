@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 
-from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.prefix.forms import hidden_output
 from freezeplan.runs.position import Position
-from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.forward import EncodedSplit, Forward, in_eval_mode
 from freezeplan.train.ranks import Ranks
 
 ROWS = 16
@@ -62,16 +61,9 @@ def similarities(
     Raises :class:`Refused` where layers put out no states.
     """
     found: dict[str, list[float]] = {path: [] for path in layers}
-    model = forward.model
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), _watched(model, found):
-            for task, split in data.items():
-                forward.outputs(task, split, _spread(len(split), at_once))
-    finally:
-        model.train(training)
-        reshard_parameters(model)
+    with in_eval_mode(forward.model), torch.no_grad(), _watched(forward.model, found):
+        for task, split in data.items():
+            forward.outputs(task, split, _spread(len(split), at_once))
     return found
 
 

@@ -18,7 +18,7 @@ from freezeplan.prefix.examples import in_chunks, rows_at_once
 from freezeplan.runs.run_files import PREDICTIONS
 from freezeplan.tasks import Answering
 from freezeplan.train.encoded_rows import encode_split, problems_of
-from freezeplan.train.forward import EncodedSplit, Forward
+from freezeplan.train.forward import EncodedSplit, Forward, in_eval_mode
 from freezeplan.train.tokens import WORDS
 
 WINDOW = 4096
@@ -85,13 +85,9 @@ def _answers(
     forward: Forward, task: str, split: EncodedSplit, rows: Split, size: int
 ) -> Iterator[dict[str, Any]]:
     """Yield the answers to the rows of a split in their order; long texts run together within a window."""
-    training = forward.model.training
-    forward.model.eval()
-    try:
+    with in_eval_mode(forward.model):
         for window in in_chunks(len(split), WINDOW):
             yield from _window(forward, task, split, rows, window, size)
-    finally:
-        forward.model.train(training)
 
 
 @torch.no_grad()
