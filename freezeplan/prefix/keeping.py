@@ -156,8 +156,12 @@ class InCommonFile:
 
     def finished(self) -> Entries:
         """Return the entries, once all processes have written theirs."""
-        layout = self.target.layout
         self.share.agreed(self._settle, self.device)
+        # The first process gives the file another name next: all must have opened it.
+        return self.share.agreed(self._mapped, self.device)
+
+    def _mapped(self) -> Entries:
+        layout = self.target.layout
         # The last row, of zeros, is as the file was made.
         return Entries(layout, mapped(self.partial, layout.shape, layout.dtype))
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Barrier, Semaphore
 
 import pytest
 import torch
@@ -69,17 +73,23 @@ WHOLE = torch.arange(4 * (LAYOUT.rows + 1)).reshape(LAYOUT.shape).to(LAYOUT.dtyp
 WHOLE[-1] = 0.0
 
 
+STARTS = [0, 5, 8, LAYOUT.rows]
+
+
+def kept(share: Share, file: StoreFile | None) -> Entries:
+    """Keep this process's rows, and return those of both."""
+    spread = spread_layout(LAYOUT, SIZES, share)
+    keeper = keeper_for(Recording(None, LAYOUT, (), CPU, file), spread, share, CPU)
+    for number, _ in share.turns(len(SIZES)):
+        keeper.append(WHOLE[STARTS[number] : STARTS[number + 1]])
+    return keeper.publish(keeper.finished())
+
+
 def kept_everywhere(rank: int, folder: Path) -> None:
     """Keep this process's rows, in memory and in a file, and find those of both."""
-    processes.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
     share = Share(rank, 2, everywhere=True)
-    spread = spread_layout(LAYOUT, SIZES, share)
-    starts = [0, 5, 8, LAYOUT.rows]
     for file in (None, StoreFile(folder / "store", "layer.1")):
-        keeper = keeper_for(Recording(None, LAYOUT, (), CPU, file), spread, share, CPU)
-        for number, _ in share.turns(len(SIZES)):
-            keeper.append(WHOLE[starts[number] : starts[number + 1]])
-        entries = keeper.publish(keeper.finished())
+        entries = kept(share, file)
         assert torch.equal(entries.values, WHOLE) and entries.unchanged
         assert (entries.path is not None) == (file is not None)
     names = sorted(item.name for item in (folder / "store").iterdir())
@@ -87,7 +97,14 @@ def kept_everywhere(rank: int, folder: Path) -> None:
     with pytest.raises(Refused) as caught:
         share.agreed(lambda: refuse() if rank else None, CPU)
     assert caught.value.reason == (Reason.DISK if rank else Reason.ELSEWHERE)
-    processes.destroy_process_group()
+
+
+def in_group_of_two(rank: int, folder: Path) -> None:
+    processes.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+    try:
+        kept_everywhere(rank, folder)
+    finally:
+        processes.destroy_process_group()
 
 
 def refuse() -> None:
@@ -100,9 +117,48 @@ def test_rows_that_two_processes_compute_are_all_there_in_both(tmp_path: Path) -
     if not child:
         status = 1
         try:
-            kept_everywhere(1, tmp_path)
+            in_group_of_two(1, tmp_path)
             status = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
-    kept_everywhere(0, tmp_path)
+    in_group_of_two(0, tmp_path)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@dataclass(frozen=True)
+class Racing(Share):
+    """Be one of two threads, of which the first is always as far ahead as the exchanges let it be."""
+
+    meeting: Barrier = field(default_factory=lambda: Barrier(2))
+    ahead: Semaphore = field(default_factory=lambda: Semaphore(0))
+
+    def any(self, here: bool, device: torch.device) -> bool:
+        """Meet the other one; the late one goes on when the first has done all that it can before the next meeting."""
+        if self.number == 0:
+            self.ahead.release()
+        self.meeting.wait(30)
+        if self.number == 1:
+            assert self.ahead.acquire(timeout=30)
+        return here
+
+    def of_first(self, value: str) -> str:
+        """Return the value: both threads have the same process's number in it."""
+        return value
+
+
+def test_a_process_that_is_late_finds_the_file_that_the_first_has_put_in_place(tmp_path: Path) -> None:
+    first = Racing(0, 2, everywhere=True)
+    file = StoreFile(tmp_path / "store", "layer.1")
+
+    def lead() -> None:
+        kept(first, file)
+        first.ahead.release()
+
+    with ThreadPoolExecutor() as pool:
+        leading = pool.submit(lead)
+        assert first.ahead.acquire(timeout=30)
+        entries = kept(replace(first, number=1), file)
+        leading.result()
+    assert torch.equal(entries.values, WHOLE) and entries.unchanged
