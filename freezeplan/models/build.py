@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from freezeplan.data.modality import check_kinds
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.diagnostics.wording import first_line
 from freezeplan.models.classes import model_class
 from freezeplan.models.configs import config_object, hidden_size
 from freezeplan.models.left_open import pooling_of
 from freezeplan.models.limits import counting_modules
+from freezeplan.models.looking_ahead import check_order_of_config
 from freezeplan.models.own_head import own_tasks, taken_apart, whole_class
 from freezeplan.models.refusals import refused
 from freezeplan.models.resolve import Source
@@ -31,7 +33,7 @@ def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
 
     ``labels`` maps each task's name to its labels. With tasks the model is a :class:`MultiTaskModel`, without
     the class that ``[model]`` names. Raises ``DiagnosticError`` (FP152 to FP155, FP158, FP170, FP175; FP184 and FP185
-    for a model of timm).
+    for a model of timm; FP183 and FP472 for tasks that are not for the model).
     """
     import torch
 
@@ -41,10 +43,20 @@ def build_meta_model(source: Source, spec: Spec, labels: Labels) -> Any:
                 return build_timm(source, dtype_of(spec))
         with torch.device("meta"):
             config = config_object(source, spec)
-            model = from_config(chosen_class(config, source, spec), config, source, spec)
+            chosen = chosen_class(config, source, spec)
+            model = from_config(chosen, config, source, spec)
+        check_order_of_config(spec, chosen, config)
         untie_as_loaded(model, source)
         with torch.device("meta"):
-            return with_heads(model, source, spec, labels) if spec.task else model
+            return _fed(with_heads(model, source, spec, labels), spec) if spec.task else model
+
+
+def _fed(model: Any, spec: Spec) -> Any:
+    """Return the model of tasks, if it reads what their rows hold; raises FP472."""
+    problems = check_kinds(spec, model.backbone)
+    if problems:
+        raise DiagnosticError(problems)
+    return model
 
 
 def chosen_class(config: Any, source: Source, spec: Spec) -> Any:

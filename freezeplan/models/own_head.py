@@ -26,7 +26,8 @@ def own_tasks(spec: Spec) -> tuple[str, ...]:
     return tuple(task.name for task in spec.task if task.own_head)
 
 
-def _place(spec: Spec) -> tuple[str, int, str]:
+def own_place(spec: Spec) -> tuple[str, int, str]:
+    """Return the key that makes the first of these tasks one."""
     index = next(place for place, task in enumerate(spec.task) if task.own_head)
     return ("task", index, "kind")
 
@@ -56,7 +57,7 @@ def taken_apart(model: Any, spec: Spec) -> tuple[Any, NativeHead]:
 
 
 def _none(spec: Spec, cause: str) -> DiagnosticError:
-    at = _place(spec)
+    at = own_place(spec)
     message = f"the model has no head of its own for the task `{spec.task[at[1]].name}`: {cause}"
     return error_at_key(at, "FP183", message, help="name a `source` that is a language model (a decoder)")
 

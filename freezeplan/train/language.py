@@ -15,15 +15,15 @@ from freezeplan.data.modality import MESSAGES, PROMPT, TEXT, Kind
 from freezeplan.data.split import Split
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import counted, first_line, format_count, quoted
+from freezeplan.models.looking_ahead import check_order
 from freezeplan.spec.keys import SOURCE
 from freezeplan.spec.tables import Spec
 from freezeplan.tasks.flaws import Flaw
 from freezeplan.train.encoding import ANOTHER, CHUNK, TextEncoder
-from freezeplan.train.forward import EncodedSplit
+from freezeplan.train.forward import EncodedSplit, in_eval_mode
 from freezeplan.train.tokens import IDS, LEARNED, MASK, EncodedTexts, TokenWriter
 
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
-LOOK_AHEAD = 1e-6
 SILENT = {"verbose": False}
 UNSTEADY = Flaw(
     "a conversation that the chat template writes otherwise once it goes on",
@@ -211,24 +211,11 @@ def end_advice(spec: Spec, encoder: TextEncoder) -> tuple[Diagnostic, ...]:
     return (spec.locations.report(SOURCE, "FP483", message, help=advice),)
 
 
-@torch.no_grad()
 def check_causal(spec: Spec, model: torch.nn.Module) -> None:
-    """Refuse a model (FP183) whose states change with the tokens that come after: it would copy what it learns."""
-    index = next((place for place, task in enumerate(spec.task) if task.own_head), None)
-    if index is None:
-        return
-    training = model.training
-    model.eval()
-    rows = torch.tensor([[0, 1, 0, 0], [0, 1, 0, 1]], device=next(model.parameters()).device)
-    one, other = model.backbone(input_ids=rows, attention_mask=torch.ones_like(rows)).last_hidden_state[:, :3]
-    model.train(training)
-    # What is masked adds nothing, to the bit: any difference beyond rounding is a look ahead.
-    if not torch.allclose(one, other, rtol=0.0, atol=LOOK_AHEAD * float(one.abs().max())):
-        message = f"`{type(model.backbone).__name__}` sees the tokens that come after the one it is to tell"
-        advice = (
-            "name a decoder as `source`; of a model that can be one, set `is_decoder = true` in its config"
-        )
-        raise spec.locations.error(("task", index, "kind"), "FP183", message, help=advice)
+    """Refuse a model (FP183) whose states change with the tokens that come after."""
+    if any(task.own_head for task in spec.task):
+        with spec.locations.attached(), in_eval_mode(model):
+            check_order(spec, model.backbone)
 
 
 def _template_problem(tokenizer: Any) -> tuple[str, str] | None:

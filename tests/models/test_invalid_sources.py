@@ -15,7 +15,7 @@ from freezeplan.spec.reading import load_spec
 
 INVALID = Path(__file__).parents[1] / "specs" / "invalid"
 EXPECT = re.compile(r"# expect: (FP\d{3}) (\d+):(\d+)$", re.MULTILINE)
-OURS = re.compile(r"FP1([567]\d|83)")
+OURS = re.compile(r"FP1([567]\d|83)|FP472")
 # What compiling a spec cannot see is found when its weights or its tokenizer are loaded.
 CALLS = {"FP168": load_model, "FP169": load_model, "FP171": load_tokenizer}
 # A live model in the wrong state, a file that no repository can hold, a switch of the command line.
