@@ -12,7 +12,7 @@ from freezeplan.diagnostics.capping import Flood
 from freezeplan.diagnostics.wording import shortened
 from freezeplan.plan import masks
 from freezeplan.plan.empty_heads import advised
-from freezeplan.plan.layout import PhaseRule, Stage
+from freezeplan.plan.layout import PhaseRule, Stage, written_phases
 from freezeplan.plan.near_misses import Miss
 from freezeplan.plan.rates import times
 from freezeplan.plan.select import select
@@ -125,19 +125,30 @@ def bind_rules(
 
     Returns the bound rules in order, the base layer first, and all that was wrong.
     """
+    problems: list[Diagnostic] = []
+    bound: list[BoundRule] = []
+    for phase, layer in enumerate(_layers(spec, stages), -1):
+        for item, names in layer:
+            rule, found = _bind(spec, tree, item, names, len(bound), phase)
+            bound.append(rule)
+            problems += found
+    return bound, problems
+
+
+def rule_paths(spec: Spec) -> dict[str, KeyPath]:
+    """Return the key path of each rule that is written in a spec, by the unique name that a plan calls it."""
+    layers = _layers(spec, written_phases(spec))
+    return {name: item.path for layer in layers for item, (name, _) in layer}
+
+
+def _layers(spec: Spec, stages: Sequence[Stage]) -> list[list[tuple[PhaseRule, tuple[str, str]]]]:
+    """Return the rules of the base layer, then of each phase, with their names: the unique one, that in the layer."""
     layers = [tuple(PhaseRule(rule, ("rule", index)) for index, rule in enumerate(spec.rule))]
     layers += [stage.rules for stage in stages]
     names = _layer_names(
         [[item.rule for item in layer] for layer in layers], [stage.name for stage in stages]
     )
-    problems: list[Diagnostic] = []
-    bound: list[BoundRule] = []
-    for phase, (layer, known) in enumerate(zip(layers, names, strict=True), -1):
-        for item, name in zip(layer, known, strict=True):
-            rule, found = _bind(spec, tree, item, name, len(bound), phase)
-            bound.append(rule)
-            problems += found
-    return bound, problems
+    return [list(zip(layer, known, strict=True)) for layer, known in zip(layers, names, strict=True)]
 
 
 def _bind(

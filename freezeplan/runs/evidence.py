@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +14,29 @@ from freezeplan.diagnostics import Diagnostic, diagnostic
 from freezeplan.diagnostics.wording import counted, first_few
 from freezeplan.plan.records import Plan
 from freezeplan.runs.gradients import GradientWatch
+from freezeplan.spec.locations import KeyPath, at_key
 
 FORMAT_VERSION = "1.1"
 SHOWN = 10
+NEVER_TRAINED = "was never trained"
+UNUSED = "no gradient: unused in this forward"
+NO_SLOPE = "the gradient was zero"
+NO_RATE = "the learning rate was 0 in every step"
+TOO_SMALL = "the update is below the resolution"
+CANCELLED = "its steps cancelled out"
+ADVICE = {
+    NEVER_TRAINED: "give the task training rows, or freeze its head",
+    UNUSED: "freeze it: no loss of the spec's tasks depends on it",
+    NO_SLOPE: "freeze it, or look for what keeps the loss from depending on it: an activation that is always 0, say",
+    NO_RATE: "train for more steps than the warm-up takes, or freeze it",
+    TOO_SMALL: "raise its rate, or freeze it",
+    CANCELLED: "train for longer, or freeze it",
+}
+Place = Callable[[str, bool], KeyPath | None]
+
+
+def nowhere(name: str, frozen: bool) -> None:
+    """Say that no key of a spec is known for a tensor."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +118,17 @@ class Evidence:
             "tensors": tensor_records(self.tensors),
         }
 
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Return FP510 (error) for frozen tensors that moved, FP511 (warning) per cause of not moving."""
-        found = [_violation(self.violations, self._where())] if self.violations else []
+    def diagnostics(self, place: Place = nowhere) -> tuple[Diagnostic, ...]:
+        """Return FP510 (error) for frozen tensors that moved, FP511 (warning) per cause of not moving.
+
+        ``place`` says of a tensor's name, and whether it was frozen, which key of the spec had it so, or None; each
+        diagnostic points at that of its first tensor.
+        """
+        found = [_violation(self.violations, self._where(), place)] if self.violations else []
         by_cause: dict[str, list[str]] = {}
         for name, cause in self.causes.items():
             by_cause.setdefault(cause, []).append(name)
-        return (*found, *(_unmoved(names, cause) for cause, names in by_cause.items()))
+        return (*found, *(_unmoved(names, cause, place) for cause, names in by_cause.items()))
 
     def _where(self) -> str:
         broken = next((phase["phase"] for phase in self.phases if phase["violations"]), None)
@@ -172,19 +196,19 @@ def _causes(names: Iterable[str], model: torch.nn.Module, plan: Plan, watch: Gra
 def _cause(name: str, tensor: torch.Tensor, rate: float, watch: GradientWatch) -> str:
     task = name.split(".")[1] if name.startswith("heads.") else None
     if task is not None and task not in watch.tasks:
-        return f"task `{task}` was never trained"
+        return f"task `{task}` {NEVER_TRAINED}"
     gradient = watch.largest.get(name)
     if gradient is None:
-        return "no gradient: unused in this forward"
+        return UNUSED
     if gradient == 0.0:
-        return "the gradient was zero"
+        return NO_SLOPE
     if rate == 0.0:
-        return "the learning rate was 0 in every step"
+        return NO_RATE
     spacing = torch.finfo(tensor.dtype).eps * float(tensor.abs().max())
     if rate * min(gradient, 1.0) < spacing or rate < spacing:
         dtype = str(tensor.dtype).removeprefix("torch.")
-        return f"the update is below the resolution of {dtype}: rate {rate:.1e}, spacing {spacing:.1e}"
-    return "its steps cancelled out"
+        return f"{TOO_SMALL} of {dtype}: rate {rate:.1e}, spacing {spacing:.1e}"
+    return CANCELLED
 
 
 def _kept(items: list[Tensor], noun: str, tail: str = "") -> str:
@@ -203,20 +227,25 @@ def _of_phases(phases: Iterable[Mapping[str, Any]], count: int) -> str:
     return f"in {which}, all that it froze is bit-identical (sha256)"
 
 
-def _violation(names: tuple[str, ...], where: str) -> Diagnostic:
-    return diagnostic(
-        "FP510",
-        f"{counted(len(names), 'frozen tensor')} moved during {where}: `{names[0]}`",
-        help="something outside the plan wrote to it: the model's own forward, a hook, another optimizer",
-        notes=_listed(names[1:]),
-    )
+def _violation(names: tuple[str, ...], where: str, place: Place) -> Diagnostic:
+    message = f"{counted(len(names), 'frozen tensor')} moved during {where}: `{names[0]}`"
+    advice = "something outside the plan wrote to it: the model's own forward, a hook, another optimizer"
+    return _placed(place(names[0], True), "FP510", message, advice, _listed(names[1:]))
 
 
-def _unmoved(names: list[str], cause: str) -> Diagnostic:
+def _unmoved(names: list[str], cause: str, place: Place) -> Diagnostic:
     count = f"{len(names)} trainable tensors" if len(names) > 1 else f"trainable tensor `{names[0]}`"
-    return diagnostic(
-        "FP511", f"{count} did not move: {cause}", notes=_listed(names) if len(names) > 1 else ()
-    )
+    advice = next((text for part, text in ADVICE.items() if part in cause), None)
+    notes = _listed(names) if len(names) > 1 else []
+    return _placed(place(names[0], False), "FP511", f"{count} did not move: {cause}", advice, notes)
+
+
+def _placed(
+    path: KeyPath | None, code: str, message: str, advice: str | None, notes: list[str]
+) -> Diagnostic:
+    if path is None:
+        return diagnostic(code, message, help=advice, notes=notes)
+    return at_key(path, code, message, help=advice, notes=notes)
 
 
 def _listed(names: Iterable[str]) -> list[str]:

@@ -72,6 +72,13 @@ TABLES = {
     "data": 'data = {{ train = "train.jsonl", validation = "validation.jsonl" }}',
 }
 
+# What people mean by a number that is not allowed, most often 0.
+LEFT_OUT = {
+    "class_weights": "to leave a class out, leave out its rows; to count them less, write a number such as 0.1",
+    "clip_norm": "a very large number, such as 1e9, clips nothing",
+    "lr": 'what is not to train is frozen by a rule: state = "frozen"',
+    "weight": "to leave a task out, remove it; to count it less, write a number such as 0.1",
+}
 EXAMPLE_NUMBERS = {"layer_decay": "0.8", "expect": "4"}
 
 
@@ -147,12 +154,25 @@ def _value_problem(path: KeyPath, error: dict[str, Any]) -> tuple[str, str, str 
         return "FP103", f"{name} must be {wanted}, not {written(given)}", _type_advice(path, kind, given)
     if kind in BOUNDS:
         bound, words = BOUNDS[kind]
-        return "FP104", f"{name} must be {words} {format_number(context[bound])}, not {written(given)}", None
+        message = f"{name} must be {words} {format_number(context[bound])}, not {written(given)}"
+        return "FP104", message, _bound_advice(path)
     if kind == "finite_number":
-        return "FP104", f"{name} must be a finite number, not {written(given)}", None
+        return "FP104", f"{name} must be a finite number, not {written(given)}", _default_advice(path)
     if kind == "too_short":
         return "FP104", f"{name} must not be empty", "write at least one entry"
     return "FP104", f"{name} has a value that is not allowed: {error['msg'].lower()}", None
+
+
+def _bound_advice(path: KeyPath) -> str | None:
+    own = next((part for part in path if part in LEFT_OUT), None)
+    return _default_advice(path) if own is None else LEFT_OUT[str(own)]
+
+
+def _default_advice(path: KeyPath) -> str | None:
+    table = table_at(path[:-1])
+    field = fields_of(table).get(str(path[-1])) if table and path else None
+    default = field.default if field else None
+    return f"the default is {written(default)}" if isinstance(default, (int, float)) else None
 
 
 def label(path: KeyPath) -> str:

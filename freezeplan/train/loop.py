@@ -12,7 +12,7 @@ import torch
 from freezeplan.apply import set_rates
 from freezeplan.apply.sharding import reshard_parameters
 from freezeplan.apply.tensors import parameters_by_name
-from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.diagnostics import DiagnosticError
 from freezeplan.plan.modes import BACKBONE
 from freezeplan.plan.records import Plan
 from freezeplan.runs.events import Observer, StepDone
@@ -20,6 +20,7 @@ from freezeplan.runs.gradients import GradientWatch
 from freezeplan.runs.interrupts import StopRequest
 from freezeplan.runs.metrics_log import MetricsLog
 from freezeplan.runs.position import Position
+from freezeplan.spec.locations import error_at_key
 from freezeplan.train.balancing import combined, weights_of
 from freezeplan.train.batches import Course, Part
 from freezeplan.train.forward import EncodedSplit, Forward
@@ -275,7 +276,7 @@ class Loop:
         shown: dict[str, list[float]] = {}
         for (item, task, _), value in zip(entries, values, strict=True):
             if value - value != 0.0:
-                raise DiagnosticError([_not_finite(task, item.step, value)])
+                raise self._not_finite(task, item.step, value)
             for sums in (shown, self.position.sums):
                 total, count = sums.get(task, (0.0, 0))
                 sums[task] = [total + value * item.terms[task], count + item.terms[task]]
@@ -286,10 +287,10 @@ class Loop:
         self.position.scale = self.scale.as_record()
         self.observer(StepDone(epoch, last, self.steps, means, rates))
 
-
-def _not_finite(task: str, step: int, value: float) -> Diagnostic:
-    return diagnostic(
-        "FP503",
-        f"the loss of task `{task}` is {value} at step {step}",
-        help="lower the learning rates, lengthen the warm-up, or set clip_norm; prefer bfloat16 to float16",
-    )
+    def _not_finite(self, task: str, step: int, value: float) -> DiagnosticError:
+        message = f"the loss of task `{task}` is {value} at step {step}"
+        advice = (
+            "lower the learning rates, lengthen the warm-up, or set clip_norm; prefer bfloat16 to float16"
+        )
+        at = ("task", list(self.weights).index(task), "name")
+        return error_at_key(at, "FP503", message, help=advice)

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from freezeplan.apply.ending import Scores
 from freezeplan.runs.events import Observer, Working
+from freezeplan.spec.locations import error_at_key
+from freezeplan.spec.tables import Spec
 from freezeplan.tasks import Scorer
 from freezeplan.train.evaluation import Seen, count, in_full
 from freezeplan.train.forward import EncodedSplit, Forward
 from freezeplan.train.setup import Setup
 from freezeplan.train.unlabelled import write_answers
+
+
+def check_finite(spec: Spec, split: str, scores: Scores, epoch: int) -> None:
+    """Refuse to go on (FP503) after an epoch from which a task's loss on a split is not finite."""
+    for index, task in enumerate(spec.task):
+        loss = scores.get(task.name, {}).get("loss", 0.0)
+        if not isfinite(loss):
+            message = f"the {split} loss of task `{task.name}` is {loss} after epoch {epoch}"
+            raise error_at_key(("task", index, "name"), "FP503", message, help="lower the learning rates")
 
 
 class Measuring:

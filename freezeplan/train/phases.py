@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from freezeplan.apply.ending import reached
-from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics import Diagnostic, DiagnosticError
+from freezeplan.plan.deciding import state_key
 from freezeplan.plan.records import WHOLE_RUN
 from freezeplan.runs.events import (
     BestRestored,
@@ -233,8 +235,14 @@ def put_in_place(run: Running, ended: str | None = None, restored: int | None = 
     run.publish(whole)
     if not whole.holds:
         run.observer(EvidenceReady(whole.statement, False))
-        raise DiagnosticError(whole.diagnostics())
+        raise DiagnosticError(proved_of(run))
     return current
+
+
+def proved_of(run: Running) -> tuple[Diagnostic, ...]:
+    """Return what the evidence proves of a run's tensors, at the rules that had them so."""
+    spec = run.setup.spec
+    return spec.locations.attach(run.evidence.diagnostics(partial(state_key, spec, run.setup.plan)))
 
 
 def _tell(run: Running, current: PhaseEvidence, restored: int | None) -> None:

@@ -15,6 +15,7 @@ from freezeplan.runs.run_folder import RunFolder
 from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 from freezeplan.train.failures import explained
+from freezeplan.train.phases import proved_of
 from freezeplan.train.session import Session
 from freezeplan.train.setup import prepare
 
@@ -128,7 +129,7 @@ def result_of(status: str, session: Session | None, folder: RunFolder, *more: Di
     if session is None:
         return RunResult(status, place, diagnostics=more)
     running = session.running
-    proved = running.evidence.diagnostics() if running.evidence else ()
+    proved = proved_of(running) if running.evidence else ()
     return RunResult(
         status,
         place,

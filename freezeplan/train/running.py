@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ from freezeplan.runs.weight_files import remove_unused
 from freezeplan.train.execution import STORE, STORED, Execution
 from freezeplan.train.forward import Forward
 from freezeplan.train.identity import identity_of
-from freezeplan.train.measuring import Measuring
+from freezeplan.train.measuring import Measuring, check_finite
 from freezeplan.train.own_source import copy_own
 from freezeplan.train.scaling import LossScale
 from freezeplan.train.scheduling import ScheduledPhase
@@ -136,11 +135,7 @@ class Running:
         Raises ``DiagnosticError`` (FP503) when a loss is not finite.
         """
         scores = self.measuring.scores(split, tasks, self.position.step)
-        for task, values in scores.items():
-            if not isfinite(values["loss"]):
-                epoch = self.position.epoch
-                message = f"the {split} loss of task `{task}` is {values['loss']} after epoch {epoch}"
-                raise DiagnosticError([diagnostic("FP503", message, help="lower the learning rates")])
+        check_finite(self.setup.spec, split, scores, self.position.epoch)
         return scores
 
     def in_full(self, split: str) -> dict[str, dict[str, Any]]:

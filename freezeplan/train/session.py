@@ -180,7 +180,7 @@ class Session:
     def _failures(self) -> Iterator[None]:
         """Note in the folder that the run failed; give what others are to blame for a diagnostic."""
         try:
-            with explained():
+            with self.setup.spec.locations.attached(), explained():
                 yield
         except DiagnosticError:
             self._mark_failed()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,8 +15,10 @@ from freezeplan.apply import apply_freeze
 from freezeplan.apply.fingerprints import fingerprints, sha256
 from freezeplan.inventory.from_module import inventory_of
 from freezeplan.plan import Plan, compile_plan
-from freezeplan.runs.evidence import Evidence, compare
+from freezeplan.plan.deciding import state_key
+from freezeplan.runs.evidence import CANCELLED, NO_RATE, UNUSED, Evidence, Tensor, compare
 from freezeplan.runs.gradients import GradientWatch
+from freezeplan.spec.reading import load_spec
 from freezeplan.spec.tables import Spec
 
 
@@ -147,3 +152,26 @@ def test_the_watch_keeps_the_first_step_of_each_task_and_the_highest_rate() -> N
     for rate in (0.1, 0.3, 0.2):
         watch.see_rates({"g": rate})
     assert watch.rates == {"g": 0.3}
+
+
+def test_what_moved_or_did_not_is_shown_at_the_rule_that_had_it_so(tmp_path: Path) -> None:
+    text = """rule = [
+    { match = "**", state = "frozen" },
+    { match = "1", state = "trainable" },
+]
+[[phase]]
+name = "all"
+epochs = 1
+rule = [{ match = "0", state = "trainable" }]
+"""
+    (tmp_path / "spec.toml").write_text(text, "utf-8")
+    spec = load_spec(tmp_path / "spec.toml")
+    plan = compile_plan(
+        inventory_of(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1), nn.BatchNorm1d(1))), spec
+    )
+    moved = Tensor("2.weight", "parameter", frozen=True, before="1", after="2")
+    causes = {"1.weight": NO_RATE, "0.bias": UNUSED, "2.running_mean": CANCELLED}
+    items = Evidence(1, (moved,), causes, {}).diagnostics(partial(state_key, spec, plan))
+    found = [(item.code, item.span and item.span.line) for item in spec.locations.attach(items)]
+    assert found == [("FP510", 2), ("FP511", 3), ("FP511", 8), ("FP511", None)]
+    assert all(item.help for item in items)

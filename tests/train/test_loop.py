@@ -211,7 +211,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_task_and_step(toy: Path) -> N
     with pytest.raises(DiagnosticError) as caught:
         run_epoch(loop)
     (found,) = caught.value.diagnostics
-    assert found.code == "FP503"
+    assert (found.code, found.where) == ("FP503", "task[2].name")
     assert "task `mood` is nan at step 14" in found.message
 
 

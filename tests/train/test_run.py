@@ -32,6 +32,7 @@ from freezeplan.runs.events import (
     Working,
     ignore_events,
 )
+from freezeplan.runs.evidence import ADVICE, TOO_SMALL, UNUSED
 from freezeplan.runs.tensor_files import write_tensors
 from freezeplan.spec.tables import Spec
 from freezeplan.train import launching, setup
@@ -258,6 +259,7 @@ def test_an_unused_trainable_tensor_is_a_warning_with_its_cause(toy: Path, tmp_p
     (warning,) = result.diagnostics
     assert (warning.code, warning.is_error) == ("FP511", False)
     assert "no gradient: unused in this forward" in warning.message
+    assert (warning.where, warning.help) == (f"rule[{len(rules)}].state", ADVICE[UNUSED])
     assert warning.notes == ("`backbone.pooler.dense.weight`", "`backbone.pooler.dense.bias`")
 
 
@@ -274,6 +276,7 @@ def test_updates_too_small_for_the_number_format_are_named(toy: Path, tmp_path: 
     early, late = train(spec, tmp_path / "run").diagnostics
     assert (early.code, late.code) == ("FP512", "FP511")
     assert "below the resolution of bfloat16" in late.message
+    assert (late.where, late.help) == ("rule[2].state", ADVICE[TOO_SMALL])
 
 
 @pytest.mark.parametrize("step", [13, 20])
