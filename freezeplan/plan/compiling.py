@@ -16,7 +16,7 @@ from freezeplan.plan.coverage import dead_rules, uncovered
 from freezeplan.plan.exemptions import exempt
 from freezeplan.plan.freeze_when import freezing_phases
 from freezeplan.plan.gradual import gradual_phases
-from freezeplan.plan.layer_decay.problems import decay_problems, rate_problems, upside_down
+from freezeplan.plan.layer_decay.problems import decay_problems, upside_down
 from freezeplan.plan.layer_decay.steps import decay_steps
 from freezeplan.plan.layout import Stage, whole_run, written_phases
 from freezeplan.plan.owners import bind_optimizers, owner_of_each
@@ -24,6 +24,7 @@ from freezeplan.plan.records import Plan
 from freezeplan.plan.resolution import Resolution
 from freezeplan.plan.ties import tie_conflicts
 from freezeplan.plan.tree import NameTree
+from freezeplan.plan.unfit_rates import unfit_rates
 from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
 
@@ -99,7 +100,7 @@ def _assign_phase(resolution: Resolution, owned: Sequence[int], phase: int) -> l
     resolution.assignments.append(assign(resolution.owners, owned, rules, decided, flags, steps))
     by_name = resolution.by_name(phase)
     return [
-        *rate_problems(tree, rules, resolution.assignments[phase]),
+        *unfit_rates(tree, rules, resolution.owners, resolution.assignments[phase]),
         *decay_problems(tree, [rule for rule in rules if rule.phase <= phase], steps, winners),
         *tie_conflicts(tree, rules, by_name),
         *_untrainable(resolution, phase),

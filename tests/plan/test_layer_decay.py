@@ -19,23 +19,24 @@ from freezeplan.plan import compile_plan
 from freezeplan.plan.layer_decay.formulas import FORMULAS, Ladder
 from freezeplan.plan.rates import exact
 from freezeplan.plan.records import Plan
+from freezeplan.plan.unfit_rates import held_rate
 from freezeplan.spec.tables import Spec
 from tests.models.sources import meta
 
 
-def tower(layers: int, head: bool = True) -> Inventory:
+def tower(layers: int, head: bool = True, dtype: str = "float64") -> Inventory:
     """Return embeddings, a stack of one weight each, a final norm, and a head."""
     paths = [f"body.layers.{index}" for index in range(layers)]
     params = [
         ParamInfo(
-            "body.patch_embed.weight", (4, 4), "float32", "body.patch_embed", roles=frozenset({"embeddings"})
+            "body.patch_embed.weight", (4, 4), dtype, "body.patch_embed", roles=frozenset({"embeddings"})
         ),
-        ParamInfo("body.tokens.weight", (4, 4), "float32", "body.tokens", roles=frozenset({"embeddings"})),
+        ParamInfo("body.tokens.weight", (4, 4), dtype, "body.tokens", roles=frozenset({"embeddings"})),
         *(
             ParamInfo(
                 f"{path}.weight",
                 (4, 4),
-                "float32",
+                dtype,
                 path,
                 roles=frozenset({"layers"}),
                 stack="body.layers",
@@ -43,10 +44,10 @@ def tower(layers: int, head: bool = True) -> Inventory:
             )
             for index, path in enumerate(paths)
         ),
-        ParamInfo("body.norm.weight", (4,), "float32", "body.norm", roles=frozenset({"final_norm", "norm"})),
+        ParamInfo("body.norm.weight", (4,), dtype, "body.norm", roles=frozenset({"final_norm", "norm"})),
     ]
     if head:
-        params.append(ParamInfo("head.weight", (2, 4), "float32", "head", roles=frozenset({"heads"})))
+        params.append(ParamInfo("head.weight", (2, 4), dtype, "head", roles=frozenset({"heads"})))
     names = ["", "body", "body.patch_embed", "body.tokens", "body.layers", *paths, "body.norm"] + [
         "head"
     ] * head
@@ -195,6 +196,42 @@ def test_a_rate_that_no_float_holds_is_an_error_at_the_key(formula, rate, lost):
     found = [item for item in refused.value.diagnostics if item.is_error]
     assert [(item.code, item.where) for item in found] == [("FP418", "rule[1].layer_decay.rate")]
     assert found[0].message.endswith(lost)
+
+
+@pytest.mark.parametrize(
+    ("tables", "where", "said"),
+    [
+        ({"layer_decay": {"formula": "beit", "rate": 1e-47}}, "rule[1].layer_decay.rate", "32 tensors to 0"),
+        ({"lr": 1e-47}, "rule[1].lr", "34 tensors to 0"),
+        ({"lr_mult": 1e-45}, "rule[1].lr_mult", "34 tensors to 0"),
+        ({"lr": 1e39}, "rule[1].lr", "34 tensors to infinity"),
+        ({"optimizer": {"lr": 1e-47}}, "optimizer.lr", "34 tensors to 0"),
+    ],
+)
+def test_a_rate_that_float32_rounds_away_is_an_error_where_it_was_made(tables, where, said):
+    rule = {"match": "**", "state": "trainable", **tables}
+    optimizer = rule.pop("optimizer", {"lr": 0.1})
+    spec = Spec.model_validate({"rule": [rule], "optimizer": optimizer})
+    with pytest.raises(DiagnosticError) as refused:
+        compile_plan(tower(30, dtype="float32"), spec)
+    (found,) = [item for item in refused.value.diagnostics if item.is_error]
+    assert (found.code, found.where) == ("FP418", where)
+    assert f"{said} in float32" in found.message
+    assert found.help
+
+
+def test_float64_holds_what_float32_rounds_away():
+    spec = Spec.model_validate({"rule": [{"match": "**", "state": "trainable", "lr": 1e-47}]})
+    assert set(factors(compile_plan(tower(3), spec)).values()) == {1e-47}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("rate", [1e-47, 1e-40])
+def test_torch_moves_no_weight_by_a_rate_that_is_held_as_0(dtype, rate):
+    weight = torch.nn.Parameter(torch.zeros(4, dtype=getattr(torch, dtype)))
+    weight.grad = torch.ones_like(weight)
+    torch.optim.SGD([weight], lr=rate).step()
+    assert bool((weight != 0).all()) is (held_rate(rate, dtype) > 0)
 
 
 def test_a_floor_saves_the_rates_that_would_be_0():

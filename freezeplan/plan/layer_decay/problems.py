@@ -1,12 +1,11 @@
-"""What is wrong with a rule's `layer_decay`: ladders that cannot be placed, and rates that are none."""
+"""What is wrong with a rule's `layer_decay`: ladders that cannot be placed, or stand upside down."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import inf
 
 from freezeplan.diagnostics import Diagnostic
-from freezeplan.diagnostics.wording import counted, format_number, some
+from freezeplan.diagnostics.wording import format_number, some
 from freezeplan.inventory.records import ParamInfo
 from freezeplan.plan import masks
 from freezeplan.plan.binding import BoundRule
@@ -14,39 +13,12 @@ from freezeplan.plan.layer_decay.standing import standings
 from freezeplan.plan.layer_decay.steps import Step, counts_groups
 from freezeplan.plan.layers import with_lengths
 from freezeplan.plan.rates import EXACT, ONE, exact
-from freezeplan.plan.records import Assignment
 from freezeplan.plan.tree import NameTree
 from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import LayerDecay
 
 # Code, the key below `layer_decay` that is at fault, message, advice.
 Problem = tuple[str, tuple[str, ...], str, str]
-
-
-def rate_problems(
-    tree: NameTree, rules: Sequence[BoundRule], whats: Sequence[Assignment]
-) -> Iterator[Diagnostic]:
-    """Report the rules whose decay leaves tensors a rate that is 0, or infinite: no rate to train at.
-
-    ``whats`` are the assignments of one phase, in tree order.
-    """
-    names: dict[tuple[str, float], list[str]] = {}
-    for index, what in zip(tree.order, whats, strict=True):
-        if what.rung and what.trainable and not 0.0 < what.lr < inf:
-            lost = names.setdefault((dict(what.decided)["layer_decay"], what.lr), [])
-            lost.append(tree.inventory.params[index].name)
-    for rule in rules:
-        for rate in (0.0, inf):
-            if lost := names.get((rule.name, rate)):
-                yield _no_rate(rule, rate, lost)
-
-
-def _no_rate(rule: BoundRule, rate: float, lost: Sequence[str]) -> Diagnostic:
-    end = "0: they would never move" if rate == 0.0 else "infinity"
-    message = f"`layer_decay` takes the rate of {counted(len(lost), 'tensor')} to {end}"
-    advice = "move `rate` towards 1, set `min_mult`, or freeze them"
-    notes = [f"for example {some(lost, 3)}"]
-    return at_key((*rule.path, "layer_decay", "rate"), "FP418", message, help=advice, notes=notes)
 
 
 def decay_problems(
