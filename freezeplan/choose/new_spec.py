@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,13 @@ from freezeplan.choose.comparison_view import verdict_lines
 from freezeplan.choose.from_facts import HEAD, LP_FT, DataFacts, recommended
 from freezeplan.choose.measured_advice import ONE_ERROR, MeasuredAdvice
 from freezeplan.choose.probe_records import ProbeReport
+from freezeplan.choose.rows_file import OPTIONS, RowsFile
 from freezeplan.choose.strategies import BACKBONE_RATE, HEAD_RATE, WARMUP
+from freezeplan.data.column_options import at_options
 from freezeplan.data.split import TaskData
 from freezeplan.data.task_rows import load_task_data
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import in_quotes
 from freezeplan.inventory.records import Inventory
 from freezeplan.render.visible import visible
 from freezeplan.runs.spec_file import spec_text
@@ -30,34 +31,6 @@ RATES = (
     f"https://arxiv.org/abs/1810.04805, appendix A.3), {HEAD_RATE:g} for the head the default rate of Adam (Kingma and "
     "Ba, 2015, https://arxiv.org/abs/1412.6980)"
 )
-VALIDATION = "validation"
-
-
-@dataclass(frozen=True)
-class RowsFile:
-    """Name a file of training rows, one of validation rows, and the columns; ``words`` are lists with a tag each."""
-
-    train: Path
-    validation: Path | None
-    inputs: str
-    target: str
-    words: bool = False
-
-    def task(self, folder: Path) -> dict[str, Any]:
-        """Return the table of its task in a spec of a folder."""
-        files = {"train": self.train} | ({VALIDATION: self.validation} if self.validation else {})
-        data = {split: _seen_from(folder, path) for split, path in files.items()}
-        columns = {
-            "tokens" if self.words else "text": self.inputs,
-            "tags" if self.words else "label": self.target,
-        }
-        kind = "token_classification" if self.words else "classification"
-        return {"name": "task", "kind": kind, "data": data | columns}
-
-
-def _seen_from(folder: Path, path: Path) -> str:
-    found = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-    return found if found.startswith(".") else f"./{found}"
 
 
 def spec_for_rows(
@@ -78,7 +51,7 @@ def spec_for_rows(
     facts = DataFacts(len(data.splits["train"]), len(labels))
     chosen = recommended(facts)
     assert chosen is not None
-    advice = [chosen.advice, MeasuredAdvice("the learning rates", RATES)]
+    advice = [chosen.advice, MeasuredAdvice("the learning rates", RATES), *_about_words(rows)]
     name, phases = chosen.name, list[dict[str, Any]]()
     if probe is not None:
         enough = max(item.at(item.enough).depth for item in probe.tasks)
@@ -132,8 +105,18 @@ def _heads_first(epochs: int, *, pooler: bool) -> list[dict[str, Any]]:
 def _read(rows: RowsFile) -> TaskData:
     """Read the rows as a training would."""
     spec = load_spec({"task": [rows.task(Path.cwd())]})
-    tasks, _ = load_task_data(spec)
+    try:
+        tasks, _ = load_task_data(spec)
+    except DiagnosticError as error:
+        raise at_options(error, OPTIONS) from None
     return tasks[0]
+
+
+def _about_words(rows: RowsFile) -> list[MeasuredAdvice]:
+    if not rows.words:
+        return []
+    source = f"its columns {in_quotes(rows.inputs)} and {in_quotes(rows.target)}"
+    return [MeasuredAdvice(f"{rows.train.name} holds words with a tag each", source)]
 
 
 def _missing(rows: RowsFile) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from freezeplan.spec.tables import Spec
 
 FILE = click.Path(path_type=Path)
+COLUMNS = ("text", "label", "tokens", "tags")
 LABELS = ("negative", "positive")
 
 
@@ -29,10 +30,12 @@ LABELS = ("negative", "positive")
 @click.option("--scenario", type=click.Choice(SCENARIOS), help="What is to be frozen.")
 @click.option("--from-data", "rows", type=FILE, metavar="FILE", help="Training rows: what to freeze follows.")
 @click.option("--validation", type=FILE, metavar="FILE", help="Validation rows, with --from-data.")
-@click.option("--text", default="text", metavar="COLUMN", help="Column of texts (default: text).")
-@click.option("--label", default="label", metavar="COLUMN", help="Column of labels (default: label).")
-@click.option("--tokens", metavar="COLUMN", help="Column of lists of words, in place of --text.")
-@click.option("--tags", default="tags", metavar="COLUMN", help="Column of their tags (default: tags).")
+@click.option("--text", metavar="COLUMN", help="Column of texts (default: text).")
+@click.option("--label", metavar="COLUMN", help="Column of labels (default: label).")
+@click.option(
+    "--tokens", metavar="COLUMN", help="Column of lists of words, in place of --text (default: tokens)."
+)
+@click.option("--tags", metavar="COLUMN", help="Column of their tags (default: tags).")
 @click.option("--from", "measured", type=FILE, metavar="FILE", help="What `probe` or `compare` wrote.")
 @class_option
 @click.option(
@@ -94,15 +97,31 @@ def _check_asked(
         )
     if class_name and scenario is None:
         raise click.UsageError("--class goes with --scenario")
+    _check_columns(rows)
     if model is None and (scenario is not None or rows["rows"] is not None):
         raise click.UsageError("missing argument MODEL")
+
+
+def _check_columns(rows: Mapping[str, Any]) -> None:
+    """Refuse options of a file of rows without one, and those of texts beside those of words."""
+    given = [f"--{key}" for key in ("validation", *COLUMNS) if rows[key] is not None]
+    if given and rows["rows"] is None:
+        raise click.UsageError(f"{given[0]} goes with --from-data")
+    texts, words = (
+        [f"--{key}" for key in keys if rows[key] is not None] for keys in (COLUMNS[:2], COLUMNS[2:])
+    )
+    if texts and words:
+        raise click.UsageError(
+            f"{texts[0]} is of texts, {words[0]} of words with a tag each: give one of them"
+        )
 
 
 def _found(model: str | None, rows: Mapping[str, Any], measured: Path | None, out: Path) -> str:
     """Return a spec from a file of rows, what was measured, or both."""
     from freezeplan.choose.comparison_records import StrategyComparison
     from freezeplan.choose.measured_advice import read_measurement
-    from freezeplan.choose.new_spec import RowsFile, spec_for_rows, spec_of_comparison
+    from freezeplan.choose.new_spec import spec_for_rows, spec_of_comparison
+    from freezeplan.choose.rows_file import rows_file
 
     found = read_measurement(measured) if measured else None
     if isinstance(found, StrategyComparison):
@@ -114,9 +133,7 @@ def _found(model: str | None, rows: Mapping[str, Any], measured: Path | None, ou
         return spec_of_comparison(found, measured, out.parent)
     if rows["rows"] is None or model is None:
         raise click.UsageError("a probe says where to cut, not of which rows: add MODEL and --from-data FILE")
-    words = rows["tokens"] is not None
-    inputs, target = (rows["tokens"], rows["tags"]) if words else (rows["text"], rows["label"])
-    file = RowsFile(rows["rows"], rows["validation"], inputs, target, words)
+    file = rows_file(rows["rows"], rows["validation"], {key: rows[key] for key in COLUMNS})
     spec, inventory = _inventory(model, None)
     return spec_for_rows(model_table(spec, out.parent), inventory, file, out.parent, found)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from freezeplan.data.builders import BUILDERS
+from freezeplan.data.column_options import naming
 from freezeplan.data.columns import Column
 from freezeplan.data.files import DataFile, data_file
 from freezeplan.data.findings import KEPT
@@ -134,4 +135,4 @@ def _reported() -> Iterator[None]:
 def _lacking(path: Path, name: str, present: Mapping[str, None], option: str) -> Diagnostic:
     advice = closest_or_all(name, tuple(present), "columns")
     message = f"`{path.name}` has no column `{name}`"
-    return diagnostic("FP456", message, help=f"{advice}; {option} names it")
+    return diagnostic("FP456", message, help=naming(advice, option))

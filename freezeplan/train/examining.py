@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from freezeplan.data.column_options import at_options
 from freezeplan.data.reader import READER
 from freezeplan.data.split import TaskData
 from freezeplan.data.task_rows import load_split
@@ -102,20 +103,12 @@ def _read(
     try:
         read, found = load_split(spec, names, rows.split, run.labels)
     except DiagnosticError as error:
-        raise error if rows.file is None else DiagnosticError(map(_of_file, error.diagnostics)) from None
+        raise error if rows.file is None else at_options(error, OPTIONS, "--column") from None
     fixed = (
         replace(task, labels=run.labels[task.name], kind=task.kind.over(run.labels[task.name]))
         for task in read
     )
     return tuple(fixed), found
-
-
-def _of_file(found: Diagnostic) -> Diagnostic:
-    """Point at the options that name a file's columns, not at keys of a spec that nobody wrote."""
-    advice = found.help
-    if found.code == "FP456" and found.where is not None:
-        advice = f"{advice}; {OPTIONS.get(found.where.rpartition('.')[2], '--column')} names it"
-    return replace(found, where=None, help=advice)
 
 
 def _over_file(spec: Spec, rows: AskedRows) -> Spec:

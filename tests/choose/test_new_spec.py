@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from torch import nn
 
 from freezeplan.choose.from_facts import DataFacts, facts_advice, recommended
 from freezeplan.choose.given import compare_specs
+from freezeplan.choose.new_spec import spec_for_rows
+from freezeplan.choose.rows_file import rows_file
 from freezeplan.cli.program import program
+from freezeplan.diagnostics import DiagnosticError
+from freezeplan.inventory.from_module import inventory_of
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.records import Plan
@@ -70,6 +75,49 @@ def test_words_with_tags_are_rows_too(toy: Path, tmp_path: Path) -> None:
     assert load_spec(out).task[0].kind == "token_classification"
 
 
+def test_a_conll_file_is_known_by_its_columns(toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.conll").write_text("a D\nbox N\n\nthe D\nscreen N\n\n" * 8, "utf-8")
+    out = tmp_path / "new.toml"
+    found = invoke("init", toy / "bert", "--from-data", tmp_path / "words.conll", "--out", out)
+    assert found.exception is None, found.exception
+    (task,) = load_spec(out).task
+    assert (task.kind, task.labels) == ("token_classification", ["D", "N"])
+    assert task.data is not None and (task.data.tokens, task.data.tags) == ("tokens", "tags")
+    assert "words with a tag each. Source: its columns `tokens` and `tags`" in out.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("columns", "named", "expected"),
+    [
+        (("tokens", "tags"), {}, ("tokens", "tags", True)),
+        (("id", "tokens", "tags", "text"), {}, ("tokens", "tags", True)),
+        (("tokens", "ner"), {}, ("tokens", "tags", True)),
+        (("tokens", "ner"), {"tags": "ner"}, ("tokens", "ner", True)),
+        (("text", "label", "tokens", "tags"), {}, ("text", "label", False)),
+        (("text", "label", "tokens", "tags"), {"tokens": "tokens"}, ("tokens", "tags", True)),
+        (("tokens", "tags"), {"label": "tags"}, ("text", "tags", False)),
+        (("a", "b"), {}, ("text", "label", False)),
+    ],
+)
+def test_columns_say_whether_rows_are_words(
+    columns: tuple[str, ...], named: dict[str, str], expected: tuple[str, str, bool], tmp_path: Path
+) -> None:
+    file = write_jsonl(tmp_path / "rows.jsonl", [dict.fromkeys(columns, "x")])
+    found = rows_file(file, None, {**dict.fromkeys(("text", "label", "tokens", "tags")), **named})
+    assert (found.inputs, found.target, found.words) == expected
+
+
+def test_a_column_that_is_not_there_is_named_with_its_option(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "rows.jsonl", [{"body": "a b", "topic": "x"}])
+    rows = rows_file(file, None, dict.fromkeys(("text", "label", "tokens", "tags")))
+    with pytest.raises(DiagnosticError) as caught:
+        spec_for_rows({}, inventory_of(nn.Linear(1, 1)), rows, tmp_path)
+    found = {item.message: item.help or "" for item in caught.value.diagnostics}
+    assert "; --text names it" in found["`rows.jsonl` has no column `text`"]
+    assert "; --label names it" in found["`rows.jsonl` has no column `label`"]
+    assert all(item.where is None for item in caught.value.diagnostics)
+
+
 def test_a_comparison_gives_the_spec_that_it_chose(toy: Path, tmp_path: Path) -> None:
     task = [{"name": "topic", "data": toy_data(toy, "topic")}]
     specs = {"a": load_spec(toy_spec(toy, task=task, train={"epochs": 1}))}
@@ -83,7 +131,13 @@ def test_a_comparison_gives_the_spec_that_it_chose(toy: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "arguments",
-    [("bert",), ("--from-data", "x.jsonl"), ("bert", "--scenario", "gradual", "--from-data", "x")],
+    [
+        ("bert",),
+        ("--from-data", "x.jsonl"),
+        ("bert", "--scenario", "gradual", "--from-data", "x"),
+        ("bert", "--scenario", "gradual", "--tags", "x"),
+        ("bert", "--from-data", "x", "--text", "a", "--tags", "b"),
+    ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments: tuple[str, ...]) -> None:
     assert "UsageError" in repr(invoke("init", *arguments).exception)
