@@ -80,14 +80,15 @@ def load_plan(path: str | Path) -> Plan:
     >>> load_plan(path) == plan
     True
     """
+    from freezeplan.outside.given_path import NoPath, given_path
     from freezeplan.outside.regular import read_regular
     from freezeplan.plan.reading import plan_from_json, unreadable_plan
 
     try:
-        text = read_regular(Path(path)).decode("utf-8")
+        text = read_regular(given_path(path)).decode("utf-8")
     except FileNotFoundError:
         raise unreadable_plan(str(path), "there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, NoPath) as error:
         raise unreadable_plan(str(path), str(error)) from None
     return plan_from_json(text, str(path))
 
@@ -130,11 +131,10 @@ def render_report(
     """
     from freezeplan import __version__
     from freezeplan.report.page import report_html
-    from freezeplan.report.reading import read_report
+    from freezeplan.report.reading import read_report, report_paths
     from freezeplan.train.own_cost import own_cost
 
-    several = [sources] if isinstance(sources, str | Path) else sources
-    found = read_report([Path(source) for source in several], own_cost if cost else None)
+    found = read_report(report_paths(sources), own_cost if cost else None)
     page = report_html(found, __version__)
     if path is not None:
         Path(path).write_text(page, "utf-8")

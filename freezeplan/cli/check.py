@@ -13,7 +13,7 @@ import click
 from freezeplan.cli.compiling import compiled_spec, for_model
 from freezeplan.cli.fixing import fix_slips
 from freezeplan.cli.locking import check_locked
-from freezeplan.cli.options import common_options, format_option, model_option, remote_code_option
+from freezeplan.cli.options import NamedPath, common_options, format_option, model_option, remote_code_option
 from freezeplan.cli.status import CLEAN, FOUND, status_of
 from freezeplan.cli.streams import Settings, print_err, print_json, print_out, report
 from freezeplan.cli.version import freezeplan_version
@@ -46,7 +46,7 @@ class Verdict:
 
 
 @click.command(short_help="Check specs: one line each, exit status for CI.")
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=NamedPath())
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @click.option("--data", "with_data", is_flag=True, help="Also read the data, and check all that train would.")
 @click.option("--fix", is_flag=True, help="First mend in the file what can mean one thing only, and say so.")

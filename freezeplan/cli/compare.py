@@ -13,7 +13,7 @@ import click
 
 from freezeplan.cli.compiling import compiled
 from freezeplan.cli.interrupts import stopped_status
-from freezeplan.cli.options import common_options, format_option, remote_code_option, spec_argument
+from freezeplan.cli.options import NamedPath, common_options, format_option, remote_code_option, spec_argument
 from freezeplan.cli.show import write_whole
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
@@ -30,7 +30,7 @@ TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
 
 @click.command(short_help="Try ways of freezing under one budget, and say which to choose.")
 @spec_argument(required=False)
-@click.argument("others", type=click.Path(path_type=Path), nargs=-1, metavar="[SPEC...]")
+@click.argument("others", type=NamedPath(), nargs=-1, metavar="[SPEC...]")
 @click.option("--strategies", metavar="NAMES", default="", help="Compare these alone, commas between them.")
 @click.option(
     "--budget",
@@ -52,13 +52,11 @@ TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FOLDER",
     help="Where runs and results go (default: comparisons/NAME of the spec); a stopped one goes on from there.",
 )
-@click.option(
-    "--write", type=click.Path(path_type=Path), metavar="FILE", help="Write the chosen spec to FILE."
-)
+@click.option("--write", type=NamedPath(), metavar="FILE", help="Write the chosen spec to FILE.")
 @format_option("table", "json")
 @remote_code_option
 @common_options

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezeplan.cli.locking import surroundings
-from freezeplan.cli.options import common_options, format_option, model_option, remote_code_option
+from freezeplan.cli.options import NamedPath, common_options, format_option, model_option, remote_code_option
 from freezeplan.cli.sides import Side, kind_of, read_side
 from freezeplan.cli.status import CLEAN, FOUND, UNUSABLE
 from freezeplan.cli.streams import Settings, print_json, print_out, report
@@ -23,7 +23,7 @@ MOST_LINES = 60
 
 
 @click.command(short_help="Say what two specs, plans, locks or runs do differently.")
-@click.argument("sides", nargs=-1, required=True, metavar="A [B]", type=click.Path(path_type=Path))
+@click.argument("sides", nargs=-1, required=True, metavar="A [B]", type=NamedPath())
 @model_option(multiple=True)
 @format_option("full", "json", "markdown")
 @remote_code_option

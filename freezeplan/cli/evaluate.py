@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from freezeplan.cli.options import common_options, format_option, remote_code_option
+from freezeplan.cli.options import NamedPath, common_options, format_option, remote_code_option
 from freezeplan.cli.pulsing import pulsing
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
@@ -26,10 +26,10 @@ Examples:
 
 
 @click.command(short_help="Score a finished run on its test data or on a file.", epilog=EPILOG)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=NamedPath())
 @click.option(
     "--data",
-    type=click.Path(exists=True, path_type=Path),
+    type=NamedPath(exists=True),
     help="Evaluate on the rows of FILE. Default: the data that the run's spec names.",
 )
 @click.option(

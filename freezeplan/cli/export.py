@@ -8,21 +8,21 @@ from pathlib import Path
 
 import click
 
-from freezeplan.cli.options import common_options, format_option
+from freezeplan.cli.options import NamedPath, common_options, format_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_err, print_json, print_out
 from freezeplan.export import FORM_NAMES
 
 
 @click.command(short_help="Write a run in the form of another library, proved against it.")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.argument("out", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=NamedPath())
+@click.argument("out", metavar="FOLDER", type=NamedPath())
 @click.option("--to", "library", type=click.Choice(FORM_NAMES), required=True, help="The other library.")
 @click.option("--task", metavar="NAME", help="The task to export; needed where the run has several.")
 @click.option("--checkpoint", metavar="NAME", help="A checkpoint of the run: its folder's name, or `best`.")
 @click.option(
     "--data",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=NamedPath(exists=True, dir_okay=False),
     help="Prove it on the rows of FILE. Default: the data that the run's spec names.",
 )
 @click.option("--column", metavar="NAME", help="The column of FILE. Default: that of the run's data.")

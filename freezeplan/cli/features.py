@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from freezeplan.cli.options import common_options, remote_code_option
+from freezeplan.cli.options import NamedPath, common_options, remote_code_option
 from freezeplan.cli.pulsing import pulsing
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_out, report_below
@@ -20,18 +20,18 @@ Examples:
 
 
 @click.command(short_help="Write a backbone's vector of each row into a file.", epilog=EPILOG)
-@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SOURCE", type=NamedPath())
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     required=True,
     help="A new FILE that ends in .parquet; whole or not at all.",
 )
 @click.option("--overwrite", is_flag=True, help="Let --out replace a file.")
 @click.option(
     "--data",
-    type=click.Path(exists=True, path_type=Path),
+    type=NamedPath(exists=True),
     help="The rows of FILE. Default: all rows of the spec's data.",
 )
 @click.option("--column", metavar="NAME", help="The column of FILE that the model reads.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from freezeplan.cli.options import common_options
+from freezeplan.cli.options import NamedPath, common_options
 from freezeplan.cli.status import CLEAN, FOUND
 from freezeplan.cli.streams import Settings, print_json, print_out
 from freezeplan.cli.writing import write_bytes
@@ -29,7 +29,7 @@ class LaidOut:
 
 
 @click.command(short_help="Lay specs out in one way; comments stay.")
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=NamedPath())
 @click.option(
     "--check", "only_check", is_flag=True, help="Write nothing; exit with 1 where one would change."
 )

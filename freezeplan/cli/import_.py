@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from freezeplan.cli.options import class_option, common_options, remote_code_option
+from freezeplan.cli.options import NamedPath, class_option, common_options, remote_code_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_err, print_json, print_out, report
 from freezeplan.importing import PEER_NAMES
 
 
 @click.command("import", short_help="Write the spec that does what another tool's config does.")
-@click.argument("config", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("config", metavar="FILE", type=NamedPath())
 @click.option(
     "--model", required=True, metavar="MODEL", help="What [model] takes as source, or a model type."
 )
@@ -30,9 +30,7 @@ from freezeplan.importing import PEER_NAMES
 @click.option(
     "--intended", "meant", flag_value=True, type=bool, help="Do what the config evidently should do."
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="SPEC", help="Where to write it (default: print it)."
-)
+@click.option("--out", type=NamedPath(), metavar="SPEC", help="Where to write it (default: print it).")
 @remote_code_option
 @common_options
 @click.pass_obj

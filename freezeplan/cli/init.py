@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from freezeplan.cli.options import DEFAULT_SPEC, class_option, common_options, remote_code_option
+from freezeplan.cli.options import DEFAULT_SPEC, NamedPath, class_option, common_options, remote_code_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_out, report
 from freezeplan.render.scenarios import SCENARIOS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from freezeplan.inventory.records import Inventory
     from freezeplan.spec.tables import Spec
 
-FILE = click.Path(path_type=Path)
+FILE = NamedPath()
 COLUMNS = ("text", "label", "tokens", "tags")
 LABELS = ("negative", "positive")
 
@@ -40,7 +40,7 @@ LABELS = ("negative", "positive")
 @class_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     default=DEFAULT_SPEC,
     metavar="FILE",
     help=f"Where to write it (default: {DEFAULT_SPEC}); an existing file is never replaced.",

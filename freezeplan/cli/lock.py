@@ -9,7 +9,7 @@ import click
 
 from freezeplan.cli.compiling import compiled
 from freezeplan.cli.locking import lock_of, lock_path, read_lock_file
-from freezeplan.cli.options import common_options, remote_code_option
+from freezeplan.cli.options import NamedPath, common_options, remote_code_option
 from freezeplan.cli.status import CLEAN, FOUND
 from freezeplan.cli.streams import Settings, print_err, print_out, report
 from freezeplan.cli.writing import write_whole
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Write the lock of a spec: one line per tensor, for review.")
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=NamedPath())
 @click.option(
     "--update", is_flag=True, help="Replace a lock that says something else, and show what changes."
 )

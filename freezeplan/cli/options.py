@@ -14,6 +14,19 @@ DEFAULT_SPEC = "freezeplan.toml"
 Command = Callable[..., int]
 
 
+class NamedPath(click.Path):
+    """Take a path that is not empty: an empty one would stand for the folder that the command runs in."""
+
+    def __init__(self, **rules: Any) -> None:
+        super().__init__(path_type=Path, **rules)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; fails where it is empty, or breaks the rules of ``click.Path``."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def common_options(command: Command) -> Command:
     """Add ``--no-color`` and ``--diagnostics``; both end up in the :class:`Settings` of the run."""
     for option in (_DIAGNOSTICS, _NO_COLOR):
@@ -24,7 +37,7 @@ def common_options(command: Command) -> Command:
 def spec_argument(*, required: bool) -> Callable[[Command], Command]:
     """Add the path of one spec; without one, an optional argument is ``freezeplan.toml``."""
     default = {} if required else {"default": DEFAULT_SPEC, "metavar": "[SPEC]"}
-    return click.argument("spec", type=click.Path(path_type=Path), **default)
+    return click.argument("spec", type=NamedPath(), **default)
 
 
 def format_option(*forms: str) -> Callable[[Command], Command]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from freezeplan.cli.options import common_options, format_option, remote_code_option
+from freezeplan.cli.options import NamedPath, common_options, format_option, remote_code_option
 from freezeplan.cli.pulsing import pulsing
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
@@ -34,12 +34,12 @@ Examples:
 
 
 @click.command(short_help="Label texts or images with a finished run.", epilog=EPILOG)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=NamedPath())
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option(
     "--file",
     "source",
-    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path),
+    type=NamedPath(exists=True, dir_okay=False, readable=True, allow_dash=True),
     help="Read texts from FILE, one per line, or the rows of a data file; `-` is standard input.",
 )
 @click.option("--column", metavar="NAME", help="The column of a data file. Default: the run's own.")
@@ -55,7 +55,7 @@ Examples:
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Write the answers into a new FILE, by its ending .jsonl, .csv or .parquet; whole or not at all.",
 )
 @click.option("--overwrite", is_flag=True, help="Let --out replace a file.")

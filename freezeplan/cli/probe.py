@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from freezeplan.cli.compiling import compiled
-from freezeplan.cli.options import common_options, format_option, remote_code_option, spec_argument
+from freezeplan.cli.options import NamedPath, common_options, format_option, remote_code_option, spec_argument
 from freezeplan.cli.show import write_whole
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
@@ -18,7 +18,7 @@ from freezeplan.cli.streams import Settings, console_for, print_json, print_out,
 @click.command(short_help="Score a linear probe of every layer, to see where to cut.")
 @spec_argument(required=False)
 @format_option("table", "json")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write it to FILE as JSON.")
+@click.option("--out", type=NamedPath(), metavar="FILE", help="Also write it to FILE as JSON.")
 @remote_code_option
 @common_options
 @click.pass_obj

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from freezeplan.cli.options import common_options, format_option
+from freezeplan.cli.options import NamedPath, common_options, format_option
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_err, print_json
 from freezeplan.cli.version import freezeplan_version
@@ -22,11 +22,11 @@ HEAD = 2000
 
 
 @click.command(name="report", short_help="Write runs, comparisons and probes as one page to look at.")
-@click.argument("sources", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="RUN...", type=NamedPath())
 @format_option("html", "json")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help=f"The page (default: {DEFAULT}); - prints it.",
 )

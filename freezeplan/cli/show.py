@@ -12,6 +12,7 @@ import click
 from freezeplan.cli.compiling import Compiled, compiled
 from freezeplan.cli.costing import check_cost_asked, cost_asked_for, cost_options, fitting_asked_for
 from freezeplan.cli.options import (
+    NamedPath,
     common_options,
     format_option,
     model_option,
@@ -39,14 +40,12 @@ if TYPE_CHECKING:
 @click.option("--params", is_flag=True, help="One line per parameter instead of the table.")
 @click.option("--groups", is_flag=True, help="One line per group of the optimizer, its rate in full.")
 @cost_options
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write it to FILE as JSON.")
-@click.option(
-    "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Also draw it in FILE as SVG."
-)
+@click.option("--out", type=NamedPath(), metavar="FILE", help="Also write it to FILE as JSON.")
+@click.option("--picture", type=NamedPath(), metavar="FILE", help="Also draw it in FILE as SVG.")
 @click.option(
     "--from",
     "measured",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Also what a probe's or a comparison's FILE says of the plan.",
 )

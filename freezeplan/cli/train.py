@@ -14,7 +14,7 @@ from freezeplan.cli.comparing import check_given
 from freezeplan.cli.compiling import Compiled, compiled, compiled_spec
 from freezeplan.cli.interrupts import stopped_status
 from freezeplan.cli.locking import check_locked
-from freezeplan.cli.options import common_options, remote_code_option, spec_argument
+from freezeplan.cli.options import NamedPath, common_options, remote_code_option, spec_argument
 from freezeplan.cli.ranks import is_first, one_voice
 from freezeplan.cli.show import plan_view
 from freezeplan.cli.starting import begun
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Train by a spec: the plan first, then the run.")
 @spec_argument(required=False)
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: runs/NAME of the spec.")
+@click.option("--out", type=NamedPath(), metavar="DIR", help="Default: runs/NAME of the spec.")
 @click.option(
     "--plan",
     "given",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Train exactly this plan, or stop: one that `show --out` wrote.",
 )
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace an unfinished run in DIR.")
 @click.option(
     "--resume",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="DIR",
     help="Go on with the run in DIR, from its last checkpoint; SPEC is then the run's own.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from freezeplan.cli.options import common_options, format_option
+from freezeplan.cli.options import NamedPath, common_options, format_option
 from freezeplan.cli.status import CLEAN, FOUND
 from freezeplan.cli.streams import Settings, print_json, print_out, report
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Re-check a run's folder: files, weights, plan, evidence.")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=NamedPath())
 @format_option("full", "json")
 @common_options
 @click.pass_obj

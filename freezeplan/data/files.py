@@ -103,6 +103,8 @@ def data_files(entries: Sequence[str], start: Path) -> tuple[DataFile, ...]:
 
 
 def _paths(entry: str, start: Path) -> list[Path]:
+    if not entry.strip():
+        raise Unreadable("FP452", "the path of a data file is empty", "name a file, such as `train.jsonl`")
     path = start / os.path.expanduser(entry)
     try:
         if path.exists() or not any(char in entry for char in PATTERN):

@@ -140,6 +140,10 @@ def parts_of(spec: Spec, index: int, split: str) -> tuple[Part, ...]:
     if data is None or entries is None:
         return ()
     if data.hub is not None:
+        if not all(entry.strip() for entry in entries):
+            raise Unreadable(
+                "FP452", "the name of a split is empty", "name one of the dataset, such as `train`"
+            )
         return (HubSplit(data.hub, data.subset, "+".join(entries)),)
     start = spec.locations.directory_of(("task", index, "data", split)) or Path()
     return data_files(entries, start)

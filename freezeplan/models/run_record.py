@@ -11,6 +11,7 @@ from typing import Any
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import closest_or_all
 from freezeplan.models.sealed import Altered, fault_of, read_object, read_sealed
+from freezeplan.outside.given_path import NoPath, given_path
 
 RUN_MARKER = "run.json"
 RUN_FORMAT = 2
@@ -107,14 +108,23 @@ class RunRecord:
 def file_of(folder: Path, name: str) -> Path:
     """Return where a file of a run lies: one that waits to be moved into the folder counts as moved."""
     waiting = folder / NEXT / name
-    return waiting if waiting.exists() else folder / name
+    return waiting if os.path.exists(waiting) else folder / name
 
 
 def home_of(folder: Path) -> tuple[Path, str | None]:
     """Return the folder of the run that a folder belongs to, and the checkpoint's name where it is one's."""
     above = folder.absolute().parents
-    inside = len(above) > 1 and above[0].name == CHECKPOINTS and (folder / CHECKPOINT_STATE).exists()
+    inside = len(above) > 1 and above[0].name == CHECKPOINTS and os.path.exists(folder / CHECKPOINT_STATE)
     return (above[1], folder.absolute().name) if inside else (folder, None)
+
+
+def run_path(given: Any) -> Path:
+    """Return what names the folder of a run as a path; raises ``DiagnosticError`` (FP520) for what is no path."""
+    try:
+        return given_path(given)
+    except NoPath as problem:
+        advice = "name the folder that `train --out` wrote"
+        raise DiagnosticError([diagnostic("FP520", f"no run is named: {problem}", help=advice)]) from None
 
 
 def no_run(folder: Path, advice: str = "name the folder that `train --out` wrote") -> DiagnosticError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from os.path import isfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,7 +129,7 @@ def read_folder(path: Path) -> ReadFolder:
     """
     home, _ = home_of(path)
     marker = file_of(home, RUN_MARKER)
-    if not marker.exists():
+    if not isfile(marker):
         advice = "name the folder of a run or of a comparison, or a file that `probe --out` wrote"
         raise no_run(path, advice)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from freezeplan.choose.measured_advice import read_measurement
 from freezeplan.choose.probe_records import ProbeReport
 from freezeplan.choose.probe_view import cost_line, verdict
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.models.run_record import run_path
 from freezeplan.plan.changes import compare
 from freezeplan.plan.comparable import comparable
 from freezeplan.plan.document import to_record
@@ -30,6 +32,12 @@ UNFINISHED = "the comparison is not finished: the same command goes on from wher
 Pricing = Callable[[Path, Plan], Mapping[str, Any]]
 
 
+def report_paths(sources: Any) -> list[Path]:
+    """Return one path, or several, that a caller gave; raises ``DiagnosticError`` (FP520) for what is none."""
+    several = isinstance(sources, Sequence) and not isinstance(sources, str | bytes)
+    return [run_path(source) for source in (sources if several else [sources])]
+
+
 def read_report(paths: Sequence[Path], pricing: Pricing | None = None) -> Report:
     """Read runs, comparisons and probes, each by what it is: the folder of a run, that of a comparison, or a file.
 
@@ -43,8 +51,8 @@ def read_report(paths: Sequence[Path], pricing: Pricing | None = None) -> Report
     comparisons: list[MeasuredReport] = []
     probes: list[MeasuredReport] = []
     for path in paths:
-        file = path / COMPARISON if (path / COMPARISON).is_file() else path
-        if file.is_file():
+        file = path / COMPARISON if isfile(path / COMPARISON) else path
+        if isfile(file):
             (comparisons if _is_comparison(found := _measured(file)) else probes).append(found)
         else:
             runs.append(_run(path, pricing))

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
+from freezeplan.outside.given_path import NoPath, given_path
 from freezeplan.spec.checks import check_all, check_values
 from freezeplan.spec.document import Document
 from freezeplan.spec.extends import merge_bases
@@ -43,11 +44,20 @@ def load_spec(source: str | Path | Mapping[str, Any] | Spec) -> Spec:
         source = source.model_dump(by_alias=True, exclude_unset=True)
     if isinstance(source, Mapping):
         return _validated(merge_bases(from_mapping(source), None), None)
-    if not isinstance(source, (str, Path)):
-        message = f"a spec is a path, a mapping or a Spec, not a {type(source).__name__}"
-        raise DiagnosticError([diagnostic("FP009", message)])
-    path = Path(source)
+    path = _path(source)
     return _validated(merge_bases(_read(path), path), path.parent)
+
+
+def _path(source: object) -> Path:
+    try:
+        return given_path(source)
+    except NoPath as problem:
+        message = f"a spec is a path, a mapping or a Spec, not a {type(source).__name__}"
+        if isinstance(source, str):
+            message = f"no spec is named: {problem}"
+        raise DiagnosticError(
+            [diagnostic("FP009", message, help="give the path of a TOML file, or a dict")]
+        ) from None
 
 
 def load_text(text: str, path: Path) -> Spec:

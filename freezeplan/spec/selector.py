@@ -38,6 +38,8 @@ ORDERED = ("layers", "stages", "params")
 _ROLE = re.compile(r"@(?P<name>[A-Za-z_]*)(?:\[(?P<slice>[^\]]*)\])?")
 _BOUND = re.compile(r"(?P<number>-?\d{1,9}|\d{1,3}(\.\d{1,9})?(?P<percent>%))?")
 _ODD_TEXT = re.compile(r"[\s?/\\]")
+# What means something in a pattern or an expression, or would end the quotes: a dot after a backslash ends no name.
+_NO_NAME = re.compile(r"[\\'\"*@{}\[\]]")
 _CHARACTER_CLASS = re.compile(r"\[(\d+)[-:](\d+)\]")
 
 
@@ -173,16 +175,19 @@ def _refuse_odd_text(text: str) -> None:
         raise SelectorError("FP140", "the pattern is empty", 0, 1, 'write "**" for every parameter')
     if match := _ODD_TEXT.search(text):
         help_ = _as_list(text) or ODD.get(match.group(), "write a dotted path such as `encoder.layer.0`")
-        help_ += f"; a name that holds it is written in quotes: `{_in_quotes(text, match.start())}`"
+        name = _in_quotes(text, match.start())
+        help_ += f"; a name that holds it is written in quotes: `{name}`" if name else ""
         raise SelectorError(
             "FP140", f"`{match.group()}` has no meaning in a pattern", match.start(), 1, help_
         )
 
 
-def _in_quotes(text: str, place: int) -> str:
-    """Return a pattern with the segment at a place in quotes."""
+def _in_quotes(text: str, place: int) -> str | None:
+    """Return a pattern with the segment at a place in quotes; None where quotes would change more than that."""
     start, end = text.rfind(".", 0, place) + 1, text.find(".", place)
     end = end if end >= 0 else len(text)
+    if _NO_NAME.search(text[start:end]) or FILLER in text:
+        return None
     return f"{text[:start]}'{text[start:end]}'{text[end:]}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import torch
 
+from freezeplan.models.run_record import run_path
 from freezeplan.train.predict import Asked, answers, ready, vectors
 from freezeplan.train.saved_run import SavedRun, checkpoint_folder
 
@@ -65,5 +66,5 @@ def _check_several(inputs: Any) -> None:
 
 def loaded_run(folder: str | Path, checkpoint: str | None = None) -> LoadedRun:
     """Load a run, or one of its checkpoints by name (``best`` for the one that ``train.keep_best`` kept)."""
-    place = Path(folder)
+    place = run_path(folder)
     return LoadedRun(*ready(place if checkpoint is None else checkpoint_folder(place, checkpoint)))

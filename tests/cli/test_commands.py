@@ -6,7 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from click import UsageError
+from click.testing import CliRunner
 
+from freezeplan.cli.program import program
 from freezeplan.diagnostics import entries
 from tests.cli.rooms import GOOD, surroundings
 
@@ -125,3 +128,9 @@ WRONG = [["shwo"], ["show", "--fromat", "json"], ["show", "a", "b"], ["why", "a"
 def test_wrong_usage_is_status_2(room, arguments):
     done = room.run(*arguments)
     assert (done.status, done.stdout) == (2, b"") and done.err.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("command", ["show", "train", "report", "verify", "check"])
+def test_an_empty_path_is_not_the_current_folder(command):
+    found = CliRunner().invoke(program, [command, ""], standalone_mode=False)
+    assert isinstance(found.exception, UsageError) and "the path is empty" in str(found.exception)

@@ -379,6 +379,15 @@ def test_a_task_named_text_is_refused(tmp_path: Path) -> None:
     assert (found.code, found.where) == ("FP464", "task[1].name")
 
 
+@pytest.mark.parametrize("more", [{}, {"hub": "glue"}])
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_path_is_called_blank(blank: str, more: dict[str, str]) -> None:
+    data = {"train": blank, **more}
+    (found,) = errors(Spec.model_validate({"task": [{"name": "t", "data": data}]}))
+    assert (found.code, found.where) == ("FP452", "task[1].data.train")
+    assert found.message.endswith("is empty") and found.help
+
+
 def test_problems_of_all_tasks_and_splits_come_together(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "train.jsonl", [{"text": 1, "label": None}])
     tasks = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +54,25 @@ def test_what_is_suggested_finds_the_name(name: str) -> None:
     plan = compile_plan(named(f"{name}.weight", "other.weight"), {"rule": rules})
     assert f"{name}.weight" in plan.names(trainable=True)
     assert "other.weight" not in plan.names(trainable=True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "offered"),
+    [
+        ("heads.task a.weight", "heads.'task a'.weight"),
+        ("a?b", "'a?b'"),
+        (r"layer\.[0-9]+\..*", None),
+        (r"encoder.layer\.\d+", None),
+        ("layer.{0..5}/weight", None),
+        ("'task a", None),
+        ("'a.b'.c d", None),
+        ("*.task a*", None),
+    ],
+)
+def test_quotes_are_offered_where_they_mean_the_whole_name(pattern: str, offered: str | None) -> None:
+    with pytest.raises(SelectorError) as caught:
+        parse_selector(pattern)
+    found = re.search("in quotes: `(.+)`", str(caught.value))
+    assert (found and found[1]) == offered
+    if offered:
+        parse_selector(offered)
