@@ -8,11 +8,13 @@ from freezeplan.diagnostics import Diagnostic, KeyPart
 from freezeplan.diagnostics.wording import counted
 from freezeplan.inventory.records import Stack
 from freezeplan.plan import masks
+from freezeplan.plan.binding import bind_rules
 from freezeplan.plan.gradual import Rungs, ladders_of, mask_of_paths, numbers_text, word_for
 from freezeplan.plan.layout import PhaseRule, Stage
 from freezeplan.plan.modes import feeds
 from freezeplan.plan.records import Length
 from freezeplan.plan.tree import NameTree
+from freezeplan.spec.keys import EGERIA
 from freezeplan.spec.locations import KeyPath, at_key
 from freezeplan.spec.tables import FreezeWhen, Rule, Spec
 
@@ -29,8 +31,8 @@ def freezing_phases(
 
     One in which nothing is frozen beyond the rules, then one more for every ``per_phase`` layers from the bottom, up to
     the ``keep`` layers at the top. What feeds the stack (what is registered before it, and embeddings) freezes with
-    its first layer, and so does a head's tensor that is tied to it. Which of the phases are reached, and when, the run
-    decides; they last ``train.epochs`` together.
+    its first layer, and so does a head's tensor that is tied to it. What the rules keep frozen anyway makes no phase.
+    Which of the phases are reached, and when, the run decides; they last ``train.epochs`` together.
     """
     ladders, problems = ladders_of(tree, when.over, OVER)
     if not problems and len(ladders) != 1:
@@ -41,29 +43,55 @@ def freezing_phases(
     if problems:
         return (), problems
     ((stack, rungs),) = ladders
-    problems += _nothing_to_freeze(spec, when.keep, len(rungs), written="keep" in when.model_fields_set)
-    return () if problems else _stages(spec, tree, when, stack, rungs[: len(rungs) - when.keep]), problems
+    problems += _none_to_freeze(when.keep, len(rungs), written="keep" in when.model_fields_set)
+    problems += _too_short(when.rule, spec.train.epochs)
+    stages = () if problems else _stages(spec, tree, when, stack, rungs[: len(rungs) - when.keep])
+    if len(stages) == 1:
+        message = "the rules keep frozen all that could freeze"
+        advice = "let layers train that are to freeze later, or remove the table"
+        problems.append(at_key(TABLE, "FP219", message, help=advice, part=KeyPart.HEADER))
+    return stages, problems
 
 
-def _nothing_to_freeze(spec: Spec, keep: int, layers: int, *, written: bool) -> Iterator[Diagnostic]:
+def _none_to_freeze(keep: int, layers: int, *, written: bool) -> Iterator[Diagnostic]:
     if layers <= keep:
         message = f"`keep = {keep}` leaves none of {counted(layers, 'layer')} to freeze"
         place = (*TABLE, "keep") if written else TABLE
         part = KeyPart.VALUE if len(place) > 1 else KeyPart.HEADER
         yield at_key(place, "FP219", message, help="keep fewer, or remove the table", part=part)
-    if spec.train.epochs == 1:
+
+
+def _too_short(rule: str, epochs: int) -> Iterator[Diagnostic]:
+    """Report a run that is over before its rule can have seen enough."""
+    if epochs == 1:
         message = "nothing freezes in a run of one epoch: layers freeze between epochs"
         yield at_key(TABLE, "FP219", message, help="train more epochs", part=KeyPart.HEADER)
+    elif rule == EGERIA and epochs == 2:
+        message = "nothing freezes by `egeria` in a run of two epochs: it holds the second against the first"
+        advice = 'train 3 epochs or more, or write rule = "autofreeze"'
+        yield at_key(TABLE, "FP219", message, help=advice, part=KeyPart.HEADER)
 
 
 def _stages(spec: Spec, tree: NameTree, when: FreezeWhen, stack: Stack, rungs: Rungs) -> tuple[Stage, ...]:
-    length = Length(MOVING, spec.train.epochs)
+    length, trained = Length(MOVING, spec.train.epochs), _trained(spec, tree)
     stages = [Stage(START, TABLE, length)]
     for end in range(when.per_phase, len(rungs) + when.per_phase, when.per_phase):
         row = rungs[end - when.per_phase : end]
         name = f"{_called(when, rungs[:end])} frozen"
-        stages.append(Stage(name, TABLE, length, (_rule(tree, stack, name, row, first=len(stages) == 1),)))
+        rule = _rule(tree, stack, name, row, first=end == when.per_phase)
+        if rule.mask is not None and rule.mask & trained:
+            stages.append(Stage(name, TABLE, length, (rule,)))
     return tuple(stages)
+
+
+def _trained(spec: Spec, tree: NameTree) -> int:
+    """Return the set of what the rules do not keep frozen; what is wrong with them is said elsewhere."""
+    trained = masks.full_mask(tree.size)
+    for rule in bind_rules(spec, tree)[0]:
+        state = rule.settings.get("state")
+        if state is not None:
+            trained = trained & ~rule.mask if state.value == "frozen" else trained | rule.mask
+    return trained
 
 
 def _called(when: FreezeWhen, rungs: Rungs) -> str:

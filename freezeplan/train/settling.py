@@ -100,11 +100,17 @@ def saves_work(epochs: float, train: int, validation: int, below: int, above: in
 def _outputs(setup: Setup, forward: Forward, layers: Sequence[str]) -> dict[str, list[float]]:
     data = {**setup.data["train"], **setup.streams.samples}
     try:
-        return similarities(forward, data, layers, setup.spec.train.eval_batch_size)
+        found = similarities(forward, data, layers, setup.spec.train.eval_batch_size)
     except Refused as problem:
         message = f"what the layers put out cannot be compared from epoch to epoch: {problem.detail}"
         advice = 'write rule = "autofreeze", which goes by gradients'
         raise setup.spec.locations.error(("freeze_when",), "FP443", message, help=advice) from None
+    idle = next((path for path, values in found.items() if not values), None)
+    if idle is not None:
+        message = f"what `{idle}` puts out cannot be compared: it does not run for the tasks of this spec"
+        advice = "name the stack that runs in `over`"
+        raise setup.spec.locations.error(("freeze_when", "over"), "FP443", message, help=advice)
+    return found
 
 
 def settled(plan: Plan, paths: Sequence[str], position: Position) -> Settled | None:

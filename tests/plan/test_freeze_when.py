@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -26,11 +27,11 @@ HEAD = {
 }
 
 
-def plan_of(**when: Any) -> Plan:
+def plan_of(frozen: Sequence[str] = ("@pooler",), **when: Any) -> Plan:
     spec = load_spec(
         {
             "model": {"config": BERT},
-            "rule": [{"match": "**", "state": "trainable"}, {"match": "@pooler", "state": "frozen"}],
+            "rule": [{"match": "**", "state": "trainable"}, {"match": list(frozen), "state": "frozen"}],
             "task": [{"name": "t", "labels": ["a", "b"]}],
             "freeze_when": {"keep": 1, **when},
             "train": {"epochs": 4},
@@ -78,6 +79,14 @@ def test_layers_freeze_together_and_those_that_are_kept_never_do() -> None:
     plan = plan_of(per_phase=2, keep=2)
     assert [phase.frozen_prefix.layers for phase in plan.phases] == [0, 2, 3]
     assert len(plan_of(keep=3).phases) == 3
+
+
+def test_what_the_rules_keep_frozen_makes_no_phase() -> None:
+    plan = plan_of(("@pooler", "@embeddings", "@layers[:2]"))
+    assert [phase.name for phase in plan.phases[1:]] == ["layers 0-2 frozen", "layers 0-3 frozen"]
+    assert [phase.frozen_prefix.layers for phase in plan.phases] == [2, 3, 4]
+    assert "FP424" not in {item.code for item in plan.diagnostics}
+    assert plan_of(("@pooler", "@layers[0]")).phases[1].name == "layer 0 frozen", "the embeddings freeze then"
 
 
 def test_all_phases_share_one_schedule_over_the_epochs_of_the_run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,17 @@ def test_layers_that_put_out_no_states_are_refused_before_the_first_step(
         train(spec_of(deep), tmp_path / "run")
     assert [item.code for item in caught.value.diagnostics] == ["FP443"]
     assert "they return a dict" in caught.value.diagnostics[0].message
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_layers_that_do_not_run_are_refused_before_the_first_step(
+    deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freezeplan.train.plasticity._watched", lambda *seen: nullcontext())
+    with pytest.raises(DiagnosticError) as caught:
+        train(spec_of(deep), tmp_path / "run")
+    assert [item.code for item in caught.value.diagnostics] == ["FP443"]
+    assert "`backbone.encoder.layer.0`" in caught.value.diagnostics[0].message
     assert not (tmp_path / "run" / "run.json").exists()
 
 
