@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from freezeplan.apply.tensors import parameters_by_name
-from freezeplan.diagnostics.wording import format_number
+from freezeplan.diagnostics.wording import counted, format_number
 from freezeplan.inventory.records import Stack
 from freezeplan.inventory.structure import is_under
 from freezeplan.plan.records import Plan
@@ -51,10 +51,25 @@ def norms_of(setup: Setup, position: Position) -> GradientNorms | None:
     rule = setup.plan.freeze_when
     if rule is None or rule.rule == EGERIA:
         return None
+    _refuse_short_epochs(setup, rule.intervals)
     tensors = parameters_by_name(setup.model)
     layers = training_layers(setup.plan, position.phase, moving_layers(setup.plan, setup.stacks))
     trained = [[tensors[name] for name in names] for names in layers.values()]
     return GradientNorms(trained, rule.intervals, position)
+
+
+def _refuse_short_epochs(setup: Setup, intervals: int) -> None:
+    """Refuse epochs of so few steps that no interval with one has one with another beside it."""
+    course = setup.phases[0].course
+    steps = course.steps_per_epoch if course is not None else 0
+    if course is not None and intervals >= 2 * steps:
+        message = (
+            f"an epoch of {counted(steps, 'step')} has no {intervals} intervals: no layer could ever settle"
+        )
+        advice = f"write intervals = {steps}" if steps > 1 else "take smaller batches"
+        raise setup.spec.locations.error(
+            ("freeze_when",), "FP219", message, help=f"{advice}, or remove the table"
+        )
 
 
 def looks_of(setup: Setup, forward: Forward, position: Position) -> OutputLooks | None:

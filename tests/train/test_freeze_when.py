@@ -243,6 +243,19 @@ def test_phases_that_are_passed_over_take_no_step(
     assert max(first.values()) == 1e-3
 
 
+@pytest.mark.parametrize("batch, intervals, advice", [(16, 12, "intervals = 6"), (96, 2, "smaller batches")])
+def test_epochs_without_intervals_are_refused_before_the_first_step(
+    deep: Path, tmp_path: Path, batch: int, intervals: int, advice: str
+) -> None:
+    spec = spec_of(deep, rule="autofreeze", intervals=intervals)
+    spec = spec.model_copy(update={"train": spec.train.model_copy(update={"batch_size": batch})})
+    with pytest.raises(DiagnosticError) as caught:
+        train(spec, tmp_path / "run")
+    assert [item.code for item in caught.value.diagnostics] == ["FP219"]
+    assert advice in (caught.value.diagnostics[0].help or "")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 def test_layers_that_put_out_no_states_are_refused_before_the_first_step(
     deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
