@@ -12,9 +12,11 @@ from freezeplan.choose.predicting import predicted, usual_length
 from freezeplan.choose.probing import Probed, probed
 from freezeplan.choose.strategies import (
     FEATURES,
+    KNOWN,
     Strategy,
     StrategyRates,
     candidate_text,
+    is_name,
     language_strategies,
     rates_of,
     strategies_for,
@@ -65,6 +67,7 @@ def prepared(spec: Spec, folder: Path, asked: ComparedStrategies, observer: Obse
     Writes ``probe.json`` too, and a run that holds the linear probes as heads: what warm candidates begin with.
     """
     plan = compile_plan(inventory_for(spec), spec)
+    _check_names(KNOWN, [name for name in asked.names if not is_name(name)])
     found = timed(spec, observer) if is_language(spec) else probed(spec, observer)
     _check_all_compared(spec, found)
     kinds = {task.name: (task.kind.name, task.kind.metric_names[0]) for task in found.setup.tasks}
@@ -143,12 +146,15 @@ def _strategies(spec: Spec, found: Probed, rates: StrategyRates, epochs: int) ->
 
 def _chosen(strategies: Sequence[Strategy], names: Sequence[str]) -> list[Strategy]:
     known = {item.name: item for item in strategies}
-    unknown = [name for name in names if name not in known]
+    _check_names(list(known), [name for name in names if name not in known])
+    return [known[name] for name in dict.fromkeys(names)] if names else list(strategies)
+
+
+def _check_names(known: Sequence[str], unknown: Sequence[str]) -> None:
     if unknown:
         message = f"there is no strategy `{unknown[0]}` for this model"
         advice = closest_or_all(unknown[0], list(known), "strategies")
         raise DiagnosticError([diagnostic("FP595", message, help=advice)])
-    return [known[name] for name in dict.fromkeys(names)] if names else list(strategies)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from freezeplan.spec.tables import Spec
 
 FEATURES, HEADS, ALL, LP_FT = "features", "heads", "all", "lp_ft"
 EMBEDDINGS, LLRD, GRADUAL, TOP = "embeddings_frozen", "llrd", "gradual", "top"
+KNOWN = (FEATURES, HEADS, f"{TOP}1", f"{TOP}2", f"{TOP}4", GRADUAL, EMBEDDINGS, LLRD, LP_FT, ALL)
 BACKBONE_RATE, HEAD_RATE = 5e-5, 1e-3
 DECAY, TOP_OF_LADDER = 0.8, 2.0
 WARMUP = 0.06
@@ -51,6 +52,15 @@ class Strategy:
     def trains(self) -> bool:
         """Whether anything is trained."""
         return self.name != FEATURES
+
+
+def is_name(text: str) -> bool:
+    """Whether some model has a strategy of that name.
+
+    >>> is_name("top3"), is_name("heads"), is_name("head"), is_name("top")
+    (True, True, False, False)
+    """
+    return text in KNOWN or text.startswith(TOP) and text.removeprefix(TOP).isdecimal()
 
 
 def rates_of(spec: Spec, plan: Plan) -> StrategyRates:
@@ -186,6 +196,8 @@ def candidate_text(
     values["optimizer"] = optimizer | {"lr": strategy.lr or rates.backbone}
     values.setdefault("schedule", {"name": "linear", "warmup": WARMUP})
     values["train"] = train | {"seed": seed, "keep_last": 1}
+    if strategy.name in (FEATURES, HEADS):  # Nothing that tasks share trains, so there is nothing to balance.
+        values["train"].pop("balancing", None)
     if strategy.gradual is None:
         values["train"]["epochs"] = epochs
     for task in values["task"]:

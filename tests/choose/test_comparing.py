@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy
@@ -12,14 +13,14 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from freezeplan.choose import comparing
+from freezeplan.choose import comparing, preparing
 from freezeplan.choose.comparing import Limits, compare, rungs_of
 from freezeplan.choose.comparison_files import FILE, read_comparison
 from freezeplan.choose.comparison_records import StrategyComparison, comparison_from_record
 from freezeplan.choose.judging import Contender, close_to_best, difference, judged
 from freezeplan.choose.ladder import next_trials
 from freezeplan.choose.outcomes import Outcome, share_of_hits
-from freezeplan.choose.strategies import rates_of
+from freezeplan.choose.strategies import StrategyRates, candidate_text, rates_of, strategies_for
 from freezeplan.cli.program import program
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 from freezeplan.models.sources import inventory_for
@@ -377,6 +378,28 @@ def test_what_cannot_be_compared_is_refused(
     del data["validation"]
     tasks = [{"name": "topic", "data": toy_data(toy, "topic")}, {"name": "mood", "data": data}]
     assert error_of(load_spec(toy_spec(toy, task=tasks)), tmp_path / "y") == "FP594"
+
+
+def test_a_name_that_no_model_has_is_refused_before_anything_runs(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "probed", None)
+    with pytest.raises(DiagnosticError) as caught:
+        compare(spec_of(toy), tmp_path / "x", ("heads", "lpft"))
+    assert caught.value.diagnostics[0].code == "FP595"
+    assert "`lp_ft`" in (caught.value.diagnostics[0].help or "")
+
+
+@pytest.mark.parametrize("name, balanced", [("features", False), ("heads", False), ("top1", True)])
+def test_gradients_are_balanced_where_something_shared_trains(toy: Path, name: str, balanced: bool) -> None:
+    task = [{"name": name, "data": toy_data(toy, name)} for name in ("topic", "mood")]
+    spec = load_spec(toy_spec(toy, task=task, train={"mixing": "joint", "balancing": "upgrad"}))
+    inventory, rates = inventory_for(spec), StrategyRates()
+    found = {item.name: item for item in strategies_for(inventory, inventory.stacks[0], rates, 3)}
+    text = candidate_text(spec, found[name], rates, 3, toy, None, 13)
+    candidate = load_spec(tomllib.loads(text) | {"model": {"source": str(toy / "bert")}})
+    assert (candidate.train.balancing is not None) == balanced
+    compile_plan(inventory, candidate)
 
 
 def test_rates_are_those_of_the_specs_own_plan(toy: Path) -> None:
