@@ -28,7 +28,7 @@ from freezeplan.cost.work import measure_work, step_work
 from freezeplan.data.labels import labels_of
 from freezeplan.data.row_counts import EVALUATED, STAND_IN, TRAINED, Rows, rows_of
 from freezeplan.diagnostics import DiagnosticError, diagnostic
-from freezeplan.diagnostics.wording import format_bytes
+from freezeplan.diagnostics.wording import format_bytes, format_count
 from freezeplan.inventory.records import Inventory, Stack
 from freezeplan.models.build import build_meta_model
 from freezeplan.models.left_open import length_of
@@ -271,14 +271,14 @@ def _formats(train: TrainTable, plan: Plan) -> Iterator[str]:
     if train.gradient_checkpointing:
         yield "layers that a gradient reaches run again in the backward pass"
     if train.accumulation > 1:
-        yield f"a step takes {train.accumulation} batches, one after the other"
+        yield f"a step takes {format_count(train.accumulation)} batches, one after the other"
 
 
 def _shares(trial: Trial) -> Iterator[str]:
     count = trial.sharing.processes
     if count > 1:
-        rows = trial.size_of(trial.objectives[0])
-        yield f"of {count} processes this is one, which runs the most rows: {rows} of a batch"
+        rows = format_count(trial.size_of(trial.objectives[0]))
+        yield f"of {format_count(count)} processes this is one, which runs the most rows: {rows} of a batch"
     if trial.sharing.way == "shard":
         whole = format_bytes(nbytes((*trial.model.parameters(), *trial.model.buffers())))
         yield f"it loads the whole model ({whole}), keeps a part of every tensor, and gathers a layer while it runs"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from freezeplan.diagnostics import DiagnosticError, diagnostic
+from freezeplan.diagnostics.wording import counted
 from freezeplan.models.positions import LONGEST, most_positions
 from freezeplan.spec.tables import Spec
 
@@ -60,14 +61,14 @@ def _texts(model: nn.Module, spec: Spec, length: int | None, usual: int) -> Inpu
     limit = most_positions(model)
     chosen = length or spec.train.max_length or min(usual, limit)
     if chosen > limit:
-        message = f"texts of {chosen} tokens are longer than the model takes"
-        advice = f"the model takes {limit} tokens at most"
+        message = f"texts of {counted(chosen, 'token')} are longer than the model takes"
+        advice = f"the model takes {counted(limit, 'token')} at most"
         raise DiagnosticError([diagnostic("FP481", message, where="length", help=advice)])
     taken = inspect.signature(model.forward).parameters
     names = ["input_ids", "attention_mask"]
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         names.append("decoder_input_ids")
-    return Inputs(tuple(n for n in names if n in taken), chosen, None, f"texts of {chosen} tokens")
+    return Inputs(tuple(n for n in names if n in taken), chosen, None, f"texts of {counted(chosen, 'token')}")
 
 
 def _images(model: nn.Module, length: int | None) -> Inputs:
@@ -78,7 +79,12 @@ def _images(model: nn.Module, length: int | None) -> Inputs:
     size = getattr(config, "image_size", None) or PIXELS
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     channels = getattr(config, "num_channels", None) or COLOURS
-    return Inputs((), None, (channels, height, width), f"images of {channels} x {height} x {width}")
+    return Inputs(
+        (),
+        None,
+        (channels, height, width),
+        f"images of {channels} x {height} x {width}",
+    )
 
 
 def first_floats(output: Any) -> torch.Tensor | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from freezeplan.diagnostics.wording import format_count
 from freezeplan.plan.records import FrozenPrefix
 
 # Resident memory over the bytes of live tensors with glibc's allocator as it comes: the median and the largest of
@@ -209,17 +210,17 @@ def company_text(processes: int, strategy: str) -> str:
     >>> company_text(2, "shard"), company_text(1, "single")
     (', on each of 2 processes (shard)', '')
     """
-    return f", on each of {processes} processes ({strategy})" if processes > 1 else ""
+    return f", on each of {format_count(processes)} processes ({strategy})" if processes > 1 else ""
 
 
 def batches_text(size: int, own: Mapping[str, int]) -> str:
     """Say in words how large training batches are.
 
-    >>> batches_text(32, {}), batches_text(32, {"tone": 16})
-    ('batches of 32', 'batches of 32 (tone: 16)')
+    >>> batches_text(32, {}), batches_text(4096, {"tone": 16})
+    ('batches of 32', 'batches of 4,096 (tone: 16)')
     """
-    return f"batches of {size}" + (
-        f" ({', '.join(f'{task}: {count}' for task, count in own.items())})" if own else ""
+    return f"batches of {format_count(size)}" + (
+        f" ({', '.join(f'{task}: {format_count(count)}' for task, count in own.items())})" if own else ""
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
 
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 FLOP_UNITS = ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP")
 NOTHING = "-"
 MOST_NAMES = 12
@@ -101,13 +101,13 @@ def format_percent(part: int, whole: int) -> str:
 def format_bytes(number: int) -> str:
     """Write a size in binary units.
 
-    >>> format_bytes(512), format_bytes(3 * 2**20), format_bytes(0)
-    ('512 B', '3.0 MiB', '0 B')
+    >>> format_bytes(512), format_bytes(3 * 2**20), format_bytes(10**20)
+    ('512 B', '3.0 MiB', '86.7 EiB')
     """
     size, unit = float(number), 0
     while size >= 1024 and unit < len(UNITS) - 1:
         size, unit = size / 1024, unit + 1
-    return f"{number} B" if unit == 0 else f"{size:.1f} {UNITS[unit]}"
+    return f"{format_count(number)} B" if unit == 0 else f"{size:,.1f} {UNITS[unit]}"
 
 
 def format_flops(number: int) -> str:
@@ -119,7 +119,7 @@ def format_flops(number: int) -> str:
     size, unit = float(number), 0
     while size >= 1000 and unit < len(FLOP_UNITS) - 1:
         size, unit = size / 1000, unit + 1
-    return f"{number} FLOP" if unit == 0 else f"{size:.1f} {FLOP_UNITS[unit]}"
+    return f"{number} FLOP" if unit == 0 else f"{size:,.1f} {FLOP_UNITS[unit]}"
 
 
 def format_shape(shape: tuple[int, ...]) -> str:

@@ -73,7 +73,7 @@ def phase_facts(cost: Cost, phase: PhaseCost) -> Iterator[Fact]:
     yield "activations", f"{activations}, of them {saved} saved for the backward pass"
     yield "peak", peak
     if phase.memory.evaluation is not None:
-        yield "evaluation", f"{evaluation}, in batches of {cost.eval_batch_size}"
+        yield "evaluation", f"{evaluation}, in batches of {format_count(cost.eval_batch_size)}"
     work = (phase.step.forward, phase.step.backward)
     yield "step", "{} forward, {} backward".format(*map(format_flops, work))
     yield "epoch", f"{format_flops(phase.epoch)} for {_rows(phase)}"

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from freezeplan.diagnostics.wording import counted, format_count
+from freezeplan.diagnostics.wording import counted, format_bytes, format_count
 from freezeplan.render.schedule import Fact
 from freezeplan.render.table import facts_grid
 from freezeplan.render.visible import visible
 
 if TYPE_CHECKING:
     from freezeplan.cost.records import Fitting, FittingBatch
+
+
+MOST = 1 << 40
 
 
 class FittingView:
@@ -26,7 +29,7 @@ class FittingView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         fitting = self.fitting
         yield Text("")
-        title = f"batches that fit into {_mebibytes(fitting.budget)}, {fitting.inputs}{fitting.company}"
+        title = f"batches that fit into {_bytes(fitting.budget)}, {fitting.inputs}{fitting.company}"
         yield Text(title, style="bold", overflow="fold")
         yield facts_grid(_facts(fitting))
         for text in (_margin(fitting), *fitting.assumptions):
@@ -42,16 +45,16 @@ def _facts(fitting: Fitting) -> Iterator[Fact]:
 
 def _phase(item: FittingBatch) -> str:
     if item.rows is None:
-        return f"no task learns: {_mebibytes(item.peak)} in an evaluation"
-    peak = f"batches of {format_count(item.rows)}: peak {_mebibytes(item.peak)}"
+        return f"no task learns: {_bytes(item.peak)} in an evaluation"
+    peak = f"batches of {format_count(item.rows)}: peak {_bytes(item.peak)}"
     if item.enough:
         return f"{peak}; more were not asked about"
-    return f"{peak}; {counted(item.rows + 1, 'row')} would take {_mebibytes(item.beyond)}"
+    return f"{peak}; {counted(item.rows + 1, 'row')} would take {_bytes(item.beyond)}"
 
 
-def _mebibytes(number: int) -> str:
-    """Write bytes so that one row makes a difference."""
-    return f"{number / (1 << 20):,.1f} MiB"
+def _bytes(number: int) -> str:
+    """Write bytes so that one row makes a difference, as far as memory goes today."""
+    return f"{number / (1 << 20):,.1f} MiB" if number < MOST else format_bytes(number)
 
 
 def _margin(fitting: Fitting) -> str:

@@ -51,7 +51,14 @@ def test_only_nothing_is_0_percent_and_only_everything_is_100_percent(part, whol
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 * 2**30, "3.0 GiB"), (2**62, "4096.0 PiB")],
+    [
+        (0, "0 B"),
+        (1023, "1,023 B"),
+        (1024, "1.0 KiB"),
+        (3 * 2**30, "3.0 GiB"),
+        (10**20, "86.7 EiB"),
+        (10**28, "8,271.8 YiB"),
+    ],
 )
 def test_bytes_are_written_in_binary_units(size, text):
     assert format_bytes(size) == text

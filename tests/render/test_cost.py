@@ -9,10 +9,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from freezeplan.cost.records import Cost, Memory, PhaseCost, Store, Work
+from freezeplan.cost.records import Cost, Fitting, FittingBatch, Memory, PhaseCost, Store, Work
 from freezeplan.diagnostics.wording import format_flops
 from freezeplan.plan.records import FrozenPrefix
 from freezeplan.render.cost import CostView
+from freezeplan.render.fitting import FittingView
+from tests.render import drawing
 
 MIB = 1 << 20
 MEMORY = Memory(87 * MIB, 6 * MIB, 12 * MIB, 66 * MIB, 5 * MIB, 153 * MIB, 352 * MIB)
@@ -60,6 +62,21 @@ def test_rows_and_batches_that_differ_are_named() -> None:
     assert "77.9 GFLOP for 1,695 rows (topic 495, mood 1,200)" in text
 
 
+def test_large_batches_have_their_thousands_apart() -> None:
+    text = drawn(replace(COST, batch_size=4096, eval_batch_size=8192, batch_sizes={"mood": 1024}))
+    assert "cost of batches of 4,096 (mood: 1,024)" in text
+    assert "in batches of 8,192" in text
+
+
+def test_a_budget_is_written_in_a_unit_of_its_size() -> None:
+    batch = FittingBatch("all", 64, 3 << 20, 5 << 20, None)
+    fitting = Fitting(99_999_999 * 10**12, "texts of 64 tokens", (batch,), ())
+    assert "batches that fit into 86.7 EiB, texts" in drawing.drawn(FittingView(fitting))
+    assert "batches that fit into 16,384.0 MiB" in drawing.drawn(
+        FittingView(replace(fitting, budget=16 << 30))
+    )
+
+
 def test_several_phases_are_a_line_each_and_what_has_no_store_says_why() -> None:
     text = drawn(replace(COST, phases=(HEADS, TOP)))
     rows = [line.split("  ") for line in text.splitlines()]
@@ -96,7 +113,7 @@ def test_a_frozen_backbone_is_said_to_be_pooled() -> None:
         (1000, "1.0 kFLOP"),
         (2_500_000, "2.5 MFLOP"),
         (10**15, "1.0 PFLOP"),
-        (10**22, "10000.0 EFLOP"),
+        (10**22, "10,000.0 EFLOP"),
     ],
 )
 def test_flops_are_in_decimal_units(number: int, text: str) -> None:

@@ -38,3 +38,13 @@ def test_every_code_s_entry_is_complete(code):
 def test_the_list_has_one_line_per_code():
     lines = drawn(EntryList(entries().values())).splitlines()
     assert [line.split()[0] for line in lines] == list(entries())
+
+
+def test_in_a_narrow_console_what_goes_on_is_indented():
+    entry = Entry("FP201", "warning", "a title of words " * 5, "What.", "Why.", "x", "Fix.")
+    title, *rest = drawn(EntryView(entry), 40).partition("\n\n")[0].splitlines()
+    assert title.startswith("warning[FP201]: a title") and len(rest) > 1
+    assert all(line.startswith("  ") for line in rest)
+    first, *more = drawn(EntryList([entry]), 40).splitlines()
+    assert first.startswith("FP201  warning  a title") and len(more) > 2
+    assert all(line.startswith(" " * len("FP201  warning  ")) for line in more)
