@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from freezeplan.diagnostics import DiagnosticError, KeyPart, KeyPath
 from freezeplan.diagnostics.wording import closest, first_line, quoted
+from freezeplan.inventory.structure import is_under
 from freezeplan.plan.records import Group, Plan, PlannedOptimizer
 from freezeplan.spec.foreign_code import ADVICE, is_forbidden
 from freezeplan.spec.locations import error_at_key
@@ -93,7 +94,7 @@ def _imported(planned: PlannedOptimizer) -> Any:
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
-        if error.name and f"{path}.".startswith(f"{error.name}."):
+        if error.name and is_under(path, error.name):
             package = path.partition(".")[0]
             what = (
                 f"package `{package}` is not installed"

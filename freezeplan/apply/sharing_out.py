@@ -16,6 +16,7 @@ from freezeplan.apply.on_cpu import save_memory
 from freezeplan.apply.resting import store_plainly
 from freezeplan.apply.tensors import is_shared_out, whole
 from freezeplan.inventory.records import Stack
+from freezeplan.inventory.structure import is_under
 from freezeplan.plan.records import Plan
 
 
@@ -68,7 +69,7 @@ def units_of(model: torch.nn.Module, stacks: Sequence[Stack]) -> list[torch.nn.M
     for path in sorted(paths, key=lambda path: (-path.count("."), path)):
         layer = model.get_submodule(path)
         own = [name for tensor in layer.parameters() for name in names[id(tensor)]]
-        if own and all(name.startswith(f"{path}.") for name in own):
+        if own and all(is_under(name, path) for name in own):
             found.append(layer)
     return found
 

@@ -34,6 +34,7 @@ from freezeplan.data.split_rows import check_rows, split_of
 from freezeplan.data.streaming import FileFeed, HubFeed, RowOrder, RowStream, StreamedRow, hub_rows_of
 from freezeplan.data.target_checks import check_outputs
 from freezeplan.diagnostics import DiagnosticError
+from freezeplan.diagnostics.wording import quoted
 from freezeplan.spec.streams import SHUFFLE_BUFFER, rows_per_pass
 from freezeplan.spec.tables import Spec, Task
 from freezeplan.tasks import task_kind
@@ -42,6 +43,11 @@ LOOKED_AT = 1000
 """Rows of each file in which its columns are looked for."""
 SAMPLE, SAMPLES = 1 << 16, 64
 """Bytes of a place that is compared in a large file, and how many places are."""
+
+
+def not_read_whole(names: Sequence[str]) -> str:
+    """Say that the training rows of some tasks cannot be had all at once."""
+    return f"the training rows of {quoted(names)} are streamed, and not read whole"
 
 
 @dataclass(frozen=True)

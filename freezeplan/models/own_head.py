@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from freezeplan.diagnostics import Diagnostic, DiagnosticError
 from freezeplan.diagnostics.wording import some
+from freezeplan.inventory.structure import is_under
 from freezeplan.models.classes import model_class
 from freezeplan.models.configs import hidden_size
 from freezeplan.models.provided import BACKBONE, base_prefix
@@ -89,7 +90,7 @@ def state_in_run(tensors: Mapping[str, Any], run: RunRecord, spec: Spec, model: 
 
 def drawn_advice(fresh: Collection[str], loaded: Collection[str], spec: Spec) -> tuple[Diagnostic, ...]:
     """Warn (FP484) of a language model's own head that its source has no values for: ``fresh`` are at random."""
-    drawn = [name for task in own_tasks(spec)[:1] for name in fresh if name.startswith(f"heads.{task}.")]
+    drawn = [name for task in own_tasks(spec)[:1] for name in fresh if is_under(name, f"heads.{task}")]
     if not drawn or not loaded:
         return ()
     message = f"the source has no values for the model's own head: {some(drawn, 3)} begins at random"

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from freezeplan.diagnostics.wording import counted, format_count, format_number
+from freezeplan.inventory.structure import is_under
 from freezeplan.render.schedule import Fact, length_text, span
 from freezeplan.spec.streams import SHUFFLE_BUFFER, is_streamed
 from freezeplan.tasks import TASK_KINDS
@@ -88,7 +89,7 @@ def _streamed(task: Task) -> dict[str, Any] | None:
 
 def _outputs(task: Task, plan: Plan) -> int | None:
     """Return the width of a task's head: the first axis of its last tensor."""
-    shapes = [param.shape for param in plan.params if param.name.startswith(f"heads.{task.name}.")]
+    shapes = [param.shape for param in plan.params if is_under(param.name, f"heads.{task.name}")]
     return shapes[-1][0] if shapes else None
 
 

@@ -10,6 +10,7 @@ import torch
 
 from freezeplan.apply.ending import Scores
 from freezeplan.apply.fingerprints import Fingerprints, fingerprints
+from freezeplan.inventory.structure import is_under
 from freezeplan.plan.records import Plan
 from freezeplan.runs.evidence import Evidence, compare
 from freezeplan.runs.gradients import GradientWatch, joined, watch_of
@@ -165,4 +166,4 @@ def drifting_tasks(plan: Plan, phase: int) -> tuple[str, ...]:
 
 
 def _head_frozen(plan: Plan, phase: int, task: str) -> bool:
-    return not any(name.startswith(f"heads.{task}.") for name in plan.names(phase, trainable=True))
+    return not any(is_under(name, f"heads.{task}") for name in plan.names(phase, trainable=True))

@@ -90,7 +90,7 @@ def _streamed(task: TaskData, encoder: Encoder) -> dict[str, SplitRead]:
     if task.streamed is None:
         return {}
     count = task.streamed.stream.first_block()
-    split = StreamedTask(task.name, task.streamed, task.kind, task.labels, encoder).encoded(0, count)
+    split = StreamedTask(task.name, task.streamed, task.kind, encoder).encoded(0, count)
     return {"train": SplitRead(count, cut_of(split), streamed=True)}
 
 

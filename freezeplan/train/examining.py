@@ -11,6 +11,7 @@ from typing import Any
 from freezeplan.data.column_options import at_options
 from freezeplan.data.reader import READER
 from freezeplan.data.split import TaskData
+from freezeplan.data.streamed import not_read_whole
 from freezeplan.data.task_rows import load_split
 from freezeplan.diagnostics import Diagnostic, DiagnosticError, diagnostic
 from freezeplan.diagnostics.wording import quoted
@@ -28,6 +29,7 @@ from freezeplan.train.saved_run import SavedRun
 
 TEST = "test"
 OPTIONS = {"text_pair": "--pair-column", "label": "--label-column", "tags": "--label-column"}
+ELSEWHERE = "name a file with `--data FILE`, or another split with `--split`"
 Told = Callable[[str, int], None]
 
 
@@ -84,7 +86,7 @@ def evaluate_run(
         raise _streamed(lacking) if any(task.streamed for task in read) else _no_rows(rows, lacking)
     data = encoded_data(chosen, run.encoder)
     READER.forget()
-    found += notes_on_cuts(chosen, data, run.encoder, run.model.backbone)
+    found += _left_out(rows, read) + notes_on_cuts(chosen, data, run.encoder, run.model.backbone)
     splits = data[rows.split]
     with explained():
         counted = count(Forward(run.model, run.encoder, device), splits, run.batch_size, told=told)
@@ -131,15 +133,24 @@ def _data_over(task: Task, rows: AskedRows) -> DataTable:
 
 
 def _no_rows(rows: AskedRows, names: Sequence[str]) -> DiagnosticError:
-    message = f"the run's spec names no {rows.split} data for {quoted(names)}"
-    advice = "name a file with `--data FILE`, or another split with `--split`"
-    return DiagnosticError([diagnostic("FP576", message, help=advice)])
+    return DiagnosticError([diagnostic("FP576", _none_named(rows, names), help=ELSEWHERE)])
+
+
+def _none_named(rows: AskedRows, names: Sequence[str]) -> str:
+    return f"the run's spec names no {rows.split} data for {quoted(names)}"
+
+
+def _left_out(rows: AskedRows, read: Sequence[TaskData]) -> tuple[Diagnostic, ...]:
+    """Say which of the tasks that were read have no rows to be evaluated on, though nobody named them."""
+    without = [task for task in read if rows.split not in task.splits and not task.unlabelled]
+    streamed = [task.name for task in without if task.streamed]
+    unnamed = [task.name for task in without if not task.streamed]
+    said = [not_read_whole(streamed)] * bool(streamed) + [_none_named(rows, unnamed)] * bool(unnamed)
+    return tuple(diagnostic("FP579", f"{what}: left out here", help=ELSEWHERE) for what in said)
 
 
 def _streamed(names: Sequence[str]) -> DiagnosticError:
-    message = f"the training rows of {quoted(names)} are streamed, and not read whole"
-    advice = "name a file with `--data FILE`, or another split with `--split`"
-    return DiagnosticError([diagnostic("FP576", message, help=advice)])
+    return DiagnosticError([diagnostic("FP576", not_read_whole(names), help=ELSEWHERE)])
 
 
 def _unlabelled(names: Sequence[str], rows: AskedRows, found: Sequence[Diagnostic]) -> DiagnosticError:

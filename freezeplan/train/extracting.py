@@ -15,6 +15,7 @@ from freezeplan.data.modality import IMAGE, KINDS, TEXT, TEXT_PAIR, Kind
 from freezeplan.data.reader import READER
 from freezeplan.data.row_counts import set_of
 from freezeplan.data.split import Split, TaskData
+from freezeplan.data.streamed import not_read_whole
 from freezeplan.data.table_files import TableWriter, new_table
 from freezeplan.data.target_values import target_of, type_of_targets
 from freezeplan.data.task_rows import SPLITS, load_task_data
@@ -173,9 +174,8 @@ def _read(spec: Spec, known: Known) -> tuple[tuple[TaskData, ...], tuple[Diagnos
     READER.forget()
     streamed = [task.name for task in tasks if task.streamed is not None]
     if streamed:
-        message = f"the training rows of {quoted(streamed)} are streamed, and not read whole"
         advice = "name the files to read, one after the other, with `--data FILE`"
-        raise DiagnosticError([diagnostic("FP578", message, help=advice)])
+        raise DiagnosticError([diagnostic("FP578", not_read_whole(streamed), help=advice)])
     odd = [task.name for task in tasks if task.kind.own_head and not _are_texts(task)]
     if odd:
         message = f"rows of {quoted(odd)} have no features: they are no texts, but prompts or conversations"

@@ -29,6 +29,7 @@ from freezeplan.train.own_source import SPEC, check_own, check_spec, own_spec
 from freezeplan.train.run import Opened, RunResult, interrupted, result_of
 from freezeplan.train.session import Session
 from freezeplan.train.setup import Setup, prepare
+from freezeplan.train.streaming import other_data
 
 ALLOWED = {"lr": "rates, weight decay, options, schedules", "epochs": "lengths and `stop_when`"}
 SHOWN = 20
@@ -201,12 +202,7 @@ def _changed_data(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[D
         for split in dict.fromkeys([*old, *new]):
             if old.get(split) != new.get(split):
                 notes.append(f"task `{task}`, {split}: {_change(old.get(split), new.get(split))}")
-    if not notes:
-        return []
-    advice = (
-        "put the files back as they were, or start a new run: which rows a step takes depends on all of them"
-    )
-    return [diagnostic("FP544", "the data are not those that the run began with", help=advice, notes=notes)]
+    return [other_data(notes, ": which rows a step takes depends on all of them")] if notes else []
 
 
 def _change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> str:

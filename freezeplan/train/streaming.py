@@ -20,6 +20,12 @@ from freezeplan.train.forward import EncodedSplit
 from freezeplan.train.ranks import ALONE, Ranks
 
 
+def other_data(notes: Sequence[str], reason: str = "") -> Diagnostic:
+    """Return the error (FP544) that the data of a run have changed since it began, as notes say; ``reason`` ends it."""
+    advice = f"put the files back as they were, or start a new run{reason}"
+    return diagnostic("FP544", "the data are not those that the run began with", help=advice, notes=notes)
+
+
 @dataclass(frozen=True)
 class StreamedTask:
     """Encode the rows of one task that are streamed."""
@@ -27,7 +33,6 @@ class StreamedTask:
     name: str
     rows: StreamedRows
     kind: TaskKind
-    labels: tuple[str, ...]
     encoder: Encoder
 
     def encoded(self, first: int, last: int) -> EncodedSplit:
@@ -56,10 +61,10 @@ class StreamedTask:
         problems = problems_of(split, inputs)
         if problems:
             raise DiagnosticError(problems)
-        return EncodedSplit(inputs, self.kind, self._targets(split, inputs), self.labels)
+        return EncodedSplit(inputs, self.kind, self._targets(split, inputs), self.rows.labels)
 
     def _targets(self, split: Split, inputs: Any) -> Any:
-        return self.kind.encode(split.targets, self.labels, inputs)
+        return self.kind.encode(split.targets, self.rows.labels, inputs)
 
     def seek(self, mark: Mapping[str, Any]) -> None:
         """Go on where a mark was taken; raises ``DiagnosticError`` (FP544) where other rows are there now."""
@@ -68,9 +73,7 @@ class StreamedTask:
                 self.rows.stream.seek(mark)
         except Changed:
             notes = [f"task `{self.name}`, train: other rows are where the run stopped"]
-            message = "the data are not those that the run began with"
-            advice = "put the files back as they were, or start a new run"
-            raise DiagnosticError([diagnostic("FP544", message, help=advice, notes=notes)]) from None
+            raise DiagnosticError([other_data(notes)]) from None
 
 
 @dataclass
@@ -133,7 +136,7 @@ def _note(rows: StreamedRows, size: int) -> Diagnostic:
 def streams_of(tasks: Sequence[TaskData], encoder: Encoder) -> Streams:
     """Return the streamed tasks among some; raises ``DiagnosticError`` where their first batch cannot be used."""
     found = {
-        task.name: StreamedTask(task.name, task.streamed, task.kind, task.labels, encoder)
+        task.name: StreamedTask(task.name, task.streamed, task.kind, encoder)
         for task in tasks
         if task.streamed is not None
     }

@@ -87,13 +87,23 @@ def test_its_columns_may_have_other_names(
     assert {item.code for item in caught.value.diagnostics} <= {"FP456", "FP576"}
 
 
-def test_a_split_that_the_spec_does_not_name_is_refused(toy: Path, tmp_path: Path) -> None:
-    task = {"name": "t", "data": {"train": str(toy / "train.jsonl"), "label": "topic"}}
-    run = train(toy_spec(toy, task=[task], train={"epochs": 1}), tmp_path / "run").folder
+def test_a_split_that_the_spec_does_not_name_is_refused_or_said_to_be_left_out(
+    toy: Path, tmp_path: Path
+) -> None:
+    data = {"train": str(toy / "train.jsonl"), "label": "topic"}
+    tasks = [
+        {"name": "t", "data": data},
+        {"name": "u", "data": data | {"validation": str(toy / "validation.jsonl")}},
+    ]
+    run = train(toy_spec(toy, task=tasks, train={"epochs": 1}), tmp_path / "run").folder
+    found = evaluate_run(run, AskedRows("validation"))
+    (note,) = found.diagnostics
+    assert (list(found.tasks), note.code, note.severity) == (["u"], "FP579", "note")
+    assert note.message == "the run's spec names no validation data for `t`: left out here"
     with pytest.raises(DiagnosticError) as caught:
         evaluate_run(run)
     (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("FP576", "the run's spec names no test data for `t`")
+    assert (found.code, found.message) == ("FP576", "the run's spec names no test data for `t`, `u`")
 
 
 def test_the_command_prints_tables_or_json(
