@@ -3,9 +3,9 @@
 # Behaviour: train_size and test_size only set the ratio of the two parts: every row goes to one of them, though the
 #            sizes are documented as shares of the rows or as counts, give or take a few for the stratification. What
 #            neither part asks for, scikit-learn's own splits leave out.
-# Seen:      1,000 rows, test_size=0.2 and train_size of 0.05, 0.2 and 0.8: 200, 500 and 800 rows to train on, and 800,
-#            500 and 200 to test on; ShuffleSplit gives 50, 200 and 800, and always 200. train_size=10, test_size=10: 500
-#            and 500
+# Seen:      1,000 rows, test_size=0.2 and train_size of 0.05, 0.2 and 0.8: 200, 500 and 800 rows to train on, and
+#            800, 500 and 200 to test on; ShuffleSplit gives 50, 200 and 800, and always 200. train_size=10 and
+#            test_size=10: 500 and 500
 # Hurts:     a learning curve over few examples of several labels has ten times the rows that its axis says, and another
 #            test set at each point.
 set -euo pipefail

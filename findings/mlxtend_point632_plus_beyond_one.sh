@@ -38,7 +38,7 @@ for every in (10, 5):
         scores = splits(DecisionTreeClassifier(random_state=0), method, every)
         means[method, every] = scores.mean()
         inside &= method == ".632+" or bool(0 <= scores.min() and scores.max() <= 1)
-        print(f"one of {every:2}, {method:5} mean {scores.mean():6.3f}, from {scores.min():7.2f} to {scores.max():5.2f}")
+        print(f"one of {every:2}, {method:5} mean {scores.mean():6.3f}, {scores.min():7.2f} to {scores.max():5.2f}")
 constant = splits(DummyClassifier(), ".632+", 10).mean()
 print("the greater class, .632+:", constant)
 outside = means[".632+", 10] > 1 and means[".632+", 5] < 0

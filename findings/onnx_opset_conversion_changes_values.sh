@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Library:   onnx 1.23.2, version_converter.convert_version with onnxruntime 1.32.0
 # Behaviour: Resize of opset 10 samples from the corner of a pixel and Resize of opset 11 from its middle unless it is
-#            told otherwise, and Hardmax of opset 12 takes the greatest of all flattened dimensions and that of opset 13
-#            of one. The converter rewrites neither (Softmax, whose meaning changed alike, it does), and reports nothing.
+#            told otherwise; Hardmax of opset 12 takes the greatest of all flattened dimensions and that of opset 13 of
+#            one. The converter rewrites neither (Softmax, whose meaning changed alike, it does), and reports nothing.
 # Seen:      linear Resize by 2 of 0 1 2 3: 0 0.5 1 1.5 2 2.5 3 3 at opsets 9 (Upsample) and 10;
 #            0 0.25 0.75 1.25 1.75 2.25 2.75 3 once converted to opset 11
 #            Hardmax(axis=1) of a tensor of 2 x 3 x 4: 2 ones at opset 12, 8 at opset 13; Softmax keeps its values
