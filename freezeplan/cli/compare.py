@@ -14,10 +14,10 @@ import click
 from freezeplan.cli.compiling import compiled
 from freezeplan.cli.interrupts import stopped_status
 from freezeplan.cli.options import NamedPath, common_options, format_option, remote_code_option, spec_argument
-from freezeplan.cli.show import write_whole
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, console_for, print_err, print_json, print_out
+from freezeplan.cli.writing import check_target, write_whole
 
 if TYPE_CHECKING:
     from freezeplan.choose.comparison_records import StrategyComparison
@@ -81,6 +81,8 @@ def compare(
     chosen. Each trial is an ordinary run in FOLDER that `verify` checks. Several SPECs are compared as they are.
     """
     seconds, size = _limits(budgets)
+    for path in (spec, *others) if write else ():
+        check_target(write, "--write", spec=path)
     if others and (strategies or thorough):
         raise click.UsageError("several specs are compared as they are: no --strategies, no --thorough")
     work = compiled(spec)

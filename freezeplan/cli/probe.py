@@ -9,10 +9,10 @@ import click
 
 from freezeplan.cli.compiling import compiled
 from freezeplan.cli.options import NamedPath, common_options, format_option, remote_code_option, spec_argument
-from freezeplan.cli.show import write_whole
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, console_for, print_json, print_out, report_below
+from freezeplan.cli.writing import check_target, write_whole
 
 
 @click.command(short_help="Score a linear probe of every layer, to see where to cut.")
@@ -30,6 +30,8 @@ def probe(settings: Settings, spec: Path, form: str, out: Path | None) -> int:
     error. The table says what each layer adds, and after which one the features stop getting better: the first
     depth within one standard error of the best. Nothing is trained, and test data are not read.
     """
+    if out:
+        check_target(out, spec=spec)
     work = compiled(spec)
     settings.raise_if_interrupted()
     from freezeplan.choose.probe_view import ProbeView

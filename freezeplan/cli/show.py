@@ -21,7 +21,7 @@ from freezeplan.cli.options import (
 )
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_json, print_out, report_below
-from freezeplan.cli.writing import write_whole
+from freezeplan.cli.writing import check_target, write_whole
 
 if TYPE_CHECKING:
     from freezeplan.choose.measured_advice import MeasuredAdvice
@@ -87,6 +87,9 @@ def show(
     """
     _check_forms(form, {"--phase": phase, "--params": params, "--groups": groups})
     check_cost_asked(cost, batch_size, length, fit, processes)
+    for option, target in (("--out", out), ("--picture", picture)):
+        if target:
+            check_target(target, option, spec=spec)
     work = compiled(spec, model)
     plan, price = work.plan, cost_asked_for(work, cost, batch_size, length, processes)
     fitting = fitting_asked_for(work, fit, length, processes)

@@ -95,7 +95,7 @@ def run_view(run: RunReport, id: str) -> View:
         "run": run,
         "link": f"Run {run.name}",
         "facts": [("folder", run.folder), *([("model", run.model)] if run.model else []), *run.facts],
-        "scores": score_table(run.scores),
+        "scores": score_table(run.scores, finished=run.status == "finished"),
         "grid": grid_chart(run.plan.rows, [phase.name for phase in run.phases]) if _has_grid(run) else None,
         "cells": cell_table(run),
         "phases": phase_table(run.phases, run.plan.parameters if run.plan else 0),

@@ -47,17 +47,18 @@ def written(value: float | None) -> str:
     return NOTHING if value is None else short(value)
 
 
-def score_table(scores: Sequence[FinalScore]) -> PageTable:
-    """Return a row per task and metric, a column per split."""
+def score_table(scores: Sequence[FinalScore], *, finished: bool) -> PageTable:
+    """Return a row per task and metric, a column per split: a run that goes on has the scores of its last epoch."""
     splits = list(dict.fromkeys(item.split for item in scores))
     values = {(item.task, item.metric, item.split): written(item.value) for item in scores}
     keys = list(dict.fromkeys((item.task, item.metric) for item in scores))
     rows = tuple(
         (task, name, *(values.get((task, name, split), NOTHING) for split in splits)) for task, name in keys
     )
-    return PageTable(
-        "Scores of the weights that the run ended with", ("task", "metric", *splits), rows, _from(2, splits)
+    caption = (
+        f"Scores {'of the weights that the run ended with' if finished else 'after the last epoch so far'}"
     )
+    return PageTable(caption, ("task", "metric", *splits), rows, _from(2, splits))
 
 
 def _from(first: int, columns: Sequence[object]) -> tuple[int, ...]:

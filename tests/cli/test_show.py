@@ -8,7 +8,7 @@ import click
 import pytest
 from rich.cells import cell_len
 
-from freezeplan.cli.writing import write_whole
+from freezeplan.cli.writing import check_target, write_whole
 from tests.cli.rooms import GOOD, SHAPES
 
 NAMES = ("everything", "upper", "top of all", "@layers[-2:]", "classifier")
@@ -116,6 +116,26 @@ def test_out_writes_through_links_and_leaves_pipes_what_they_are(tmp_path):
 def test_out_into_a_folder_is_an_error(tmp_path):
     with pytest.raises(click.BadParameter, match="is a directory"):
         write_whole(tmp_path, "new")
+
+
+def test_files_of_a_run_and_the_spec_itself_are_not_replaced(tmp_path):
+    (tmp_path / "run.json").write_text('{"files": {"plan.json": "0"}}')
+    for name in ("plan.json", "mine.json", "spec.toml"):
+        (tmp_path / name).write_text("old")
+    for name in ("run.json", "plan.json"):
+        with pytest.raises(click.BadParameter, match="belongs to the run"):
+            write_whole(tmp_path / name, "new")
+    write_whole(tmp_path / "mine.json", "new")
+    with pytest.raises(click.BadParameter, match="it is the spec itself"):
+        check_target(tmp_path / "spec.toml", spec=tmp_path / "spec.toml")
+    assert [(tmp_path / name).read_text() for name in ("plan.json", "mine.json")] == ["old", "new\n"]
+
+
+def test_commands_that_take_long_look_at_their_files_first(room):
+    for arguments in (("probe", "good.toml", "--out"), ("compare", "good.toml", "--write")):
+        done = room.run(*arguments, "no/file")
+        assert done.status == 2 and "cannot write no/file" in done.err
+        assert "it is the spec itself" in room.run(*arguments, "good.toml").err
 
 
 def test_what_was_assumed_about_the_model_is_said_below_the_summary(room):

@@ -11,6 +11,7 @@ import pytest
 from freezeplan.render.visible import BIDI, UNSEEN
 from freezeplan.report.page import report_html
 from freezeplan.report.reading import read_report
+from freezeplan.report.tables import score_table
 from tests.report.made import LABELS, LONG, NAMES, QUOTES, SCRIPT
 from tests.report.parsed import Element, parsed
 
@@ -128,3 +129,8 @@ def test_a_comparison_names_its_choice_and_draws_its_front(root: Element) -> Non
     assert len(fronts) == 2
     chosen = [row.text for row in root.all("tr") if row.attributes.get("class") == "chosen"]
     assert any(text.strip().startswith("2 heads") for text in chosen)
+
+
+def test_scores_of_a_run_that_goes_on_are_not_called_its_last() -> None:
+    captions = [score_table((), finished=finished).caption for finished in (True, False)]
+    assert captions == ["Scores of the weights that the run ended with", "Scores after the last epoch so far"]
