@@ -32,11 +32,15 @@ def _conflict(rules: Sequence[BoundRule], ends: dict[str, Assignment]) -> Iterat
     listed = quoted(ends)
     deciders = {dict(what.decided).get(key, what.rule) for what in ends.values()}
     later = max(rules, key=lambda rule: rule.index if rule.name in deciders else -1)
+    all_of_them = ", ".join(f'"{name}"' for name in ends)
+    advice = f"name all of them in one rule, such as match = [{all_of_them}]"
+    if later.path[0] == "gradual":  # Each of its entries is a phase of its own.
+        advice = 'write "@tied" in `then`: it thaws all of them in one phase'
     yield at_key(
         (*later.path, "match"),
         "FP305",
         f"{listed} are one tied tensor, but the rules end unequal",
-        help="name all of them in one rule, such as match = [" + ", ".join(f'"{n}"' for n in ends) + "]",
+        help=advice,
         notes=[_said(name, what, key) for name, what in ends.items()],
     )
 

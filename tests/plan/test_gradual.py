@@ -164,3 +164,26 @@ def test_a_pattern_of_then_that_hits_nothing_is_an_error() -> None:
     with pytest.raises(DiagnosticError) as caught:
         plan_of(BERT, tasks=1, then=["@embeddings", "embeddingz"])
     assert [(item.code, item.where) for item in caught.value.diagnostics] == [("FP201", "gradual.then[2]")]
+
+
+def test_a_tied_tensor_thaws_under_all_its_names() -> None:
+    config = {
+        "model_type": "gpt2",
+        "n_embd": 8,
+        "n_layer": 2,
+        "n_head": 2,
+        "vocab_size": 20,
+        "n_positions": 8,
+    }
+    values = {
+        "model": {"config": config},
+        "rule": [{"match": "**", "state": "frozen"}],
+        "task": [{"name": "story", "kind": "causal_lm"}],
+    }
+    halves = load_spec(values | {"gradual": {"then": ["@embeddings"], "start": False, "epochs": 1}})
+    with pytest.raises(DiagnosticError) as caught:
+        compile_plan(inventory_for(halves), halves)
+    assert [item.code for item in caught.value.diagnostics] == ["FP305"]
+    assert "`then`" in (caught.value.diagnostics[0].help or "")
+    whole = load_spec(values | {"gradual": {"then": ["@tied"], "start": False, "epochs": 1}})
+    assert "backbone.wte.weight" in compile_plan(inventory_for(whole), whole).phases[-1].thawed
