@@ -213,7 +213,9 @@ class Execution:
     def _others(self) -> dict[int, Found]:
         """The cuts of all phases that train, as far as they can be told before the phase is entered."""
         training = [item.index for item in self.setup.phases if item.course is not None]
-        if len(training) == 1:
+        # What settles has trained until then: no pass serves two phases, unless all of them must have a store.
+        alone = self.setup.plan.freeze_when is not None and self.setup.spec.train.store != "require"
+        if alone or len(training) == 1:
             return {}
         return {index: self._find(index, self._trained[index]) for index in training}
 

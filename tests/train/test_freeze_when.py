@@ -18,6 +18,7 @@ from freezeplan.diagnostics import DiagnosticError
 from freezeplan.models.sources import inventory_for
 from freezeplan.plan.compiling import compile_plan
 from freezeplan.plan.records import Plan
+from freezeplan.prefix import Cut, find_cut
 from freezeplan.prefix.refusal import Reason, Refused
 from freezeplan.runs.events import Event, StepDone
 from freezeplan.runs.position import Position
@@ -255,6 +256,21 @@ def test_epochs_without_intervals_are_refused_before_the_first_step(
     assert [item.code for item in caught.value.diagnostics] == ["FP219"]
     assert advice in (caught.value.diagnostics[0].help or "")
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_only_phases_that_take_steps_are_searched_for_a_cut(
+    deep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+
+    def search(*given: Any, **more: Any) -> Cut:
+        searched.append(more["trainable"])
+        return find_cut(*given, **more)
+
+    monkeypatch.setattr("freezeplan.train.execution.find_cut", search)
+    monkeypatch.setattr("freezeplan.train.settling.still_by_outputs", lambda *seen: (set(PATHS[:3]), 0.5))
+    train(spec_of(deep), tmp_path / "run")
+    assert len(searched) == len([steps for _, steps, _ in phases(tmp_path / "run") if steps])
 
 
 def test_layers_that_put_out_no_states_are_refused_before_the_first_step(
