@@ -31,7 +31,7 @@ from freezeplan.spec.keys import EGERIA
 from freezeplan.spec.locations import at_key
 from freezeplan.spec.tables import Spec
 
-TOLERANCE, LOOKS = 0.35, 2
+TOLERANCE, LOOKS = 0.2, 2
 PERCENTILE, INTERVALS = 50.0, 4
 
 

@@ -243,7 +243,7 @@ most layers (`percentile`)."""
     """Layers (or stages) at the top that never freeze."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Of `egeria`: layers freeze whose outputs changed in each interval of an epoch by at most this share of the most \
-that they have changed in one. Default: 0.35."""
+that they have changed in one. Default: 0.2."""
     percentile: Annotated[float, Field(gt=0, lt=100)] | None = None
     """Of `autofreeze`: layers freeze whose change is below this percentile of the changes of all layers that train. \
 Default: 50."""

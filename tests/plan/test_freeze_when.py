@@ -100,7 +100,7 @@ def test_all_phases_share_one_schedule_over_the_epochs_of_the_run() -> None:
 @pytest.mark.parametrize(
     "when, other, rule",
     [
-        ({}, {"tolerance": 0.25}, FreezeRule("egeria", 2, tolerance=0.35)),
+        ({}, {"tolerance": 0.25}, FreezeRule("egeria", 2, tolerance=0.2)),
         (
             {"rule": "autofreeze"},
             {"rule": "autofreeze", "percentile": 70.0},
