@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--percentile", type=float)
     parser.add_argument("--intervals", type=int)
     parser.add_argument("--per-phase", type=int, default=1)
-    parser.add_argument("--keep", type=int, default=1, help="layers at the top that never freeze")
+    parser.add_argument("--keep", type=int, help="layers at the top that never freeze (default: half)")
     return parser
 
 

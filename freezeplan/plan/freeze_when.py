@@ -43,9 +43,10 @@ def freezing_phases(
     if problems:
         return (), problems
     ((stack, rungs),) = ladders
-    problems += _none_to_freeze(when.keep, len(rungs), written="keep" in when.model_fields_set)
+    keep = when.keep or -(-len(rungs) // 2)
+    problems += _none_to_freeze(keep, len(rungs), written=when.keep is not None)
     problems += _too_short(when.rule, spec.train.epochs)
-    stages = () if problems else _stages(spec, tree, when, stack, rungs[: len(rungs) - when.keep])
+    stages = () if problems else _stages(spec, tree, when, stack, rungs[: len(rungs) - keep])
     if len(stages) == 1:
         message = "the rules keep frozen all that could freeze"
         advice = "let layers train that are to freeze later, or remove the table"

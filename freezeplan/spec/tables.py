@@ -239,8 +239,8 @@ most layers (`percentile`)."""
     """The stack to freeze, from the bottom; what feeds it freezes with its first layer."""
     per_phase: Count = 1
     """Layers (or stages) that freeze together."""
-    keep: Count = 1
-    """Layers (or stages) at the top that never freeze."""
+    keep: Count | None = None
+    """Layers (or stages) at the top that never freeze. Default: half of them."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Of `egeria`: layers freeze whose outputs changed in each interval of an epoch by at most this share of the most \
 that they have changed in one. Default: 0.2."""

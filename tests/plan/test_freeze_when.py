@@ -55,7 +55,7 @@ def test_a_head_that_is_tied_to_the_embeddings_freezes_with_them() -> None:
     config = {
         "model_type": "gpt2",
         "n_embd": 8,
-        "n_layer": 3,
+        "n_layer": 4,
         "n_head": 2,
         "vocab_size": 20,
         "n_positions": 8,
@@ -79,6 +79,9 @@ def test_layers_freeze_together_and_those_that_are_kept_never_do() -> None:
     plan = plan_of(per_phase=2, keep=2)
     assert [phase.frozen_prefix.layers for phase in plan.phases] == [0, 2, 3]
     assert len(plan_of(keep=3).phases) == 3
+    assert [phase.frozen_prefix.layers for phase in plan_of(keep=None).phases] == [0, 1, 2], (
+        "half of five, rounded up"
+    )
 
 
 def test_what_the_rules_keep_frozen_makes_no_phase() -> None:
