@@ -146,15 +146,19 @@ def _limits(budgets: tuple[str, ...]) -> tuple[float | None, int | None]:
     """Return the seconds and the bytes that the budgets name."""
     from freezeplan.spec.amounts import parse_bytes
 
-    seconds, size = None, None
+    seconds: list[float] = []
+    sizes: list[int] = []
     for text in budgets:
         found = TIME.fullmatch(text.strip())
         if found is not None:
-            seconds = float(found[1]) * SECONDS[found[2]]
+            seconds.append(float(found[1]) * SECONDS[found[2]])
             continue
         try:
-            size = parse_bytes(text)
+            sizes.append(parse_bytes(text))
         except ValueError:
             message = f"`{text}` is neither a time (10min) nor an amount of memory (2GiB)"
             raise click.BadParameter(message, param_hint="--budget") from None
-    return seconds, size
+    if len(seconds) > 1 or len(sizes) > 1:
+        message = "give one time and one amount of memory at most"
+        raise click.BadParameter(message, param_hint="--budget")
+    return next(iter(seconds), None), next(iter(sizes), None)

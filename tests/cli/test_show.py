@@ -138,6 +138,13 @@ def test_commands_that_take_long_look_at_their_files_first(room):
         assert "it is the spec itself" in room.run(*arguments, "good.toml").err
 
 
+def test_a_budget_is_one_time_and_one_amount_at_most(room):
+    given = ("--budget", "1s", "--budget", "2GiB", "--budget")
+    for second in ("2min", "1 MB"):
+        done = room.run("compare", "good.toml", *given, second)
+        assert done.status == 2 and "one time and one amount" in done.err
+
+
 def test_what_was_assumed_about_the_model_is_said_below_the_summary(room):
     done = room.run("show", "good.toml")
     assert done.out.splitlines()[-1].startswith("note: only the names in a file are known")
