@@ -10,6 +10,7 @@ from freezeplan.cli.options import NamedPath, common_options, remote_code_option
 from freezeplan.cli.pulsing import pulsing
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, print_out, report_below
+from freezeplan.cli.writing import check_kept
 
 EPILOG = """\b
 Examples:
@@ -69,6 +70,7 @@ def features(
         raise click.UsageError("--column and --pair-column are of a file: name one with --data")
     from freezeplan.data.table_files import check_new
 
+    check_kept(out)
     check_new(out, overwrite=overwrite, endings=(".parquet",))
     from freezeplan.train.extracting import FeatureFile, extract
 

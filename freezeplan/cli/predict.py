@@ -15,6 +15,7 @@ from freezeplan.cli.pulsing import pulsing
 from freezeplan.cli.starting import begun
 from freezeplan.cli.status import CLEAN
 from freezeplan.cli.streams import Settings, nobody_reads, print_json, print_out
+from freezeplan.cli.writing import check_kept
 from freezeplan.diagnostics import DiagnosticError, diagnostic
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def predict(
     if out is not None:
         from freezeplan.data.table_files import check_new
 
+        check_kept(out)
         check_new(out, overwrite=overwrite)
     if checkpoint is not None:
         from freezeplan.train.saved_run import checkpoint_folder

@@ -27,6 +27,12 @@ def check_target(path: Path, option: str = "--out", *, spec: Path | None = None)
     if target.is_dir() or not target.parent.is_dir():
         number = errno.EISDIR if target.is_dir() else errno.ENOENT
         raise click.BadParameter(f"cannot write {path}: {os.strerror(number).lower()}", param_hint=option)
+    check_kept(path, option, spec=spec)
+
+
+def check_kept(path: Path, option: str = "--out", *, spec: Path | None = None) -> None:
+    """Refuse to replace a file of a run, or the ``spec`` of the command itself; raises ``click.BadParameter``."""
+    target = Path(os.path.realpath(path))
     is_spec = spec is not None and target == Path(os.path.realpath(spec))
     whose = "it is the spec itself" if is_spec else _whose(target)
     if whose:

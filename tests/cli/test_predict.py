@@ -13,6 +13,7 @@ import click
 import pytest
 
 from freezeplan.cli import predict as command
+from freezeplan.cli.features import features
 from freezeplan.cli.streams import Settings
 from freezeplan.diagnostics import DiagnosticError
 from freezeplan.train import predict as answering
@@ -103,6 +104,20 @@ def test_answers_go_into_a_file_that_is_whole_or_not_there(
         assert "two" in out.read_text("utf-8")
     assert ask("three", "--out", str(out), "--overwrite") == 0
     assert "three" in out.read_text("utf-8")
+
+
+def test_a_file_of_a_run_is_not_replaced_by_answers_or_features(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(answering, "predict", answered)
+    (tmp_path / "run.json").write_text('{"files": {"log.jsonl": "", "test.parquet": ""}}')
+    for name, asked in (("log.jsonl", command.predict), ("test.parquet", features)):
+        (tmp_path / name).write_text("")
+        with pytest.raises(click.BadParameter, match="would be lost: it belongs to the run"):
+            asked.main(
+                ["run", "--out", str(tmp_path / name), "--overwrite"], obj=Settings(), standalone_mode=False
+            )
+    assert ask("three", "--out", str(tmp_path / "other.jsonl")) == 0
 
 
 def test_probabilities_have_no_place_in_lines_of_text() -> None:
