@@ -13,9 +13,9 @@ from rich.text import Text
 from freezeplan.diagnostics import Entry
 from freezeplan.diagnostics.diagnostic import Severity
 from freezeplan.render.diagnostics import STYLES
-from freezeplan.render.table import GAP
 
 PARTS = ("what", "why", "example", "fix")
+INDENT = 2
 
 
 class EntryView:
@@ -46,7 +46,7 @@ class EntryList:
         self.entries = tuple(entries)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        grid = Table.grid(padding=(0, GAP, 0, 0))
+        grid = Table.grid(padding=(0, INDENT, 0, 0))
         for kept in (True, True, False):
             grid.add_column(no_wrap=kept, overflow="fold")
         for entry in self.entries:
@@ -66,6 +66,6 @@ def _title(line: Text, console: Console, options: ConsoleOptions) -> Iterator[Te
     if line.cell_len <= options.max_width:
         yield line
         return
-    first, *more = line.wrap(console, max(options.max_width - GAP, 1), overflow="fold")
+    first, *more = line.wrap(console, max(options.max_width - INDENT, 1), overflow="fold")
     yield first
-    yield from (Text(" " * GAP).append_text(item) for item in more)
+    yield from (Text(" " * INDENT).append_text(item) for item in more)
