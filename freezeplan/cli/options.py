@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from freezeplan.cli.streams import Settings
+from freezeplan.outside.given_path import NoPath, given_path
 
 DEFAULT_SPEC = "freezeplan.toml"
 Command = Callable[..., int]
@@ -22,9 +23,10 @@ class NamedPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; fails where it is empty, or breaks the rules of ``click.Path``."""
-        if value == "":
-            self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)
+        try:
+            return super().convert(given_path(value), param, ctx)
+        except NoPath as problem:
+            self.fail(str(problem), param, ctx)
 
 
 def common_options(command: Command) -> Command:

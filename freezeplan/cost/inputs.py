@@ -79,12 +79,7 @@ def _images(model: nn.Module, length: int | None) -> Inputs:
     size = getattr(config, "image_size", None) or PIXELS
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     channels = getattr(config, "num_channels", None) or COLOURS
-    return Inputs(
-        (),
-        None,
-        (channels, height, width),
-        f"images of {channels} x {height} x {width}",
-    )
+    return Inputs((), None, (channels, height, width), f"images of {channels} x {height} x {width}")
 
 
 def first_floats(output: Any) -> torch.Tensor | None:

@@ -14,6 +14,7 @@ from freezeplan.models.sealed import Altered, fault_of, read_object, read_sealed
 from freezeplan.outside.given_path import NoPath, given_path
 
 RUN_MARKER = "run.json"
+NAME_A_RUN = "name the folder that `train --out` wrote"
 RUN_FORMAT = 2
 NEXT = ".next"
 """Where files that are decided on wait to be moved into the folder: they count as moved."""
@@ -123,11 +124,10 @@ def run_path(given: Any) -> Path:
     try:
         return given_path(given)
     except NoPath as problem:
-        advice = "name the folder that `train --out` wrote"
-        raise DiagnosticError([diagnostic("FP520", f"no run is named: {problem}", help=advice)]) from None
+        raise DiagnosticError([diagnostic("FP520", f"no run is named: {problem}", help=NAME_A_RUN)]) from None
 
 
-def no_run(folder: Path, advice: str = "name the folder that `train --out` wrote") -> DiagnosticError:
+def no_run(folder: Path, advice: str = NAME_A_RUN) -> DiagnosticError:
     """Return the error (FP520) that says why a path without a run's marker is not the folder of a run."""
     if os.path.isdir(folder):
         what = f"it has no `{RUN_MARKER}`"

@@ -61,15 +61,14 @@ def norms_of(setup: Setup, position: Position) -> GradientNorms | None:
 def _refuse_short_epochs(setup: Setup, intervals: int) -> None:
     """Refuse epochs of so few steps that no interval with one has one with another beside it."""
     course = setup.phases[0].course
-    steps = course.steps_per_epoch if course is not None else 0
-    if course is not None and intervals >= 2 * steps:
-        message = (
-            f"an epoch of {counted(steps, 'step')} has no {intervals} intervals: no layer could ever settle"
-        )
-        advice = f"write intervals = {steps}" if steps > 1 else "take smaller batches"
-        raise setup.spec.locations.error(
-            ("freeze_when",), "FP219", message, help=f"{advice}, or remove the table"
-        )
+    if course is None or intervals < 2 * course.steps_per_epoch:
+        return
+    steps = course.steps_per_epoch
+    message = f"an epoch of {counted(steps, 'step')} has no {intervals} intervals: no layer could ever settle"
+    advice = f"write intervals = {steps}" if steps > 1 else "take smaller batches"
+    raise setup.spec.locations.error(
+        ("freeze_when",), "FP219", message, help=f"{advice}, or remove the table"
+    )
 
 
 def looks_of(setup: Setup, forward: Forward, position: Position) -> OutputLooks | None:
