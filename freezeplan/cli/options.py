@@ -24,9 +24,11 @@ class NamedPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; fails where it is empty, or breaks the rules of ``click.Path``."""
         try:
-            return super().convert(given_path(value), param, ctx)
+            given_path(value)
         except NoPath as problem:
             self.fail(str(problem), param, ctx)
+        # As it was given: click tells `-`, a stream, from a path.
+        return super().convert(value, param, ctx)
 
 
 def common_options(command: Command) -> Command:
